@@ -12,7 +12,7 @@
 //! * [`LastKnown`](last::LastKnown) remembers the last good state of port 444 and since when it is lost.
 //! * [`evaluate`](evaluate::evaluate) turns sight and memory into [findings](finding::Finding) and one
 //!   [`Verdict`](finding::Verdict).
-//! * [`plan`](decide::decide) says what the [`Policy`](document::Policy) allows: a [`Plan`](plan::Plan) made of typed
+//! * [`decide`](decide::decide) says what the [`Policy`](document::Policy) allows: a [`Plan`](plan::Plan) made of typed
 //!   steps with what each expects to find, and under whose authority it may run; or why there is none.
 //! * [`admit`](admit::admit) is asked once more, on the host, the moment before a plan begins.
 //! * [`Life`](life::Life) is the life of a plan as the controller keeps it.
@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod bound;
 pub mod certificate;
 pub mod decide;
 pub mod document;

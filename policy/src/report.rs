@@ -86,6 +86,8 @@ pub struct Report {
     pub services: Fact<BTreeMap<String, Service>>,
     /// Full TLS handshakes with the host's own ports.
     pub probes: Vec<Probe>,
+    /// Why the agent on this host does no work, when it is held: by a person there, or by a damaged journal.
+    pub hold: Option<String>,
 }
 
 impl Report {

@@ -1,0 +1,261 @@
+//! The last question before a plan begins, asked on the host with a fresh look (TRUST T6).
+//!
+//! All objections are collected, not only the first: an operator who is refused learns everything at once.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::bound::{Bound, Unfit};
+use crate::document::{Allow, Mode, Policy};
+use crate::id::{Person, PlanId};
+use crate::last::LastKnown;
+use crate::plan::{Plan, Purpose};
+use crate::report::Sight;
+use crate::trust::{Approval, Class, TrustDocument, Verified};
+
+/// The rule that refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// P1.
+    LeaveAlone,
+    /// P5.
+    TwoKeys,
+    /// The plan is for another estate, host or installation.
+    OtherHost,
+    /// What is found is not what the plan expects.
+    Expectation,
+    /// The approval is not in force at this moment.
+    Deadline,
+    /// A clock that cannot be trusted.
+    Clock,
+    /// This id has begun here before.
+    Once,
+    /// A freeze, or no open window.
+    Window,
+    /// Held on the host.
+    Hold,
+    /// The policy does not let the agent act by itself.
+    Mode,
+}
+
+impl Rule {
+    /// The rule in a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::LeaveAlone => "P1 leave alone: a back-end certificate that is present, bound, usable, fit and outside its expiry window is never changed",
+            Self::TwoKeys => "P5 two keys: only what the required number of approvers signed for exactly this plan, or what the signed policy allows",
+            Self::OtherHost => "a plan runs only on the host and installation it was made for",
+            Self::Expectation => "a plan runs only where everything it expects is found",
+            Self::Deadline => "an approval counts only between its dates",
+            Self::Clock => "with a clock that cannot be trusted nothing approved runs and nothing is created",
+            Self::Once => "a plan begins once per host",
+            Self::Window => "approved work runs in an open window and outside every freeze",
+            Self::Hold => "a hold on the host beats policy and orders",
+            Self::Mode => "nothing runs in mode observe; by itself the agent acts only in mode act, and only to restore",
+        }
+    }
+}
+
+/// One reason for a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objection {
+    /// The rule.
+    pub rule: Rule,
+    /// The facts: expected and found.
+    pub detail: String,
+    /// When time alone lifts it.
+    pub until: Option<Timestamp>,
+}
+
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule.sentence(), self.detail)
+    }
+}
+
+/// A plan that may not begin, with every reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// At least one.
+    pub objections: Vec<Objection>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused")?;
+        self.objections.iter().try_for_each(|objection| write!(f, "; {objection}"))
+    }
+}
+
+/// By whose leave a plan wants to run.
+#[derive(Debug, Clone, Copy)]
+pub enum Leave<'a> {
+    /// The signed policy's standing approval, for what the agent planned itself.
+    Standing,
+    /// Approvals by persons.
+    Approvals(&'a [Verified<Approval>]),
+}
+
+/// What the host knows when it is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// The policy that is held.
+    pub policy: &'a Policy,
+    /// The trust document that is held.
+    pub trust: &'a TrustDocument,
+    /// A look taken at this moment.
+    pub sight: &'a Sight,
+    /// What is remembered.
+    pub last: &'a LastKnown,
+    /// Every id that ever began here.
+    pub begun: &'a BTreeSet<PlanId>,
+    /// Why the clock cannot be trusted.
+    pub clock: Option<&'a str>,
+    /// The policy was confirmed by an authenticated session within `authority_days`.
+    pub authority_fresh: bool,
+    /// Now, by the agent's clock.
+    pub now: Timestamp,
+}
+
+/// May this plan begin?
+///
+/// # Errors
+/// [`Refusal`] with every objection.
+pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), Refusal> {
+    let mut objections = Vec::new();
+    let mut object = |rule: Rule, detail: String, until: Option<Timestamp>| objections.push(Objection { rule, detail, until });
+    let Ground { policy, trust, sight, last, begun, clock, authority_fresh, now } = *ground;
+    let report = &sight.report;
+
+    if plan.estate != policy.estate || plan.estate != trust.estate {
+        object(Rule::OtherHost, format!("expected estate {}, found {}", trust.estate, plan.estate), None);
+    }
+    match leave {
+        Leave::Standing => {
+            if policy.mode_of(&report.host) != Mode::Act || !plan.purpose.restores() {
+                let mode = policy.mode_of(&report.host).as_str();
+                object(Rule::Mode, format!("mode of {} is {mode} and the plan is to {}", plan.host, plan.purpose.as_str()), None);
+            }
+            if !authority_fresh {
+                object(Rule::Mode, format!("no controller confirmed the policy for {} days", policy.limits.authority_days), None);
+            }
+        }
+        Leave::Approvals(approvals) => {
+            let (persons, notes) = approvers(plan, approvals, trust, now);
+            let need = trust.need(class(plan));
+            if (persons.len() as u64) < u64::from(need) {
+                let found = if notes.is_empty() { "no approval at all".to_owned() } else { notes.join("; ") };
+                object(Rule::TwoKeys, format!("expected {need} approver(s), found {}: {found}", persons.len()), None);
+            }
+            if let Some(why) = clock {
+                object(Rule::Clock, why.to_owned(), None);
+            }
+            if policy.mode_of(&report.host) == Mode::Observe {
+                object(Rule::Mode, format!("mode of {} is observe: nothing runs there, approved or not", plan.host), None);
+            }
+            if !plan.purpose.restores()
+                && let Err(closed) = policy.may_run(now, urgent(policy, sight, now))
+            {
+                object(Rule::Window, closed.why, closed.until.known().copied());
+            }
+        }
+    }
+    let id = plan.id();
+    if begun.contains(&id) {
+        object(Rule::Once, format!("plan {} has begun here before", id.short()), None);
+    }
+    for difference in plan.differences(report) {
+        let rule = if difference.fact == "server" || difference.fact == "machine id" { Rule::OtherHost } else { Rule::Expectation };
+        object(rule, difference.to_string(), None);
+    }
+    if let Some(objection) = leave_alone(plan, policy, sight, now) {
+        object(objection.rule, objection.detail, objection.until);
+    }
+    if let Some(why) = &report.hold {
+        object(Rule::Hold, why.clone(), None);
+    }
+    // The plan must be one that the rules, asked here and now, would make: steps cannot be smuggled in with matching expectations.
+    if objections.is_empty() && !ours(plan, policy, sight, last, now) {
+        objections.push(Objection {
+            rule: Rule::Expectation,
+            detail: "the steps are not those that this host would plan for what it sees".to_owned(),
+            until: None,
+        });
+    }
+    if objections.is_empty() { Ok(()) } else { Err(Refusal { objections }) }
+}
+
+/// The class whose number of persons the plan needs.
+pub fn class(plan: &Plan) -> Class {
+    match plan.purpose {
+        Purpose::RestoreRecord | Purpose::Undelete | Purpose::Renew => Class::Renew,
+    }
+}
+
+/// Distinct persons whose approval counts for this plan at `now`, and why others do not.
+pub fn approvers(plan: &Plan, approvals: &[Verified<Approval>], trust: &TrustDocument, now: Timestamp) -> (BTreeSet<Person>, Vec<String>) {
+    let id = plan.id();
+    let mut persons = BTreeSet::new();
+    let mut notes = Vec::new();
+    for approval in approvals {
+        let Approval { estate, plans, person, requester, not_before, not_after, reason: _, change: _ } = &approval.value;
+        let signed_by = trust.approvers(&approval.signers, now);
+        if *estate != plan.estate || !plans.contains(&id) {
+            notes.push(format!("the approval of {person} is for another plan"));
+        } else if !signed_by.contains(person) {
+            notes.push(format!("the approval of {person} carries no valid signature of an approver of that name"));
+        } else if requester.as_ref() == Some(person) {
+            notes.push(format!("{person} asked for the plan and cannot approve it"));
+        } else if now < *not_before || *not_after <= now {
+            notes.push(format!("the approval of {person} counts from {not_before} to {not_after}, and it is {now}"));
+        } else if !persons.insert(person.clone()) {
+            notes.push(format!("{person} approved more than once and counts once"));
+        }
+    }
+    (persons, notes)
+}
+
+/// P1, asked of the host as it is: is something fit about to be changed?
+fn leave_alone(plan: &Plan, policy: &Policy, sight: &Sight, now: Timestamp) -> Option<Objection> {
+    let bound = Bound::of(sight);
+    let Bound::Whole { certificate, .. } = bound else { return None };
+    if matches!(bound.unfit(policy, &sight.report, now), Some(Unfit::Distrusted | Unfit::OutOfDate)) {
+        return None;
+    }
+    let opens = policy.renewal_opens(certificate.not_after());
+    if opens <= now || policy.exception(&plan.host, Allow::EarlyRenewal, now).is_some() {
+        return None;
+    }
+    Some(Objection {
+        rule: Rule::LeaveAlone,
+        detail: format!(
+            "{} on 444 is fit until {}; it may be renewed from {opens} and it is {now}",
+            certificate.thumbprint(),
+            certificate.not_after()
+        ),
+        until: Some(opens),
+    })
+}
+
+/// Whether the rules, asked here with the plan's own policy values, would make this very plan.
+fn ours(plan: &Plan, policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -> bool {
+    let mut values = policy.clone();
+    values.certificate.key_bits = plan.values.key_bits;
+    values.certificate.months = plan.values.months;
+    crate::decide::decide(&values, sight, last, now).plan().is_some_and(|own| own.same_but_attempt(plan))
+}
+
+/// Whether the certificate on 444 is so near its end, or past it, that windows are ignored.
+fn urgent(policy: &Policy, sight: &Sight, now: Timestamp) -> bool {
+    match Bound::of(sight) {
+        Bound::Whole { certificate, .. } => policy.expiry.urgent_at.before(certificate.not_after()) <= now,
+        Bound::Unknown(_) | Bound::NoRecord | Bound::Dangling { .. } | Bound::KeyUnusable { .. } => false,
+    }
+}

@@ -1,0 +1,113 @@
+//! What is remembered between two looks at a host: the last good state of 444, and since when it is lost.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::bound::{Bound, distrusted};
+use crate::document::Policy;
+use crate::duration::Span;
+use crate::id::{Sha256, Thumbprint};
+use crate::plan::Der;
+use crate::report::{BACK_END_PORT, Fact, Sight, SslRecord, Store, StoreEntry};
+
+/// Memory of one host, kept as a file on the host and again on the controller.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastKnown {
+    /// The last state in which the chain record → store → key held; `None` when it never did under our eyes.
+    pub good: Option<LastGood>,
+    /// The present loss.
+    pub trouble: Option<Trouble>,
+    /// Digest of everything that 444 hangs on, at the last look.
+    pub surroundings: Option<Sha256>,
+    /// Automatic restores of the last day.
+    pub restores: Vec<Timestamp>,
+}
+
+/// Everything needed to put 444 back exactly as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastGood {
+    /// The http.sys record with all its parameters.
+    pub record: SslRecord,
+    /// The store entry: key link, access list, friendly name.
+    pub entry: StoreEntry,
+    /// The certificate.
+    pub der: Der,
+    /// SHA-256 of its SubjectPublicKeyInfo: how its key is recognised in a container.
+    pub key_id: Sha256,
+    /// A copy stood in the Root store.
+    pub trust_copy: bool,
+}
+
+impl LastGood {
+    /// The certificate's thumbprint.
+    pub fn thumbprint(&self) -> Thumbprint {
+        self.entry.thumbprint
+    }
+}
+
+/// A loss on 444.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trouble {
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// When something that 444 hangs on last changed: the quiet time counts from here.
+    pub changed: Timestamp,
+}
+
+impl LastKnown {
+    /// The memory after one more look.
+    pub fn after(&self, sight: &Sight, policy: &Policy, now: Timestamp) -> Self {
+        let surroundings = surroundings(sight);
+        let day_ago = Span::days(1).before(now);
+        let restores = self.restores.iter().copied().filter(|at| *at > day_ago).collect();
+        let bound = Bound::of(sight);
+        let (good, trouble) = match bound {
+            Bound::Whole { record, entry, certificate } if !distrusted(policy, &sight.report, certificate.thumbprint()) => {
+                let trust_copy = matches!(sight.report.entry(&Store::Root, entry.thumbprint), Fact::Known(Some(_)));
+                let good = LastGood {
+                    record: record.clone(),
+                    entry: entry.clone(),
+                    der: Der(certificate.der().to_vec()),
+                    key_id: certificate.key_id(),
+                    trust_copy,
+                };
+                (Some(good), None)
+            }
+            // Not lost, but nothing to remember as good either.
+            Bound::Whole { .. } | Bound::Unknown(_) => (self.good.clone(), self.trouble),
+            Bound::NoRecord | Bound::Dangling { .. } | Bound::KeyUnusable { .. } => {
+                let trouble = match self.trouble {
+                    None => Trouble { since: now, changed: now },
+                    Some(trouble) if self.surroundings == Some(surroundings) => trouble,
+                    Some(trouble) => Trouble { changed: now, ..trouble },
+                };
+                (self.good.clone(), Some(trouble))
+            }
+        };
+        Self { good, trouble, surroundings: Some(surroundings), restores }
+    }
+
+    /// The memory after an automatic restore.
+    #[must_use]
+    pub fn restored(mut self, now: Timestamp) -> Self {
+        self.restores.push(now);
+        self
+    }
+
+    /// How many automatic restores there were since `from`.
+    pub fn restores_since(&self, from: Timestamp) -> usize {
+        self.restores.iter().filter(|at| **at > from).count()
+    }
+}
+
+/// Digest of what 444 hangs on: its records, the stores and the key containers.
+fn surroundings(sight: &Sight) -> Sha256 {
+    let report = &sight.report;
+    let records: Option<Vec<_>> =
+        report.records.known().map(|records| records.iter().filter(|record| record.port() == Some(BACK_END_PORT)).collect());
+    let parts = (records, &report.stores, &report.containers, &report.setup, &report.sites);
+    Sha256::of(&serde_json::to_vec(&parts).expect("facts are plain data with text keys"))
+}

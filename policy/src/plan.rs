@@ -1,0 +1,523 @@
+//! A plan: exactly what to do on one server, as typed steps, and what each expects to find (TRUST T4, T5).
+//!
+//! A plan carries no clock, no generation and no policy version: the same facts give the same bytes and so the same id,
+//! and approvals survive reports that change nothing.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::id::{CertificateId, EstateName, PlanId, ServerName, Sha256, Thumbprint};
+use crate::report::{Access, Fact, KeyLink, MetabaseBinding, Report, SslRecord, Store, StoreEntry};
+
+/// The largest plan that is read, in bytes.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// A certificate's bytes inside a document: base64 in JSON.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Der(pub Vec<u8>);
+
+impl fmt::Debug for Der {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Der({})", Sha256::of(&self.0).short())
+    }
+}
+
+impl Serialize for Der {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Der {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64_STANDARD.decode(text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What to do on one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The estate.
+    pub estate: EstateName,
+    /// The server.
+    pub host: ServerName,
+    /// The installation: a rebuilt server of the same name is another.
+    pub machine_id: String,
+    /// What for.
+    pub purpose: Purpose,
+    /// 1 for the first try of these facts. An id begins once per host for ever; another try is another number and so another id.
+    pub attempt: u32,
+    /// The policy's values that the steps were made from.
+    pub values: Values,
+    /// What must be found on the host before the first step.
+    pub expects: Vec<Expect>,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// R0: write the last-known record back.
+    RestoreRecord,
+    /// R1: put the deleted certificate back, with its key; and its record, when that is gone too.
+    Undelete,
+    /// A new certificate in place of one that ends, or that is distrusted.
+    Renew,
+}
+
+impl Purpose {
+    /// The word that people and scripts see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RestoreRecord => "restore_record",
+            Self::Undelete => "undelete",
+            Self::Renew => "renew",
+        }
+    }
+
+    /// Puts back what was there: may run by standing approval, waits for no window.
+    pub fn restores(self) -> bool {
+        match self {
+            Self::RestoreRecord | Self::Undelete => true,
+            Self::Renew => false,
+        }
+    }
+}
+
+/// Values of the policy that a plan was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Values {
+    /// RSA key size of a new certificate.
+    pub key_bits: u32,
+    /// Validity of a new certificate, in months.
+    pub months: u32,
+}
+
+/// One fact that a plan expects to find. Unknown is not equal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Expect {
+    /// The full name of the host.
+    Fqdn(String),
+    /// Exactly these records on this port, with all parameters.
+    Records {
+        /// The port.
+        port: u16,
+        /// The records.
+        records: Vec<SslRecord>,
+    },
+    /// This certificate in this store, so.
+    Certificate {
+        /// Its identity.
+        certificate: CertificateId,
+        /// The store.
+        store: Store,
+        /// Archived or not.
+        archived: bool,
+        /// Its provider information.
+        key: Option<KeyLink>,
+        /// Its key works.
+        usable: bool,
+    },
+    /// No certificate of this thumbprint in this store.
+    NoCertificate {
+        /// The thumbprint.
+        thumbprint: Thumbprint,
+        /// The store.
+        store: Store,
+    },
+    /// A container that holds this key.
+    Container {
+        /// Its name.
+        name: String,
+        /// SHA-256 of the SubjectPublicKeyInfo.
+        key_id: Sha256,
+    },
+    /// Exactly these metabase properties (5506, 5511) of any site.
+    Metabase(Vec<MetabaseBinding>),
+}
+
+/// A fact that is not as it was expected.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{fact}: expected {expected}, found {found}")]
+pub struct Difference {
+    /// Which fact.
+    pub fact: String,
+    /// What it must be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+}
+
+impl Difference {
+    /// A fact that is not as expected.
+    pub fn new(fact: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { fact: fact.into(), expected: expected.into(), found: found.into() }
+    }
+}
+
+impl Expect {
+    /// Compares with what is seen now.
+    ///
+    /// # Errors
+    /// The [`Difference`], which names the fact.
+    pub fn met(&self, report: &Report) -> Result<(), Difference> {
+        match self {
+            Self::Fqdn(fqdn) => match &report.host.fqdn {
+                Fact::Known(found) if found == fqdn => Ok(()),
+                found => Err(Difference::new("full name of the host", fqdn, show(found, String::clone))),
+            },
+            Self::Records { port, records } => {
+                let on_port = |all: &Vec<SslRecord>| -> Vec<SslRecord> {
+                    all.iter().filter(|record| record.port() == Some(*port)).cloned().collect()
+                };
+                match report.records.known().map(on_port) {
+                    Some(found) if found == *records => Ok(()),
+                    Some(found) => {
+                        Err(Difference::new(format!("http.sys records on port {port}"), show_records(records), show_records(&found)))
+                    }
+                    None => Err(Difference::new(
+                        format!("http.sys records on port {port}"),
+                        show_records(records),
+                        show(&report.records, |_| String::new()),
+                    )),
+                }
+            }
+            Self::Certificate { certificate, store, archived, key, usable } => {
+                let fact = format!("certificate {} in {store}", certificate.short());
+                let Some(entries) = report.stores.known() else {
+                    return Err(Difference::new(fact, "present", show(&report.stores, |_| String::new())));
+                };
+                match entries.iter().find(|entry| entry.store == *store && entry.certificate == *certificate) {
+                    None => Err(Difference::new(fact, "present", "absent")),
+                    Some(entry) if entry.archived != *archived => {
+                        Err(Difference::new(fact, archived_word(*archived), archived_word(entry.archived)))
+                    }
+                    Some(entry) if entry.key != Fact::Known(key.clone()) => {
+                        Err(Difference::new(format!("key of {fact}"), format!("{key:?}"), show(&entry.key, |key| format!("{key:?}"))))
+                    }
+                    Some(entry) if entry.key_usable() != *usable => Err(Difference::new(
+                        format!("key of {fact}"),
+                        if *usable { "usable" } else { "not usable" },
+                        show(&entry.key_state, |state| format!("{state:?}")),
+                    )),
+                    Some(_) => Ok(()),
+                }
+            }
+            Self::NoCertificate { thumbprint, store } => {
+                let fact = format!("certificate {thumbprint} in {store}");
+                match report.entry(store, *thumbprint) {
+                    Fact::Known(None) => Ok(()),
+                    Fact::Known(Some(_)) => Err(Difference::new(fact, "absent", "present")),
+                    Fact::Unknown(why) => Err(Difference::new(fact, "absent", format!("unknown: {why}"))),
+                }
+            }
+            Self::Container { name, key_id } => {
+                let fact = format!("key container {name}");
+                let found = match &report.containers {
+                    Fact::Unknown(why) => return Err(Difference::new(fact, "present", format!("unknown: {why}"))),
+                    Fact::Known(containers) => containers.iter().find(|container| container.name == *name),
+                };
+                match found {
+                    Some(container) if container.key_id == Fact::Known(*key_id) => Ok(()),
+                    Some(container) => Err(Difference::new(fact, key_id.short(), show(&container.key_id, Sha256::short))),
+                    None => Err(Difference::new(fact, "present", "absent")),
+                }
+            }
+            Self::Metabase(expected) => match &report.metabase {
+                Fact::Known(found) if found == expected => Ok(()),
+                found => Err(Difference::new(
+                    "metabase properties 5506/5511",
+                    format!("{} of them", expected.len()),
+                    show(found, |found| format!("{} of them, or others", found.len())),
+                )),
+            },
+        }
+    }
+}
+
+fn archived_word(archived: bool) -> &'static str {
+    if archived { "archived" } else { "not archived" }
+}
+
+fn show<T>(fact: &Fact<T>, known: impl FnOnce(&T) -> String) -> String {
+    match fact {
+        Fact::Known(value) => known(value),
+        Fact::Unknown(why) => format!("unknown: {why}"),
+    }
+}
+
+fn show_records(records: &[SslRecord]) -> String {
+    if records.is_empty() {
+        return "none".to_owned();
+    }
+    let one = |record: &SslRecord| {
+        let hash = record.thumbprint.map_or_else(|| "no certificate".to_owned(), |thumbprint| thumbprint.to_string());
+        format!("{} → {hash} in {}", record.endpoint, record.store())
+    };
+    records.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// One thing to do. Each can be asked whether it is already done, so that a run can be taken up after any crash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// Adds a known certificate to a store with its key provider information, after comparing the container's key with it.
+    AddCertificate {
+        /// The certificate.
+        der: Der,
+        /// The store.
+        store: Store,
+        /// Where its key is.
+        key: KeyLink,
+        /// Its friendly name.
+        friendly_name: Option<String>,
+    },
+    /// Writes an http.sys record where none is.
+    WriteRecord {
+        /// The record.
+        record: SslRecord,
+    },
+    /// Makes an RSA key in a container of this name, or takes the one that is there.
+    CreateKey {
+        /// The container.
+        container: String,
+        /// RSA key size.
+        bits: u32,
+    },
+    /// Sets who may use the key.
+    GrantKey {
+        /// The container.
+        container: String,
+        /// The access list.
+        access: Vec<Access>,
+    },
+    /// Makes a self-signed certificate in the vendor's profile for the container's key and adds it to `My`.
+    Mint {
+        /// The container.
+        container: String,
+        /// NetBIOS name: the subject and first name.
+        netbios: String,
+        /// Full name: the second name.
+        fqdn: String,
+        /// Validity in calendar months.
+        months: u32,
+    },
+    /// Adds the public part of the container's certificate to `Root`.
+    TrustCopy {
+        /// The container.
+        container: String,
+    },
+    /// A handshake with the container's certificate on a private port.
+    DryHandshake {
+        /// The container.
+        container: String,
+    },
+    /// Points the record at the container's certificate; everything else in it stays.
+    Swap {
+        /// The record as it is, to be put back if need be.
+        from: SslRecord,
+        /// The container.
+        container: String,
+    },
+    /// Full handshakes with the port, over every path, must show this certificate.
+    Probe {
+        /// The port.
+        port: u16,
+        /// What must be shown.
+        shows: Shown,
+    },
+    /// Everything else on the host reads the same as before the first step (P4).
+    Compare,
+}
+
+/// A certificate, known beforehand or made by the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Shown {
+    /// This one.
+    Certificate(CertificateId),
+    /// The one whose key is in this container.
+    OfContainer(String),
+}
+
+impl Step {
+    /// The step's name in journals, logs and tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AddCertificate { .. } => "add_certificate",
+            Self::WriteRecord { .. } => "write_record",
+            Self::CreateKey { .. } => "create_key",
+            Self::GrantKey { .. } => "grant_key",
+            Self::Mint { .. } => "mint",
+            Self::TrustCopy { .. } => "trust_copy",
+            Self::DryHandshake { .. } => "dry_handshake",
+            Self::Swap { .. } => "swap",
+            Self::Probe { .. } => "probe",
+            Self::Compare => "compare",
+        }
+    }
+
+    /// The step in one line for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::AddCertificate { der, store, key, .. } => {
+                format!("put certificate {} back into {store}, with its key in container {}", Thumbprint::of(&der.0), key.container)
+            }
+            Self::WriteRecord { record } => format!("write the record {}", show_records(std::slice::from_ref(record))),
+            Self::CreateKey { container, bits } => format!("make an RSA key of {bits} bits in container {container}"),
+            Self::GrantKey { access, .. } => format!("give the key the access list of the outgoing one ({} entries)", access.len()),
+            Self::Mint { netbios, fqdn, months, .. } => {
+                format!("make a self-signed certificate for {netbios} and {fqdn}, valid {months} months, and add it to MY")
+            }
+            Self::TrustCopy { .. } => "copy its public part to Root, where the outgoing one has a copy too".to_owned(),
+            Self::DryHandshake { .. } => "try a handshake with it on a private port".to_owned(),
+            Self::Swap { from, .. } => format!("point {} at it; the outgoing certificate stays in the store", from.endpoint),
+            Self::Probe { port, .. } => format!("shake hands with {port} over every path and compare what is shown"),
+            Self::Compare => "compare everything else on the host with the snapshot".to_owned(),
+        }
+    }
+}
+
+/// Bytes that are not a plan.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// Larger than [`MAX_BYTES`].
+    #[error("expected a plan of at most {MAX_BYTES} bytes, found {0}")]
+    TooLarge(usize),
+    /// Not JSON, an unknown field or a value of the wrong kind.
+    #[error("plan does not read")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Plan {
+    /// The bytes of the plan: what is stored, relayed and named by its id.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a plan is plain data without maps")
+    }
+
+    /// Reads a plan, strictly: an unknown field is refused.
+    ///
+    /// # Errors
+    /// [`PlanError`] with the place.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PlanError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(PlanError::TooLarge(bytes.len()));
+        }
+        serde_json::from_slice(bytes).map_err(PlanError::Json)
+    }
+
+    /// The id: SHA-256 of the bytes.
+    pub fn id(&self) -> PlanId {
+        Sha256::of(&self.to_bytes())
+    }
+
+    /// The first of this plan's attempts whose id `taken` does not know.
+    #[must_use]
+    pub fn untried(mut self, taken: impl Fn(&PlanId) -> bool) -> Self {
+        while taken(&self.id()) {
+            self.attempt += 1;
+        }
+        self
+    }
+
+    /// Whether two plans do the same for the same facts, whatever their attempts.
+    pub fn same_but_attempt(&self, other: &Self) -> bool {
+        Self { attempt: other.attempt, ..self.clone() } == *other
+    }
+
+    /// Facts that are not as expected on the host, compared one by one.
+    pub fn differences(&self, report: &Report) -> Vec<Difference> {
+        let mut found = Vec::new();
+        if self.host != report.host.name {
+            found.push(Difference::new("server", self.host.as_str(), report.host.name.as_str()));
+        }
+        if report.host.machine_id != Fact::Known(self.machine_id.clone()) {
+            found.push(Difference::new("machine id", &self.machine_id, show(&report.host.machine_id, String::clone)));
+        }
+        found.extend(self.expects.iter().filter_map(|expect| expect.met(report).err()));
+        found
+    }
+
+    /// The container in which this plan makes a key, if it makes one.
+    pub fn container(&self) -> Option<&str> {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only one kind of step makes a key")]
+        self.steps.iter().find_map(|step| match step {
+            Step::CreateKey { container, .. } => Some(container.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// Namespace of our container names.
+const CONTAINERS: Uuid = Uuid::from_u128(0x8f0b_61d0_3c55_4a53_9d5e_6261_636b_7374);
+
+/// The name of the container for the key that follows `outgoing` on this port (TRUST J5): the same facts give the same name,
+/// so that a run which is taken up again, or a second attempt, finds its key and makes no other.
+pub fn container_name(estate: &EstateName, host: &ServerName, port: u16, outgoing: CertificateId) -> String {
+    Uuid::new_v5(&CONTAINERS, format!("{estate}\n{host}\n{port}\n{outgoing}").as_bytes()).hyphenated().to_string()
+}
+
+/// What of `before` reads differently in `after`, leaving out what the plan itself may change (P4).
+///
+/// Compared are the other records, certificates by identity, store, archived mark and key link, sites and metabase
+/// properties: a stable projection, never time, events, probes or services. Unknown on either side is a difference.
+pub fn untouched(before: &Report, after: &Report, plan: &Plan) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let foreign_record = |record: &&SslRecord| !record.is_back_end();
+    let records = |report: &Report| -> Fact<Vec<SslRecord>> {
+        match &report.records {
+            Fact::Known(records) => Fact::Known(records.iter().filter(foreign_record).cloned().collect()),
+            Fact::Unknown(why) => Fact::Unknown(why.clone()),
+        }
+    };
+    let own = |entry: &StoreEntry| {
+        plan.container().is_some_and(|container| {
+            matches!(&entry.key, Fact::Known(Some(link)) if link.container == container)
+        }) || plan.steps.iter().any(|step| matches!(step, Step::AddCertificate { der, store, .. } if *store == entry.store && Sha256::of(&der.0) == entry.certificate))
+    };
+    // The trust copy in Root has no key link: it is known by the certificate that the container's entry names.
+    let made: Vec<CertificateId> = after.stores.known().into_iter().flatten().filter(|entry| own(entry)).map(|entry| entry.certificate).collect();
+    let entries = |report: &Report| -> Fact<Vec<(Store, CertificateId, bool, Fact<Option<KeyLink>>)>> {
+        match &report.stores {
+            Fact::Known(entries) => Fact::Known(
+                entries
+                    .iter()
+                    .filter(|entry| !own(entry) && !made.contains(&entry.certificate))
+                    .map(|entry| (entry.store.clone(), entry.certificate, entry.archived, entry.key.clone()))
+                    .collect(),
+            ),
+            Fact::Unknown(why) => Fact::Unknown(why.clone()),
+        }
+    };
+    let mut compare = |fact: &str, same: bool, expected: String, found_text: String| {
+        if !same {
+            found.push(Difference::new(fact, expected, found_text));
+        }
+    };
+    let (was, is) = (records(before), records(after));
+    compare(
+        "other http.sys records",
+        was.known().is_some() && was == is,
+        show(&was, |records| show_records(records)),
+        show(&is, |records| show_records(records)),
+    );
+    let (was, is) = (entries(before), entries(after));
+    let names = |entries: &Vec<(Store, CertificateId, bool, Fact<Option<KeyLink>>)>| {
+        entries.iter().map(|(store, id, archived, _)| format!("{store}:{}{}", id.short(), if *archived { " archived" } else { "" })).collect::<Vec<_>>().join(", ")
+    };
+    compare("other certificates", was.known().is_some() && was == is, show(&was, names), show(&is, names));
+    compare("IIS sites", before.sites.known().is_some() && before.sites == after.sites, show(&before.sites, |sites| format!("{} sites", sites.len())), show(&after.sites, |sites| format!("{} sites, or other bindings", sites.len())));
+    compare("metabase properties", before.metabase.known().is_some() && before.metabase == after.metabase, "as before".to_owned(), "changed".to_owned());
+    found
+}

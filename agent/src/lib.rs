@@ -1,1 +1,4 @@
-//! .
+//! The agent of one Exchange host.
+#![forbid(unsafe_code)]
+
+pub mod driver;

@@ -33,6 +33,7 @@ pub mod id;
 pub mod last;
 pub mod life;
 pub mod plan;
+pub mod receipt;
 pub mod report;
 pub mod trust;
 pub mod window;

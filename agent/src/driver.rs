@@ -1,0 +1,129 @@
+//! What a host must be able to do for the agent: be looked at, and be changed by the typed steps of a plan.
+//!
+//! The trait is small and synchronous: Windows calls block, files block, and the shell calls it on a blocking thread. Two
+//! drivers exist, `windows` and `lab`; everything above this trait is the same code for both. A driver makes no choices:
+//! it is asked whether a step is done, told to do it, and asked again.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use policy::plan::{Difference, Step};
+use policy::report::{ProbePath, Sight};
+use thiserror::Error;
+
+#[cfg(feature = "lab")]
+pub mod lab;
+
+/// Whether a step is done already, can be done, or must not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The host is as the step leaves it.
+    Done,
+    /// The host is as the step expects it.
+    Ready,
+    /// Only for a swap: the old record is gone and the new one is not there yet.
+    Half,
+    /// The host is neither: somebody else was here.
+    Blocked(Difference),
+}
+
+/// What doing a step showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// How long 444 had no record, where the system has no atomic update.
+    pub gap: Duration,
+}
+
+/// A call to the host that did not succeed.
+#[derive(Debug, Error)]
+pub enum DriverError {
+    /// The host answered with a Windows error code (the lab uses the same numbers).
+    #[error("{call} on {object}: expected success, found error {code} ({meaning})")]
+    Refused {
+        /// The call.
+        call: &'static str,
+        /// What it was called on.
+        object: String,
+        /// The system's code: 5 access denied, 183 exists already, 1312 certificate not there or key unusable.
+        code: u32,
+        /// The code in words.
+        meaning: &'static str,
+    },
+    /// Something on the host does not read.
+    #[error("{object}: expected {expected}, found {found}")]
+    Unreadable {
+        /// What was read.
+        object: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// Input or output failed.
+    #[error("{object}")]
+    Io {
+        /// File or socket.
+        object: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A step that this driver does not do: the shell does it (`probe`, `compare`).
+    #[error("step {0} is not one for the driver")]
+    NotMine(&'static str),
+}
+
+/// One kind of host.
+pub trait Driver: Send + Sync {
+    /// Looks at everything that a report holds, but the probes, which the agent adds. Changes nothing.
+    ///
+    /// # Errors
+    /// Only when the host cannot be looked at at all; a single fact that cannot be read is [`policy::report::Fact::Unknown`].
+    fn observe(&self) -> Result<Sight, DriverError>;
+
+    /// Whether `step` is done, ready, or blocked. Changes nothing.
+    ///
+    /// * `add_certificate`: done when the store holds it with this key link and a usable key; blocked when the container is
+    ///   missing or holds another key.
+    /// * `write_record`: done when exactly this record exists; blocked when another does.
+    /// * `create_key`: done when the container exists.
+    /// * `grant_key`: done when the access list reads back so.
+    /// * `mint`: done when `MY` holds an unarchived certificate with the container's key, these names, and a begin less than
+    ///   7 days ago; blocked when the container is missing.
+    /// * `trust_copy`: done when Root holds the container's certificate; blocked when there is none.
+    /// * `dry_handshake`: ready; blocked when there is no certificate.
+    /// * `swap`: done when the record is `from` with the container's certificate; ready when it is `from`; half when there is
+    ///   none; blocked otherwise.
+    ///
+    /// # Errors
+    /// [`DriverError`] when the host cannot tell.
+    fn check(&self, step: &Step) -> Result<State, DriverError>;
+
+    /// Does `step`. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`DriverError`] when it was not done, or perhaps done: the caller checks again.
+    fn apply(&self, step: &Step) -> Result<Applied, DriverError>;
+
+    /// Takes `step` back, as far as this plan added something and nothing refers to it: `swap` writes `from` again,
+    /// `trust_copy` removes the copy, `mint` archives the certificate. Other steps leave nothing to take back. Idempotent.
+    ///
+    /// # Errors
+    /// [`DriverError`] when it could not be taken back, for example because the old record's certificate is unusable (1312).
+    fn undo(&self, step: &Step) -> Result<(), DriverError>;
+
+    /// Connects to one of the host's own ports over `path`, with a time limit for the connection.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`] as the system gives it.
+    fn dial(&self, port: u16, path: ProbePath, limit: Duration) -> Result<TcpStream, DriverError>;
+
+    /// The paths over which this host can be dialled.
+    fn paths(&self) -> Vec<ProbePath>;
+
+    /// Waits until something that the back end hangs on may have changed, at most `limit`. True when it may have.
+    ///
+    /// # Errors
+    /// [`DriverError`] when watching is impossible; the caller then looks periodically.
+    fn watch(&self, limit: Duration) -> Result<bool, DriverError>;
+}

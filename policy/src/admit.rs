@@ -47,8 +47,12 @@ impl Rule {
     /// The rule in a sentence.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::LeaveAlone => "P1 leave alone: a back-end certificate that is present, bound, usable, fit and outside its expiry window is never changed",
-            Self::TwoKeys => "P5 two keys: only what the required number of approvers signed for exactly this plan, or what the signed policy allows",
+            Self::LeaveAlone => {
+                "P1 leave alone: a back-end certificate that is present, bound, usable, fit and outside its expiry window is never changed"
+            }
+            Self::TwoKeys => {
+                "P5 two keys: only what the required number of approvers signed for exactly this plan, or what the signed policy allows"
+            }
             Self::OtherHost => "a plan runs only on the host and installation it was made for",
             Self::Expectation => "a plan runs only where everything it expects is found",
             Self::Deadline => "an approval counts only between its dates",
@@ -172,7 +176,8 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
         object(Rule::Once, format!("plan {} has begun here before", id.short()), None);
     }
     for difference in plan.differences(report) {
-        let rule = if difference.fact == "server" || difference.fact == "machine id" { Rule::OtherHost } else { Rule::Expectation };
+        let rule =
+            if difference.fact == "server" || difference.fact == "machine id" { Rule::OtherHost } else { Rule::Expectation };
         object(rule, difference.to_string(), None);
     }
     if let Some(objection) = leave_alone(plan, policy, sight, now) {
@@ -200,7 +205,12 @@ pub fn class(plan: &Plan) -> Class {
 }
 
 /// Distinct persons whose approval counts for this plan at `now`, and why others do not.
-pub fn approvers(plan: &Plan, approvals: &[Verified<Approval>], trust: &TrustDocument, now: Timestamp) -> (BTreeSet<Person>, Vec<String>) {
+pub fn approvers(
+    plan: &Plan,
+    approvals: &[Verified<Approval>],
+    trust: &TrustDocument,
+    now: Timestamp,
+) -> (BTreeSet<Person>, Vec<String>) {
     let id = plan.id();
     let mut persons = BTreeSet::new();
     let mut notes = Vec::new();

@@ -103,8 +103,7 @@ pub fn unfit(certificate: &Certificate, policy: &Policy, report: &Report, now: T
 /// Whether this thumbprint is distrusted on the host or listed as compromised by the policy (G10). Stores that were not
 /// read cannot clear a certificate: whoever wants to bind one asks [`disallowed_known`] as well.
 pub fn distrusted(policy: &Policy, report: &Report, thumbprint: Thumbprint) -> bool {
-    policy.compromised.contains(&thumbprint)
-        || matches!(report.entry(&Store::Disallowed, thumbprint), Fact::Known(Some(_)))
+    policy.compromised.contains(&thumbprint) || matches!(report.entry(&Store::Disallowed, thumbprint), Fact::Known(Some(_)))
 }
 
 /// The Disallowed store was read.

@@ -92,7 +92,9 @@ impl Certificate {
                         _ => None,
                     }));
                 }
-                ParsedExtension::KeyUsage(usage) => digital_signature = Some(usage.digital_signature() || usage.non_repudiation()),
+                ParsedExtension::KeyUsage(usage) => {
+                    digital_signature = Some(usage.digital_signature() || usage.non_repudiation())
+                }
                 ParsedExtension::ExtendedKeyUsage(usage) => server_auth = Some(usage.server_auth || usage.any),
                 _ => {}
             }

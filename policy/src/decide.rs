@@ -7,12 +7,10 @@ use crate::certificate::Certificate;
 use crate::document::{Allow, Mode, Policy};
 use crate::duration::Span;
 use crate::evaluate::{no_back_end, presented, web_service_disabled};
+use crate::id::CertificateId;
 use crate::last::{LastGood, LastKnown};
 use crate::plan::{Expect, Plan, Purpose, Shown, Step, Values, container_name};
-use crate::report::{
-    BACK_END_PORT, BACK_END_SITE, Fact, KeyLink, Report, Setup, Sight, SslRecord, Store, StoreEntry,
-};
-use crate::id::CertificateId;
+use crate::report::{BACK_END_PORT, BACK_END_SITE, Fact, KeyLink, Report, Setup, Sight, SslRecord, Store, StoreEntry};
 
 /// What is to be done, by whose leave, and when it is worth asking again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +92,9 @@ impl Decision {
     /// Why, for people.
     pub fn why(&self) -> String {
         match self {
-            Self::LeaveAlone { why, .. } | Self::WouldAct { why, .. } | Self::Propose { why, .. } | Self::Act { why, .. } => why.clone(),
+            Self::LeaveAlone { why, .. } | Self::WouldAct { why, .. } | Self::Propose { why, .. } | Self::Act { why, .. } => {
+                why.clone()
+            }
             Self::Hold { why, .. } => why.join("; "),
         }
     }
@@ -155,7 +155,9 @@ fn restore(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>, 
             at,
             why: format!("{what}; mode is observe: in mode act it would be put back at {at}, after {quiet} of quiet"),
         },
-        Mode::Propose => Decision::Propose { plan, opens: at, urgent: true, why: format!("{what}; mode is propose: a person must approve") },
+        Mode::Propose => {
+            Decision::Propose { plan, opens: at, urgent: true, why: format!("{what}; mode is propose: a person must approve") }
+        }
         Mode::Act => Decision::Act { plan, at, why: format!("{what}; put back at {at}, after {quiet} of quiet") },
     }
 }
@@ -174,7 +176,8 @@ fn prerequisites(report: &Report) -> Vec<String> {
     }
     let has_binding = report.sites.known().map(|sites| {
         sites.iter().any(|site| {
-            site.name == BACK_END_SITE && site.bindings.iter().any(|binding| binding.protocol == "https" && binding.information == "*:444:")
+            site.name == BACK_END_SITE
+                && site.bindings.iter().any(|binding| binding.protocol == "https" && binding.information == "*:444:")
         })
     });
     if has_binding != Some(true) {
@@ -209,7 +212,11 @@ fn unrestorable(policy: &Policy, sight: &Sight, good: &LastGood, bound: &Bound<'
         Err(error) => why.push(format!("the remembered certificate {thumbprint} does not read: {error}")),
         Ok(certificate) => {
             if certificate.not_after() <= now || now < certificate.not_before() {
-                why.push(format!("{thumbprint} is valid from {} to {}: it is not put back outside these dates", certificate.not_before(), certificate.not_after()));
+                why.push(format!(
+                    "{thumbprint} is valid from {} to {}: it is not put back outside these dates",
+                    certificate.not_before(),
+                    certificate.not_after()
+                ));
             }
             if !certificate.self_issued() {
                 why.push(format!("{thumbprint} was issued by a CA ({}): it is never put back by itself", certificate.issuer()));
@@ -236,11 +243,7 @@ fn unrestorable(policy: &Policy, sight: &Sight, good: &LastGood, bound: &Bound<'
 
 fn restore_plan(policy: &Policy, report: &Report, good: &LastGood, bound: &Bound<'_>) -> Option<Plan> {
     let store = good.record.store();
-    let present = report
-        .stores
-        .known()?
-        .iter()
-        .find(|entry| entry.store == store && entry.certificate == good.entry.certificate);
+    let present = report.stores.known()?.iter().find(|entry| entry.store == store && entry.certificate == good.entry.certificate);
     let records: Vec<SslRecord> =
         report.records.known()?.iter().filter(|record| record.port() == Some(BACK_END_PORT)).cloned().collect();
     let mut expects = common_expects(report)?;
@@ -256,7 +259,11 @@ fn restore_plan(policy: &Policy, report: &Report, good: &LastGood, bound: &Bound
         }
         None => {
             let link = good.entry.key.known()?.clone()?;
-            let held = report.containers.known()?.iter().any(|container| container.name == link.container && container.key_id == Fact::Known(good.key_id));
+            let held = report
+                .containers
+                .known()?
+                .iter()
+                .any(|container| container.name == link.container && container.key_id == Fact::Known(good.key_id));
             if !held {
                 return None;
             }
@@ -305,7 +312,14 @@ fn expected(entry: &StoreEntry) -> Option<Expect> {
 }
 
 /// The chain holds: leave it alone, unless the certificate ends or must not be trusted.
-fn renewal(policy: &Policy, sight: &Sight, record: &SslRecord, entry: &StoreEntry, certificate: &Certificate, now: Timestamp) -> Decision {
+fn renewal(
+    policy: &Policy,
+    sight: &Sight,
+    record: &SslRecord,
+    entry: &StoreEntry,
+    certificate: &Certificate,
+    now: Timestamp,
+) -> Decision {
     let report = &sight.report;
     let ends = certificate.not_after();
     let excepted = policy.exception(&report.host.name, Allow::EarlyRenewal, now);
@@ -313,13 +327,19 @@ fn renewal(policy: &Policy, sight: &Sight, record: &SslRecord, entry: &StoreEntr
         Some(Unfit::Distrusted) => (now, "the certificate on 444 is distrusted".to_owned()),
         Some(Unfit::Names) => {
             return Decision::Hold {
-                why: vec!["the certificate on 444 does not name the server: it works and is left alone until a person orders a change".to_owned()],
+                why: vec![
+                    "the certificate on 444 does not name the server: it works and is left alone until a person orders a change"
+                        .to_owned(),
+                ],
                 look_again: None,
             };
         }
         Some(Unfit::OutOfDate) if now < certificate.not_before() => {
             return Decision::Hold {
-                why: vec![format!("the certificate on 444 is valid only from {}: a clock is wrong, nothing is made", certificate.not_before())],
+                why: vec![format!(
+                    "the certificate on 444 is valid only from {}: a clock is wrong, nothing is made",
+                    certificate.not_before()
+                )],
                 look_again: Some(certificate.not_before()),
             };
         }
@@ -330,7 +350,10 @@ fn renewal(policy: &Policy, sight: &Sight, record: &SslRecord, entry: &StoreEntr
                 let propose = policy.expiry.propose_at.before(ends);
                 if now < propose {
                     return Decision::LeaveAlone {
-                        why: format!("P1: present, bound, usable and fit until {ends}: left alone; renewal is proposed from {propose} and may run from {}", policy.renewal_opens(ends)),
+                        why: format!(
+                            "P1: present, bound, usable and fit until {ends}: left alone; renewal is proposed from {propose} and may run from {}",
+                            policy.renewal_opens(ends)
+                        ),
                         look_again: Some(propose),
                     };
                 }
@@ -357,23 +380,29 @@ fn renewal(policy: &Policy, sight: &Sight, record: &SslRecord, entry: &StoreEntr
             at: opens,
             why: format!("{reason}; mode is observe: in mode propose or act a renewal would be proposed, to run from {opens}"),
         },
-        Mode::Propose | Mode::Act => Decision::Propose {
-            plan,
-            opens,
-            urgent,
-            why: format!("{reason}; a renewal needs approval and may run from {opens}"),
-        },
+        Mode::Propose | Mode::Act => {
+            Decision::Propose { plan, opens, urgent, why: format!("{reason}; a renewal needs approval and may run from {opens}") }
+        }
     }
 }
 
 /// The typed steps of a renewal (EXCHANGE.md 5.2), or the fact that is missing for them.
-fn renewal_plan(policy: &Policy, sight: &Sight, record: &SslRecord, entry: &StoreEntry, certificate: &Certificate) -> Result<Plan, String> {
+fn renewal_plan(
+    policy: &Policy,
+    sight: &Sight,
+    record: &SslRecord,
+    entry: &StoreEntry,
+    certificate: &Certificate,
+) -> Result<Plan, String> {
     let report = &sight.report;
     let unknown = |what: &str| format!("{what} is unknown: what is unknown permits nothing");
     let fqdn = report.host.fqdn.known().ok_or_else(|| unknown("the full name of the host"))?.clone();
     let label = fqdn.split('.').next().unwrap_or_default();
     if !label.eq_ignore_ascii_case(report.host.name.as_str()) || !fqdn.contains('.') {
-        return Err(format!("the names of the host disagree: NetBIOS {}, full name {fqdn}; nothing is made until they agree", report.host.name));
+        return Err(format!(
+            "the names of the host disagree: NetBIOS {}, full name {fqdn}; nothing is made until they agree",
+            report.host.name
+        ));
     }
     let records = report.records.known().ok_or_else(|| unknown("the list of http.sys records"))?;
     if records.iter().any(|other| other.port() == Some(BACK_END_PORT) && !other.is_back_end()) {
@@ -407,7 +436,16 @@ fn renewal_plan(policy: &Policy, sight: &Sight, record: &SslRecord, entry: &Stor
         Step::Probe { port: BACK_END_PORT, shows: Shown::OfContainer(container) },
         Step::Compare,
     ]);
-    Ok(Plan { estate: policy.estate.clone(), host: report.host.name.clone(), machine_id, purpose: Purpose::Renew, attempt: 1, values, expects, steps })
+    Ok(Plan {
+        estate: policy.estate.clone(),
+        host: report.host.name.clone(),
+        machine_id,
+        purpose: Purpose::Renew,
+        attempt: 1,
+        values,
+        expects,
+        steps,
+    })
 }
 
 /// The key link of a key that a plan makes: the vendor's profile (EXCHANGE.md 1.1).
@@ -421,6 +459,10 @@ pub fn of_container(report: &Report, container: &str) -> Option<CertificateId> {
         .stores
         .known()?
         .iter()
-        .find(|entry| entry.store == Store::My && !entry.archived && matches!(&entry.key, Fact::Known(Some(link)) if link.container == container))
+        .find(|entry| {
+            entry.store == Store::My
+                && !entry.archived
+                && matches!(&entry.key, Fact::Known(Some(link)) if link.container == container)
+        })
         .map(|entry| entry.certificate)
 }

@@ -289,10 +289,27 @@ impl Policy {
         }
         let text = str::from_utf8(bytes).map_err(|e| PolicyError::NotText(e.valid_up_to()))?;
         let raw: RawPolicy = toml::from_str(text).map_err(|e| PolicyError::Toml(e.to_string()))?;
-        let RawPolicy { estate, version, previous, expiry, quiet, mode, groups, windows, freezes, limits, certificate, compromised, exceptions } =
-            raw;
+        let RawPolicy {
+            estate,
+            version,
+            previous,
+            expiry,
+            quiet,
+            mode,
+            groups,
+            windows,
+            freezes,
+            limits,
+            certificate,
+            compromised,
+            exceptions,
+        } = raw;
 
-        let value = |key: &str, expected: &str, found: String| PolicyError::Value { key: key.to_owned(), expected: expected.to_owned(), found };
+        let value = |key: &str, expected: &str, found: String| PolicyError::Value {
+            key: key.to_owned(),
+            expected: expected.to_owned(),
+            found,
+        };
         if version == 0 {
             return Err(value("version", "1 or more", "0".to_owned()));
         }
@@ -329,16 +346,22 @@ impl Policy {
             .iter()
             .enumerate()
             .map(|(index, RawWindow { days, start, length, zone })| {
-                Window::new(days, start, *length, zone)
-                    .map_err(|source| PolicyError::Window { list: "window", number: index + 1, source })
+                Window::new(days, start, *length, zone).map_err(|source| PolicyError::Window {
+                    list: "window",
+                    number: index + 1,
+                    source,
+                })
             })
             .collect::<Result<_, _>>()?;
         let freezes = freezes
             .into_iter()
             .enumerate()
             .map(|(index, RawFreeze { from, to, zone, reason })| {
-                Freeze::new(&from, &to, &zone, reason)
-                    .map_err(|source| PolicyError::Window { list: "freeze", number: index + 1, source })
+                Freeze::new(&from, &to, &zone, reason).map_err(|source| PolicyError::Window {
+                    list: "freeze",
+                    number: index + 1,
+                    source,
+                })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
@@ -447,7 +470,8 @@ mod tests {
 
     #[test]
     fn an_impossible_zone_is_refused_with_the_number_of_its_window() {
-        let policy = format!("{FIRST}[[window]]\ndays = [\"sat\"]\nstart = \"22:00\"\nlength = \"4h\"\nzone = \"Europe/Atlantis\"\n");
+        let policy =
+            format!("{FIRST}[[window]]\ndays = [\"sat\"]\nstart = \"22:00\"\nlength = \"4h\"\nzone = \"Europe/Atlantis\"\n");
         let error = Policy::from_toml(policy.as_bytes()).expect_err("must be refused");
         assert!(matches!(error, PolicyError::Window { list: "window", number: 1, source: InvalidWindow::Zone(_) }));
     }

@@ -8,9 +8,7 @@ use crate::certificate::Certificate;
 use crate::document::Policy;
 use crate::finding::{Code, Finding, Verdict};
 use crate::last::LastKnown;
-use crate::report::{
-    BACK_END_PORT, BACK_END_SITE, Fact, ProbeOutcome, Report, Role, Setup, Sight, back_end_endpoint,
-};
+use crate::report::{BACK_END_PORT, BACK_END_SITE, Fact, ProbeOutcome, Report, Role, Setup, Sight, back_end_endpoint};
 
 /// What was concluded about one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +56,14 @@ pub fn no_back_end(report: &Report) -> Option<String> {
 }
 
 /// The chain record → store → key, and the certificate at its end.
-fn chain(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>, now: Timestamp, findings: &mut Vec<Finding>) -> Verdict {
+fn chain(
+    policy: &Policy,
+    sight: &Sight,
+    last: &LastKnown,
+    bound: &Bound<'_>,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> Verdict {
     let presented = presented(&sight.report);
     match bound {
         Bound::Unknown(why) => {
@@ -70,7 +75,10 @@ fn chain(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>, no
             }
         }
         Bound::NoRecord => {
-            findings.push(finding(Code::RecordMissing, [format!("http.sys has no record for {}", back_end_endpoint()), last_sentence(last)]));
+            findings.push(finding(
+                Code::RecordMissing,
+                [format!("http.sys has no record for {}", back_end_endpoint()), last_sentence(last)],
+            ));
             restless(policy, last, now, findings);
             Verdict::Unbound
         }
@@ -78,10 +86,17 @@ fn chain(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>, no
             let named = thumbprint.map_or_else(|| "no certificate at all".to_owned(), |thumbprint| thumbprint.to_string());
             findings.push(finding(
                 Code::CertificateDeleted,
-                [format!("the record {} names {named}, which is not in {}", record.endpoint, record.store()), last_sentence(last)],
+                [
+                    format!("the record {} names {named}, which is not in {}", record.endpoint, record.store()),
+                    last_sentence(last),
+                ],
             ));
             let still = presented.iter().any(|certificate| {
-                thumbprint.is_some() && last.good.as_ref().is_some_and(|good| Some(good.thumbprint()) == *thumbprint && good.entry.certificate == *certificate)
+                thumbprint.is_some()
+                    && last
+                        .good
+                        .as_ref()
+                        .is_some_and(|good| Some(good.thumbprint()) == *thumbprint && good.entry.certificate == *certificate)
             });
             if still {
                 findings.push(finding(
@@ -93,10 +108,8 @@ fn chain(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>, no
             Verdict::Deleted
         }
         Bound::KeyUnusable { entry, state, .. } => {
-            findings.push(finding(
-                Code::KeyUnusable,
-                [format!("the key of {} in {} is {state:?}", entry.thumbprint, entry.store)],
-            ));
+            findings
+                .push(finding(Code::KeyUnusable, [format!("the key of {} in {} is {state:?}", entry.thumbprint, entry.store)]));
             Verdict::KeyLost
         }
         Bound::Whole { record, entry, certificate } => {
@@ -105,7 +118,12 @@ fn chain(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>, no
             if let Some(other) = differs {
                 findings.push(finding(
                     Code::PresentedDiffers,
-                    [format!("the record {} names {}, a handshake shows certificate {}", record.endpoint, entry.thumbprint, other.short())],
+                    [format!(
+                        "the record {} names {}, a handshake shows certificate {}",
+                        record.endpoint,
+                        entry.thumbprint,
+                        other.short()
+                    )],
                 ));
             }
             let failures: Vec<String> = sight
@@ -144,7 +162,13 @@ pub fn named_certificate(sight: &Sight) -> Option<&Certificate> {
     sight.certificates.get(&entry.certificate)
 }
 
-fn judge_certificate(policy: &Policy, sight: &Sight, certificate: &Certificate, now: Timestamp, findings: &mut Vec<Finding>) -> Option<Verdict> {
+fn judge_certificate(
+    policy: &Policy,
+    sight: &Sight,
+    certificate: &Certificate,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> Option<Verdict> {
     let thumbprint = certificate.thumbprint();
     let ends = certificate.not_after();
     if certificate.signed_with_sha1() && certificate.self_issued() {
@@ -155,12 +179,19 @@ fn judge_certificate(policy: &Policy, sight: &Sight, certificate: &Certificate, 
     }
     match crate::bound::unfit(certificate, policy, &sight.report, now) {
         Some(Unfit::Distrusted) => {
-            let by = if policy.compromised.contains(&thumbprint) { "the policy lists it as compromised" } else { "it is in the Disallowed store of the host" };
+            let by = if policy.compromised.contains(&thumbprint) {
+                "the policy lists it as compromised"
+            } else {
+                "it is in the Disallowed store of the host"
+            };
             findings.push(finding(Code::Distrusted, [format!("{thumbprint} on {BACK_END_PORT}: {by}")]));
             Some(Verdict::Distrusted)
         }
         Some(Unfit::OutOfDate) if now < certificate.not_before() => {
-            findings.push(finding(Code::NotYetValid, [format!("{thumbprint} is valid from {}, and it is {now}", certificate.not_before())]));
+            findings.push(finding(
+                Code::NotYetValid,
+                [format!("{thumbprint} is valid from {}, and it is {now}", certificate.not_before())],
+            ));
             Some(Verdict::Unknown)
         }
         Some(Unfit::OutOfDate) => {
@@ -169,7 +200,10 @@ fn judge_certificate(policy: &Policy, sight: &Sight, certificate: &Certificate, 
         }
         Some(Unfit::Names) => {
             let wanted = sight.report.host.fqdn.known().map_or(sight.report.host.name.as_str(), String::as_str);
-            findings.push(finding(Code::NamesMissing, [format!("{thumbprint} names {}, not {wanted}", certificate.names().join(", "))]));
+            findings.push(finding(
+                Code::NamesMissing,
+                [format!("{thumbprint} names {}, not {wanted}", certificate.names().join(", "))],
+            ));
             Some(Verdict::Misnamed)
         }
         None if policy.expiry.propose_at.before(ends) <= now => {
@@ -188,9 +222,15 @@ fn around(report: &Report, findings: &mut Vec<Finding>) {
         findings.push(finding(Code::SetupAtWork, [what.clone()]));
     }
     if let Some(sites) = report.sites.known()
-        && !sites.iter().any(|site| site.name == BACK_END_SITE && site.bindings.iter().any(|binding| binding.protocol == "https" && binding.information == "*:444:"))
+        && !sites.iter().any(|site| {
+            site.name == BACK_END_SITE
+                && site.bindings.iter().any(|binding| binding.protocol == "https" && binding.information == "*:444:")
+        })
     {
-        findings.push(finding(Code::SiteBindingMissing, [format!("applicationHost.config has no https binding *:444: on site \"{BACK_END_SITE}\"")]));
+        findings.push(finding(
+            Code::SiteBindingMissing,
+            [format!("applicationHost.config has no https binding *:444: on site \"{BACK_END_SITE}\"")],
+        ));
     }
     if web_service_disabled(report) == Some(true) {
         findings.push(finding(Code::WebServiceDisabled, ["service W3SVC is disabled".to_owned()]));
@@ -231,7 +271,9 @@ pub fn presented(report: &Report) -> Vec<crate::id::CertificateId> {
 
 fn last_sentence(last: &LastKnown) -> String {
     match (&last.good, &last.trouble) {
-        (Some(good), Some(trouble)) => format!("last known good: {} in {}; lost since {}", good.thumbprint(), good.record.store(), trouble.since),
+        (Some(good), Some(trouble)) => {
+            format!("last known good: {} in {}; lost since {}", good.thumbprint(), good.record.store(), trouble.since)
+        }
         (Some(good), None) => format!("last known good: {} in {}", good.thumbprint(), good.record.store()),
         (None, _) => "no good state of this server was ever seen".to_owned(),
     }

@@ -183,9 +183,11 @@ impl Expect {
                 };
                 match report.records.known().map(on_port) {
                     Some(found) if found == *records => Ok(()),
-                    Some(found) => {
-                        Err(Difference::new(format!("http.sys records on port {port}"), show_records(records), show_records(&found)))
-                    }
+                    Some(found) => Err(Difference::new(
+                        format!("http.sys records on port {port}"),
+                        show_records(records),
+                        show_records(&found),
+                    )),
                     None => Err(Difference::new(
                         format!("http.sys records on port {port}"),
                         show_records(records),
@@ -203,9 +205,11 @@ impl Expect {
                     Some(entry) if entry.archived != *archived => {
                         Err(Difference::new(fact, archived_word(*archived), archived_word(entry.archived)))
                     }
-                    Some(entry) if entry.key != Fact::Known(key.clone()) => {
-                        Err(Difference::new(format!("key of {fact}"), format!("{key:?}"), show(&entry.key, |key| format!("{key:?}"))))
-                    }
+                    Some(entry) if entry.key != Fact::Known(key.clone()) => Err(Difference::new(
+                        format!("key of {fact}"),
+                        format!("{key:?}"),
+                        show(&entry.key, |key| format!("{key:?}")),
+                    )),
                     Some(entry) if entry.key_usable() != *usable => Err(Difference::new(
                         format!("key of {fact}"),
                         if *usable { "usable" } else { "not usable" },
@@ -372,11 +376,17 @@ impl Step {
     pub fn describe(&self) -> String {
         match self {
             Self::AddCertificate { der, store, key, .. } => {
-                format!("put certificate {} back into {store}, with its key in container {}", Thumbprint::of(&der.0), key.container)
+                format!(
+                    "put certificate {} back into {store}, with its key in container {}",
+                    Thumbprint::of(&der.0),
+                    key.container
+                )
             }
             Self::WriteRecord { record } => format!("write the record {}", show_records(std::slice::from_ref(record))),
             Self::CreateKey { container, bits } => format!("make an RSA key of {bits} bits in container {container}"),
-            Self::GrantKey { access, .. } => format!("give the key the access list of the outgoing one ({} entries)", access.len()),
+            Self::GrantKey { access, .. } => {
+                format!("give the key the access list of the outgoing one ({} entries)", access.len())
+            }
             Self::Mint { netbios, fqdn, months, .. } => {
                 format!("make a self-signed certificate for {netbios} and {fqdn}, valid {months} months, and add it to MY")
             }
@@ -487,7 +497,8 @@ pub fn untouched(before: &Report, after: &Report, plan: &Plan) -> Vec<Difference
         }) || plan.steps.iter().any(|step| matches!(step, Step::AddCertificate { der, store, .. } if *store == entry.store && Sha256::of(&der.0) == entry.certificate))
     };
     // The trust copy in Root has no key link: it is known by the certificate that the container's entry names.
-    let made: Vec<CertificateId> = after.stores.known().into_iter().flatten().filter(|entry| own(entry)).map(|entry| entry.certificate).collect();
+    let made: Vec<CertificateId> =
+        after.stores.known().into_iter().flatten().filter(|entry| own(entry)).map(|entry| entry.certificate).collect();
     let entries = |report: &Report| -> Fact<Vec<(Store, CertificateId, bool, Fact<Option<KeyLink>>)>> {
         match &report.stores {
             Fact::Known(entries) => Fact::Known(
@@ -514,10 +525,24 @@ pub fn untouched(before: &Report, after: &Report, plan: &Plan) -> Vec<Difference
     );
     let (was, is) = (entries(before), entries(after));
     let names = |entries: &Vec<(Store, CertificateId, bool, Fact<Option<KeyLink>>)>| {
-        entries.iter().map(|(store, id, archived, _)| format!("{store}:{}{}", id.short(), if *archived { " archived" } else { "" })).collect::<Vec<_>>().join(", ")
+        entries
+            .iter()
+            .map(|(store, id, archived, _)| format!("{store}:{}{}", id.short(), if *archived { " archived" } else { "" }))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     compare("other certificates", was.known().is_some() && was == is, show(&was, names), show(&is, names));
-    compare("IIS sites", before.sites.known().is_some() && before.sites == after.sites, show(&before.sites, |sites| format!("{} sites", sites.len())), show(&after.sites, |sites| format!("{} sites, or other bindings", sites.len())));
-    compare("metabase properties", before.metabase.known().is_some() && before.metabase == after.metabase, "as before".to_owned(), "changed".to_owned());
+    compare(
+        "IIS sites",
+        before.sites.known().is_some() && before.sites == after.sites,
+        show(&before.sites, |sites| format!("{} sites", sites.len())),
+        show(&after.sites, |sites| format!("{} sites, or other bindings", sites.len())),
+    );
+    compare(
+        "metabase properties",
+        before.metabase.known().is_some() && before.metabase == after.metabase,
+        "as before".to_owned(),
+        "changed".to_owned(),
+    );
     found
 }

@@ -1,0 +1,373 @@
+//! The objects in a file that PowerShell's `Export-Clixml` wrote.
+//!
+//! The file is a graph: an object may be named again by number (`Ref`), and so may a list of type names (`TNRef`). So the
+//! objects are kept in one list and point to each other by index, which makes cycles harmless and copies unnecessary.
+//! Names and texts escape UTF-16 units as `_x000D_`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::xml::{Element, Place};
+
+/// XML that is not an `Export-Clixml` file as it is read here.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClixmlError {
+    /// Another kind of XML.
+    #[error("expected <Objs>, as Export-Clixml writes it, found <{found}> at {place}")]
+    NotObjects {
+        /// The element found.
+        found: String,
+        /// Where.
+        place: Place,
+    },
+    /// `TNRef` or `Ref` to what did not come before.
+    #[error("expected {what} to name something above {place}, found RefId {id:?}")]
+    Dangling {
+        /// The element.
+        what: &'static str,
+        /// Where it is.
+        place: Place,
+        /// What it names.
+        id: String,
+    },
+    /// A value that is not of the type that its element promises.
+    #[error("expected <{element}> at {place} to hold {expected}, found {found:?}")]
+    Value {
+        /// The element.
+        element: String,
+        /// Where it is.
+        place: Place,
+        /// What was expected.
+        expected: &'static str,
+        /// The beginning of what was found.
+        found: String,
+    },
+}
+
+/// An object's number in its [`Graph`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectId(usize);
+
+/// A value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `$null`.
+    Nil,
+    /// A string, or any other value that is kept as it is written.
+    Text(String),
+    /// A byte array.
+    Bytes(Vec<u8>),
+    /// A boolean.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A date with its zone.
+    Date(Timestamp),
+    /// An object.
+    Object(ObjectId),
+}
+
+/// One object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its type names, the most special first.
+    pub types: Arc<[String]>,
+    /// Where it begins.
+    pub place: Place,
+    /// What its `ToString` gave.
+    pub text: Option<String>,
+    /// Its own value, when it wraps one: the number of an enumeration.
+    pub value: Option<Value>,
+    /// Its properties and, where no property has that name, what was added to it (`MS`).
+    pub members: BTreeMap<String, Value>,
+    /// Its elements, when it is a collection.
+    pub items: Vec<Value>,
+}
+
+impl Object {
+    /// Whether its most special type is this one, live or deserialized once before it was written.
+    pub fn is(&self, name: &str) -> bool {
+        self.types.first().is_some_and(|own| own == name || own.strip_prefix("Deserialized.") == Some(name))
+    }
+
+    /// A member that is a text.
+    pub fn member_text(&self, name: &str) -> Option<&str> {
+        match self.members.get(name)? {
+            Value::Text(text) => Some(text),
+            Value::Nil | Value::Bytes(_) | Value::Bool(_) | Value::Int(_) | Value::Date(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// A member that is a byte array.
+    pub fn member_bytes(&self, name: &str) -> Option<&[u8]> {
+        match self.members.get(name)? {
+            Value::Bytes(bytes) => Some(bytes),
+            Value::Nil | Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Date(_) | Value::Object(_) => None,
+        }
+    }
+}
+
+/// All objects of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Graph {
+    objects: Vec<Object>,
+    roots: Vec<Value>,
+}
+
+impl Graph {
+    /// Reads the tree of an `Export-Clixml` file.
+    ///
+    /// # Errors
+    /// [`ClixmlError`] with the place of what does not fit.
+    pub fn read(root: Element) -> Result<Self, ClixmlError> {
+        if root.name != "Objs" {
+            return Err(ClixmlError::NotObjects { found: root.name, place: root.place });
+        }
+        let mut reader = GraphReader::default();
+        for child in root.children {
+            if let Some(value) = reader.value(child)? {
+                reader.graph.roots.push(value);
+            }
+        }
+        Ok(reader.graph)
+    }
+
+    /// The objects that were exported, in order.
+    pub fn roots(&self) -> impl Iterator<Item = &Object> {
+        self.roots.iter().filter_map(|value| self.object(value))
+    }
+
+    /// The object that a value is.
+    pub fn object(&self, value: &Value) -> Option<&Object> {
+        match value {
+            Value::Object(id) => self.objects.get(id.0),
+            Value::Nil | Value::Text(_) | Value::Bytes(_) | Value::Bool(_) | Value::Int(_) | Value::Date(_) => None,
+        }
+    }
+
+    /// A value as text: a text itself, or what an object's `ToString` gave.
+    pub fn text<'a>(&'a self, value: &'a Value) -> Option<&'a str> {
+        match value {
+            Value::Text(text) => Some(text),
+            Value::Object(id) => self.objects.get(id.0)?.text.as_deref(),
+            Value::Nil | Value::Bytes(_) | Value::Bool(_) | Value::Int(_) | Value::Date(_) => None,
+        }
+    }
+
+    /// The texts in a member that is a collection, or the one text that it is.
+    pub fn texts<'a>(&'a self, object: &'a Object, member: &str) -> Vec<&'a str> {
+        let Some(value) = object.members.get(member) else { return Vec::new() };
+        match self.object(value) {
+            Some(list) if !list.items.is_empty() => list.items.iter().filter_map(|item| self.text(item)).collect(),
+            Some(_) | None => self.text(value).into_iter().collect(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct GraphReader {
+    graph: Graph,
+    by_ref: BTreeMap<String, ObjectId>,
+    types: BTreeMap<String, Arc<[String]>>,
+}
+
+impl GraphReader {
+    /// The value that an element is; `None` when the element is no value. Recursion is bounded by the depth of the tree.
+    fn value(&mut self, element: Element) -> Result<Option<Value>, ClixmlError> {
+        Ok(Some(match element.name.as_str() {
+            "Obj" => Value::Object(self.read_object(element)?),
+            "Ref" => {
+                let id = element.attribute("RefId").unwrap_or_default();
+                let dangling = || ClixmlError::Dangling { what: "Ref", place: element.place, id: id.to_owned() };
+                Value::Object(self.by_ref.get(id).copied().ok_or_else(dangling)?)
+            }
+            "Nil" => Value::Nil,
+            "BA" => {
+                let digits: String = element.text.split_ascii_whitespace().collect();
+                let decoded = base64::engine::general_purpose::STANDARD.decode(&digits);
+                Value::Bytes(decoded.map_err(|_| wrong(&element, "base64"))?)
+            }
+            "B" => match element.text.trim() {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                _ => return Err(wrong(&element, "true or false")),
+            },
+            "I16" | "I32" | "I64" | "U16" | "U32" | "By" | "SB" => {
+                Value::Int(element.text.trim().parse().map_err(|_| wrong(&element, "an integer"))?)
+            }
+            "DT" => match element.text.trim().parse() {
+                Ok(date) => Value::Date(date),
+                // A date of unspecified kind has no zone, and a guessed one would move it.
+                Err(_) => Value::Text(element.text),
+            },
+            "S" | "C" | "G" | "U64" | "Sg" | "Db" | "D" | "TS" | "URI" | "Version" | "XD" | "SBK" => {
+                Value::Text(unescape(&element.text))
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn read_object(&mut self, element: Element) -> Result<ObjectId, ClixmlError> {
+        let id = ObjectId(self.graph.objects.len());
+        if let Some(number) = element.attribute("RefId") {
+            self.by_ref.insert(number.to_owned(), id);
+        }
+        let mut object = Object {
+            types: Arc::from([]),
+            place: element.place,
+            text: None,
+            value: None,
+            members: BTreeMap::new(),
+            items: Vec::new(),
+        };
+        // Its number is taken before its members are read: they may point back to it.
+        self.graph.objects.push(object.clone());
+        for child in element.children {
+            match child.name.as_str() {
+                "TN" => object.types = self.type_names(child),
+                "TNRef" => {
+                    let number = child.attribute("RefId").unwrap_or_default();
+                    let dangling = || ClixmlError::Dangling { what: "TNRef", place: child.place, id: number.to_owned() };
+                    object.types = self.types.get(number).cloned().ok_or_else(dangling)?;
+                }
+                "ToString" => object.text = Some(unescape(&child.text)),
+                "Props" | "MS" => self.members(child, &mut object.members)?,
+                "IE" | "LST" | "QUE" | "STK" => self.items(child, &mut object.items)?,
+                "DCT" => {
+                    for entry in child.children {
+                        self.items(entry, &mut object.items)?;
+                    }
+                }
+                _ => object.value = self.value(child)?.or(object.value),
+            }
+        }
+        if let Some(slot) = self.graph.objects.get_mut(id.0) {
+            *slot = object;
+        }
+        Ok(id)
+    }
+
+    fn type_names(&mut self, element: Element) -> Arc<[String]> {
+        let number = element.attribute("RefId").map(str::to_owned);
+        let names: Arc<[String]> =
+            element.children.into_iter().filter(|child| child.name == "T").map(|child| unescape(&child.text)).collect();
+        if let Some(number) = number {
+            self.types.insert(number, Arc::clone(&names));
+        }
+        names
+    }
+
+    fn members(&mut self, element: Element, members: &mut BTreeMap<String, Value>) -> Result<(), ClixmlError> {
+        for child in element.children {
+            let name = child.attribute("N").map(unescape);
+            if let (Some(value), Some(name)) = (self.value(child)?, name) {
+                members.entry(name).or_insert(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, element: Element, items: &mut Vec<Value>) -> Result<(), ClixmlError> {
+        for child in element.children {
+            items.extend(self.value(child)?);
+        }
+        Ok(())
+    }
+}
+
+fn wrong(element: &Element, expected: &'static str) -> ClixmlError {
+    let found = element.text.chars().take(40).collect();
+    ClixmlError::Value { element: element.name.clone(), place: element.place, expected, found }
+}
+
+/// Undoes the escape of UTF-16 units, `_x000D_`. A surrogate without partner becomes U+FFFD.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut units: Vec<u16> = Vec::new();
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        if let Some(unit) = escaped_unit(rest) {
+            units.push(unit);
+            rest = rest.get(7..).unwrap_or_default();
+            continue;
+        }
+        if !units.is_empty() {
+            out.push_str(&String::from_utf16_lossy(&units));
+            units.clear();
+        }
+        out.push(character);
+        rest = rest.get(character.len_utf8()..).unwrap_or_default();
+    }
+    out.push_str(&String::from_utf16_lossy(&units));
+    out
+}
+
+fn escaped_unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("_x")?.get(..5)?.strip_suffix('_')?;
+    let hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hexadecimal.then(|| u16::from_str_radix(digits, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph(text: &str) -> Result<Graph, ClixmlError> {
+        Graph::read(crate::xml::parse(text).expect("XML"))
+    }
+
+    #[test]
+    fn values_types_and_references_are_resolved() {
+        let graph = graph(
+            r#"<Objs><Obj RefId="0"><TN RefId="0"><T>Deserialized.A.B</T><T>System.Object</T></TN><ToString>a_x000D__x000A_b</ToString>
+            <Props><S N="Name">x</S><B N="On">true</B><I32 N="Three">3</I32><BA N="Raw">AQ I=
+</BA><Nil N="None"/>
+            <DT N="When">2021-09-28T12:20:23-05:00</DT><DT N="Local">2021-09-28T12:20:23</DT>
+            <Obj N="List" RefId="1"><LST><S>p</S><Obj RefId="2"><TNRef RefId="0"/><I64>7</I64></Obj></LST></Obj><Ref N="Again" RefId="1"/>
+            <Ref N="Me" RefId="0"/></Props><MS><S N="Name">y</S><S N="_x002A_">z</S></MS></Obj><S>alone</S></Objs>"#,
+        )
+        .expect("objects");
+        let object = graph.roots().next().expect("one object");
+        assert!(object.is("A.B") && !object.is("System.Object"));
+        assert_eq!(object.text.as_deref(), Some("a\r\nb"));
+        assert_eq!(object.member_text("Name"), Some("x"), "a property wins over what was added");
+        assert_eq!(object.member_text("*"), Some("z"));
+        assert_eq!(object.member_bytes("Raw"), Some([1, 2].as_slice()));
+        assert_eq!(object.members.get("When"), Some(&Value::Date("2021-09-28T17:20:23Z".parse().expect("a date"))));
+        assert_eq!(object.members.get("Local"), Some(&Value::Text("2021-09-28T12:20:23".into())));
+        assert_eq!(object.members.get("Again"), object.members.get("List"));
+        assert_eq!(graph.object(&object.members["Me"]).map(|me| me.place), Some(object.place));
+        assert_eq!(graph.texts(object, "Again"), ["p"]);
+        let list = graph.object(&object.members["List"]).expect("a list");
+        let inner = graph.object(&list.items[1]).expect("an object");
+        assert!(inner.is("A.B") && inner.value == Some(Value::Int(7)));
+    }
+
+    #[test]
+    fn escapes_are_undone_once_and_only_where_they_are_whole() {
+        for (escaped, plain) in [
+            ("_x005F_x000D_", "_x000D_"),
+            ("_xD83D__xDE00_", "😀"),
+            ("_xD83D_", "\u{FFFD}"),
+            ("_x00G0_ _x0é0_ _x", "_x00G0_ _x0é0_ _x"),
+        ] {
+            assert_eq!(unescape(escaped), plain);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_its_place() {
+        for (text, message) in [
+            ("<configuration/>", "expected <Objs>, as Export-Clixml writes it, found <configuration> at line 1, column 1"),
+            ("<Objs><Ref RefId='9'/></Objs>", "expected Ref to name something above line 1, column 7, found RefId \"9\""),
+            ("<Objs><BA>!</BA></Objs>", "expected <BA> at line 1, column 7 to hold base64, found \"!\""),
+            ("<Objs><I32>x</I32></Objs>", "expected <I32> at line 1, column 7 to hold an integer, found \"x\""),
+        ] {
+            assert_eq!(graph(text).expect_err(text).to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One exported file, told by its content.
+//!
+//! File names are never looked at: administrators rename, number and translate them.
+
+use std::collections::BTreeSet;
+
+use policy::report::SslRecord;
+use thiserror::Error;
+
+use crate::application_host::{ApplicationHost, ApplicationHostError};
+use crate::clixml::{ClixmlError, Graph};
+use crate::exchange_certificate::{ListedError, Listing};
+use crate::exchange_server::{ListedServerError, Servers};
+use crate::netsh::NetshError;
+use crate::service_health::Health;
+use crate::text::{self, TextError};
+use crate::web_binding::{WebBindingError, WebBindings};
+use crate::xml::{self, XmlError};
+use crate::{application_host, exchange_certificate, exchange_server, netsh, service_health, web_binding};
+
+/// What the contents of an export turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// applicationHost.config.
+    ApplicationHost(ApplicationHost),
+    /// Get-ExchangeCertificate, or the certificate drive.
+    Certificates(Listing),
+    /// Get-ExchangeServer.
+    Servers(Servers),
+    /// Get-WebBinding.
+    WebBindings(WebBindings),
+    /// Test-ServiceHealth.
+    Health(Health),
+    /// `netsh http show sslcert`.
+    Records(Vec<SslRecord>),
+}
+
+/// Why a file, or a part of it, was not read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// Not text.
+    #[error("expected text")]
+    Text(#[source] TextError),
+    /// Neither XML nor the list that netsh prints.
+    #[error("expected an export in XML or the text of `netsh http show sslcert`, found neither")]
+    NotNetsh(#[source] NetshError),
+    /// Begins like XML, but is none.
+    #[error("expected an export in XML")]
+    Xml(#[source] XmlError),
+    /// Begins like `Export-Clixml`, but is damaged.
+    #[error("expected an export of PowerShell's Export-Clixml")]
+    Clixml(#[source] ClixmlError),
+    /// `Export-Clixml` of something else.
+    #[error(
+        "expected Get-ExchangeCertificate, Get-ExchangeServer, Get-WebBinding, Test-ServiceHealth or the certificate drive in an Export-Clixml file, found {found}"
+    )]
+    OtherObjects {
+        /// The type of the first object, or that there is none.
+        found: String,
+    },
+    /// A configuration file that does not hold what it should.
+    #[error("expected applicationHost.config")]
+    ApplicationHost(#[source] ApplicationHostError),
+    /// A certificate in a listing.
+    #[error("expected a certificate in the listing")]
+    Certificate(#[source] ListedError),
+    /// A server in a listing.
+    #[error("expected a server in the listing")]
+    Server(#[source] ListedServerError),
+    /// A binding in a listing.
+    #[error("expected bindings in the listing")]
+    WebBinding(#[source] WebBindingError),
+}
+
+impl Content {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ReadError`] with what was expected, what was found, and where.
+    pub fn read(bytes: &[u8]) -> Result<Self, ReadError> {
+        let text = match text::decode(bytes) {
+            Ok(text) => text,
+            // `netsh > file` in a command prompt writes the console's code page; only labels hold its letters.
+            Err(error @ TextError::NotUtf8 { .. }) => {
+                return netsh::read(&text::ascii_lossy(bytes)).map(Self::Records).map_err(|_| ReadError::Text(error));
+            }
+            Err(error) => return Err(ReadError::Text(error)),
+        };
+        if !text.trim_start().starts_with('<') {
+            return netsh::read(&text).map(Self::Records).map_err(ReadError::NotNetsh);
+        }
+        let root = xml::parse(&text).map_err(ReadError::Xml)?;
+        match root.name.as_str() {
+            "configuration" => application_host::read(&root).map(Self::ApplicationHost).map_err(ReadError::ApplicationHost),
+            _ => Self::of_objects(&Graph::read(root).map_err(ReadError::Clixml)?),
+        }
+    }
+
+    fn of_objects(graph: &Graph) -> Result<Self, ReadError> {
+        if graph.roots().any(exchange_certificate::is_certificate) {
+            return Ok(Self::Certificates(exchange_certificate::read(graph)));
+        }
+        if graph.roots().any(exchange_server::is_server) {
+            return Ok(Self::Servers(exchange_server::read(graph)));
+        }
+        if graph.roots().any(web_binding::is_binding) {
+            return web_binding::read(graph).map(Self::WebBindings).map_err(ReadError::WebBinding);
+        }
+        if graph.roots().any(service_health::is_health) {
+            return Ok(Self::Health(service_health::read(graph)));
+        }
+        let first = graph
+            .roots()
+            .next()
+            .map(|object| object.types.first().cloned().unwrap_or_else(|| "an object without type".to_owned()));
+        Err(ReadError::OtherObjects { found: first.unwrap_or_else(|| "no object: the command gave no output".to_owned()) })
+    }
+
+    /// What it is and how much of it, in a few words.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::ApplicationHost(configuration) => format!(
+                "applicationHost.config, {}, {} in the metabase",
+                count(configuration.sites.len(), "site"),
+                count(configuration.metabase.len(), "certificate")
+            ),
+            Self::Certificates(listing) => {
+                let drive = listing.listed.iter().any(|listed| listed.from_drive);
+                let command = if drive { "Get-ChildItem Cert:" } else { "Get-ExchangeCertificate" };
+                format!("{command}, {}{}", count(listing.listed.len(), "certificate"), through(&listing.computers))
+            }
+            Self::Servers(servers) => {
+                format!("Get-ExchangeServer, {}{}", count(servers.listed.len(), "server"), through(&servers.computers))
+            }
+            Self::WebBindings(bindings) => format!(
+                "Get-WebBinding, {}, {} with a certificate",
+                count(bindings.sites.len(), "site"),
+                count(bindings.records.len(), "endpoint")
+            ),
+            Self::Health(health) => {
+                format!("Test-ServiceHealth, {}{}", count(health.services.len(), "service"), through(&health.computers))
+            }
+            Self::Records(records) => format!("netsh http show sslcert, {}", count(records.len(), "record")),
+        }
+    }
+
+    /// The machines through which it was taken, as far as it says so.
+    pub fn computers(&self) -> impl Iterator<Item = &String> {
+        let computers = match self {
+            Self::Certificates(listing) => Some(&listing.computers),
+            Self::Servers(servers) => Some(&servers.computers),
+            Self::Health(health) => Some(&health.computers),
+            Self::ApplicationHost(_) | Self::WebBindings(_) | Self::Records(_) => None,
+        };
+        computers.into_iter().flatten()
+    }
+
+    /// The parts of it that could not be read.
+    pub fn unread(&self) -> Vec<ReadError> {
+        match self {
+            Self::ApplicationHost(configuration) => {
+                configuration.unread.iter().cloned().map(ReadError::ApplicationHost).collect()
+            }
+            Self::Certificates(listing) => listing.unread.iter().cloned().map(ReadError::Certificate).collect(),
+            Self::Servers(servers) => servers.unread.iter().cloned().map(ReadError::Server).collect(),
+            Self::WebBindings(_) | Self::Health(_) | Self::Records(_) => Vec::new(),
+        }
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn through(computers: &BTreeSet<String>) -> String {
+    if computers.is_empty() {
+        return String::new();
+    }
+    format!(", taken through {}", computers.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+}

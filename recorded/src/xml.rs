@@ -1,0 +1,301 @@
+//! XML as a small tree, within bounds.
+//!
+//! What is read here comes from machines that somebody else administers. So nothing in it can make the reader work
+//! without end: a document type declaration is refused (no entity can be defined, none can expand), and depth, size and
+//! number of nodes are limited. Every element remembers its place, so that an error can point at it.
+
+use std::fmt;
+
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+use thiserror::Error;
+
+/// The deepest nesting of elements. Real files reach 8 levels; `Export-Clixml -Depth 10` about 40.
+pub const MAX_DEPTH: usize = 64;
+
+/// The most elements and attributes in one file. A server in Get-ExchangeServer has about 500.
+pub const MAX_NODES: usize = 500_000;
+
+/// The most attributes of one element. Looking for doubles takes the square of their number.
+const MAX_ATTRIBUTES: usize = 100;
+
+/// A place in a text, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The character in the line.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// A text that is not XML as it is read here.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum XmlError {
+    /// Not well-formed.
+    #[error("expected well-formed XML at {place}: {what}")]
+    Malformed {
+        /// Where.
+        place: Place,
+        /// What is wrong there, in the words of the tokenizer.
+        what: String,
+    },
+    /// `<!DOCTYPE ...>`.
+    #[error("expected no document type declaration, found one at {place}: it could define entities without bound")]
+    Doctype {
+        /// Where.
+        place: Place,
+    },
+    /// `&name;` that is not one of the five of XML.
+    #[error("expected one of the entities lt, gt, amp, apos, quot at {place}, found {name:?}")]
+    Entity {
+        /// Where.
+        place: Place,
+        /// The entity.
+        name: String,
+    },
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("expected at most {MAX_DEPTH} levels of elements, found one more at {place}")]
+    TooDeep {
+        /// Where.
+        place: Place,
+    },
+    /// More than [`MAX_NODES`], or too many attributes in one element.
+    #[error(
+        "expected at most {MAX_NODES} elements and attributes, {MAX_ATTRIBUTES} attributes in one element, found more at {place}"
+    )]
+    TooMany {
+        /// Where.
+        place: Place,
+    },
+    /// The file ends before an element does.
+    #[error("expected </{name}> for the element that begins at {place}, found the end of the file")]
+    Unclosed {
+        /// Where the element begins.
+        place: Place,
+        /// Its name.
+        name: String,
+    },
+    /// Something behind or before the one outermost element.
+    #[error("expected one outermost element and nothing beside it, found more at {place}")]
+    Beside {
+        /// Where.
+        place: Place,
+    },
+    /// No element at all.
+    #[error("expected XML, found no element")]
+    Empty,
+}
+
+/// One element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// Its name, without prefix.
+    pub name: String,
+    /// Where it begins.
+    pub place: Place,
+    /// Its attributes, in order.
+    pub attributes: Vec<(String, String)>,
+    /// Its own text; empty when it is only the space between children.
+    pub text: String,
+    /// The elements in it, in order.
+    pub children: Vec<Self>,
+}
+
+impl Element {
+    /// The value of an attribute.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The children of that name.
+    pub fn children_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
+        self.children.iter().filter(move |child| child.name == name)
+    }
+}
+
+/// Reads a document and gives its outermost element.
+///
+/// # Errors
+/// [`XmlError`] with the place, when the text is not well-formed or exceeds a bound.
+pub fn parse(text: &str) -> Result<Element, XmlError> {
+    let mut reader = Reader::from_str(text);
+    let mut builder = Builder { cursor: Cursor { text, offset: 0, line: 1, column: 1 }, open: Vec::new(), root: None, nodes: 0 };
+    loop {
+        let begin = offset(reader.buffer_position());
+        let event = match reader.read_event() {
+            Ok(event) => event,
+            Err(error) => return Err(malformed(builder.cursor.at(offset(reader.error_position())), error)),
+        };
+        let place = builder.cursor.at(begin);
+        match event {
+            Event::Start(start) => builder.open(&start, place)?,
+            Event::Empty(start) => {
+                builder.open(&start, place)?;
+                builder.close(place)?;
+            }
+            Event::End(_) => builder.close(place)?,
+            Event::Text(text) => builder.text(&text.xml10_content(), place)?,
+            Event::CData(text) => builder.text(&text.xml10_content(), place)?,
+            Event::GeneralRef(reference) => {
+                let character = reference.resolve_char_ref().map_err(|error| malformed(place, error))?;
+                match (character, quick_xml::escape::resolve_xml_entity(&reference)) {
+                    (Some(character), _) => builder.text(character.encode_utf8(&mut [0; 4]), place)?,
+                    (None, Some(known)) => builder.text(known, place)?,
+                    (None, None) => return Err(XmlError::Entity { place, name: reference.chars().take(40).collect() }),
+                }
+            }
+            Event::DocType(_) => return Err(XmlError::Doctype { place }),
+            Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+            Event::Eof => return builder.finish(),
+        }
+    }
+}
+
+/// The tokenizer's errors print their causes themselves, so only their words are kept: a chain would say them twice.
+fn malformed(place: Place, error: impl fmt::Display) -> XmlError {
+    XmlError::Malformed { place, what: error.to_string() }
+}
+
+fn offset(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+/// Turns growing byte offsets into places, reading each character once.
+struct Cursor<'a> {
+    text: &'a str,
+    offset: usize,
+    line: usize,
+    column: usize,
+}
+
+impl Cursor<'_> {
+    fn at(&mut self, offset: usize) -> Place {
+        if let Some(passed) = self.text.get(self.offset..offset) {
+            for character in passed.chars() {
+                (self.line, self.column) = if character == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };
+            }
+            self.offset = offset;
+        }
+        Place { line: self.line, column: self.column }
+    }
+}
+
+struct Builder<'a> {
+    cursor: Cursor<'a>,
+    open: Vec<Element>,
+    root: Option<Element>,
+    nodes: usize,
+}
+
+impl Builder<'_> {
+    fn open(&mut self, start: &BytesStart<'_>, place: Place) -> Result<(), XmlError> {
+        if self.root.is_some() {
+            return Err(XmlError::Beside { place });
+        }
+        if self.open.len() >= MAX_DEPTH {
+            return Err(XmlError::TooDeep { place });
+        }
+        let mut attributes = Vec::new();
+        for attribute in start.attributes() {
+            let attribute = attribute.map_err(|error| malformed(place, error))?;
+            let value =
+                attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| malformed(place, error))?.into_owned();
+            attributes.push((attribute.key.local_name().as_ref().to_owned(), value));
+            if attributes.len() > MAX_ATTRIBUTES {
+                return Err(XmlError::TooMany { place });
+            }
+        }
+        self.nodes += 1 + attributes.len();
+        if self.nodes > MAX_NODES {
+            return Err(XmlError::TooMany { place });
+        }
+        let name = start.local_name().as_ref().to_owned();
+        self.open.push(Element { name, place, attributes, text: String::new(), children: Vec::new() });
+        Ok(())
+    }
+
+    fn close(&mut self, place: Place) -> Result<(), XmlError> {
+        let mut element = self.open.pop().ok_or(XmlError::Beside { place })?;
+        if !element.children.is_empty() && element.text.trim().is_empty() {
+            element.text = String::new();
+        }
+        match self.open.last_mut() {
+            Some(parent) => parent.children.push(element),
+            None => self.root = Some(element),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str, place: Place) -> Result<(), XmlError> {
+        match self.open.last_mut() {
+            Some(element) => element.text.push_str(text),
+            None if text.trim().is_empty() => {}
+            None => return Err(XmlError::Beside { place }),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Element, XmlError> {
+        match (self.open.into_iter().next_back(), self.root) {
+            (Some(open), _) => Err(XmlError::Unclosed { place: open.place, name: open.name }),
+            (None, Some(root)) => Ok(root),
+            (None, None) => Err(XmlError::Empty),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_becomes_a_tree_with_places() {
+        let root = parse("<?xml version=\"1.0\"?>\n<a x=\"1&#xA;2\">\n  <b>1 &lt; &#50;<![CDATA[ & 3]]></b>\n  <n:b/>\n</a>")
+            .expect("XML");
+        assert_eq!(root.attribute("x"), Some("1\n2"));
+        assert_eq!(root.text, "");
+        let texts: Vec<_> = root.children_named("b").map(|b| (b.text.as_str(), b.place.to_string())).collect();
+        assert_eq!(texts, [("1 < 2 & 3", "line 3, column 3".to_owned()), ("", "line 4, column 3".to_owned())]);
+    }
+
+    #[test]
+    fn entities_cannot_be_defined_and_unknown_ones_are_named() {
+        let bomb = "<!DOCTYPE b [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;&a;\">]><b>&b;</b>";
+        assert!(matches!(parse(bomb), Err(XmlError::Doctype { .. })));
+        assert!(matches!(parse("<a>&b;</a>"), Err(XmlError::Entity { name, .. }) if name == "b"));
+        assert!(matches!(parse("<a x='&b;'/>"), Err(XmlError::Malformed { .. })));
+    }
+
+    #[test]
+    fn depth_number_of_nodes_and_of_attributes_are_limited() {
+        assert!(parse(&format!("{}{}", "<a>".repeat(MAX_DEPTH), "</a>".repeat(MAX_DEPTH))).is_ok());
+        assert!(matches!(parse(&"<a>".repeat(1_000_000)), Err(XmlError::TooDeep { .. })));
+        assert!(matches!(parse(&format!("<a>{}</a>", "<b/>".repeat(MAX_NODES))), Err(XmlError::TooMany { .. })));
+        let many: String = (0..200_000).map(|n| format!(" a{n}=''")).collect();
+        assert!(matches!(parse(&format!("<a{many}/>")), Err(XmlError::TooMany { .. })));
+        let long = format!("<a x='{}'/>", "y".repeat(10_000_000));
+        assert_eq!(parse(&long).expect("one long attribute").attribute("x").map(str::len), Some(10_000_000));
+    }
+
+    #[test]
+    fn what_is_not_one_element_is_refused_with_its_place() {
+        for (text, message) in [
+            ("", "expected XML, found no element"),
+            ("hello", "expected one outermost element and nothing beside it, found more at line 1, column 1"),
+            ("<a/>\n<b/>", "expected one outermost element and nothing beside it, found more at line 2, column 1"),
+            ("<a>\n <b>", "expected </b> for the element that begins at line 2, column 2, found the end of the file"),
+            (
+                "<a>\n</b>",
+                "expected well-formed XML at line 2, column 1: ill-formed document: expected `</a>`, but `</b>` was found",
+            ),
+        ] {
+            assert_eq!(parse(text).expect_err(text).to_string(), message, "{text}");
+        }
+    }
+}

@@ -2,3 +2,21 @@
 #![forbid(unsafe_code)]
 
 pub mod driver;
+pub mod journal;
+pub mod ledger;
+pub mod memory;
+pub mod probe;
+pub mod run;
+pub mod work;
+
+/// An error with everything that caused it, in one line for logs and receipts.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bound::{Bound, Unfit};
-use crate::document::{Allow, Mode, Policy};
+use crate::decide::decide;
+use crate::document::{Allow, Mode, Policy, Profile};
 use crate::id::{Person, PlanId};
 use crate::last::LastKnown;
-use crate::plan::{Plan, Purpose};
+use crate::plan::{Plan, Purpose, Values};
 use crate::report::Sight;
 use crate::trust::{Approval, Class, TrustDocument, Verified};
 
@@ -37,6 +38,8 @@ pub enum Rule {
     Once,
     /// A freeze, or no open window.
     Window,
+    /// What is lost was not lost, or not unchanged, for long enough.
+    Quiet,
     /// Held on the host.
     Hold,
     /// The policy does not let the agent act by itself.
@@ -44,6 +47,41 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 10] = [
+        Self::LeaveAlone,
+        Self::TwoKeys,
+        Self::OtherHost,
+        Self::Expectation,
+        Self::Deadline,
+        Self::Clock,
+        Self::Once,
+        Self::Window,
+        Self::Hold,
+        Self::Mode,
+    ];
+
+    /// The word that documents, messages and tables use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LeaveAlone => "leave_alone",
+            Self::TwoKeys => "two_keys",
+            Self::OtherHost => "other_host",
+            Self::Expectation => "expectation",
+            Self::Deadline => "deadline",
+            Self::Clock => "clock",
+            Self::Once => "once",
+            Self::Window => "window",
+            Self::Hold => "hold",
+            Self::Mode => "mode",
+        }
+    }
+
+    /// The rule of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.as_str() == word)
+    }
+
     /// The rule in a sentence.
     pub fn sentence(self) -> &'static str {
         match self {
@@ -59,6 +97,7 @@ impl Rule {
             Self::Clock => "with a clock that cannot be trusted nothing approved runs and nothing is created",
             Self::Once => "a plan begins once per host",
             Self::Window => "approved work runs in an open window and outside every freeze",
+            Self::Quiet => "a loss is repaired only after a quiet time, which every foreign change restarts",
             Self::Hold => "a hold on the host beats policy and orders",
             Self::Mode => "nothing runs in mode observe; by itself the agent acts only in mode act, and only to restore",
         }
@@ -187,12 +226,8 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
         object(Rule::Hold, why.clone(), None);
     }
     // The plan must be one that the rules, asked here and now, would make: steps cannot be smuggled in with matching expectations.
-    if objections.is_empty() && !ours(plan, policy, sight, last, now) {
-        objections.push(Objection {
-            rule: Rule::Expectation,
-            detail: "the steps are not those that this host would plan for what it sees".to_owned(),
-            until: None,
-        });
+    if objections.is_empty() {
+        objections.extend(not_ours(plan, policy, sight, last, now));
     }
     if objections.is_empty() { Ok(()) } else { Err(Refusal { objections }) }
 }
@@ -212,16 +247,23 @@ pub fn approvers(
     now: Timestamp,
 ) -> (BTreeSet<Person>, Vec<String>) {
     let id = plan.id();
-    let mut persons = BTreeSet::new();
     let mut notes = Vec::new();
-    for approval in approvals {
-        let Approval { estate, plans, person, requester, not_before, not_after, reason: _, change: _ } = &approval.value;
-        let signed_by = trust.approvers(&approval.signers, now);
-        if *estate != plan.estate || !plans.contains(&id) {
+    let mut signed = Vec::new();
+    for Verified { value: approval, signers, id: _ } in approvals {
+        let person = &approval.person;
+        if approval.estate != plan.estate || !approval.plans.contains(&id) {
             notes.push(format!("the approval of {person} is for another plan"));
-        } else if !signed_by.contains(person) {
+        } else if !trust.approvers(signers, now).contains(person) {
             notes.push(format!("the approval of {person} carries no valid signature of an approver of that name"));
-        } else if requester.as_ref() == Some(person) {
+        } else {
+            signed.push(approval);
+        }
+    }
+    // Whoever asked for the plan says so at best in the words of the others: one approval that names a requester binds all.
+    let requesters: BTreeSet<&Person> = signed.iter().filter_map(|approval| approval.requester.as_ref()).collect();
+    let mut persons = BTreeSet::new();
+    for Approval { person, not_before, not_after, estate: _, plans: _, requester: _, reason: _, change: _ } in signed {
+        if requesters.contains(person) {
             notes.push(format!("{person} asked for the plan and cannot approve it"));
         } else if now < *not_before || *not_after <= now {
             notes.push(format!("the approval of {person} counts from {not_before} to {not_after}, and it is {now}"));
@@ -254,12 +296,28 @@ fn leave_alone(plan: &Plan, policy: &Policy, sight: &Sight, now: Timestamp) -> O
     })
 }
 
-/// Whether the rules, asked here with the plan's own policy values, would make this very plan.
-fn ours(plan: &Plan, policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -> bool {
-    let mut values = policy.clone();
-    values.certificate.key_bits = plan.values.key_bits;
-    values.certificate.months = plan.values.months;
-    crate::decide::decide(&values, sight, last, now).plan().is_some_and(|own| own.same_but_attempt(plan))
+/// Why the rules, asked here with the plan's own policy values, would not make this very plan, or not let it begin yet.
+fn not_ours(plan: &Plan, policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -> Option<Objection> {
+    let object = |rule: Rule, detail: String, until: Option<Timestamp>| Some(Objection { rule, detail, until });
+    let Values { key_bits, months } = plan.values;
+    let profile = Profile { key_bits, months };
+    if !profile.allowed() {
+        return object(Rule::Expectation, format!("no policy allows a certificate of {key_bits} bits for {months} months"), None);
+    }
+    let decision = decide(&Policy { certificate: profile, ..policy.clone() }, sight, last, now);
+    match decision.plan() {
+        None => {
+            let detail = format!("this host would plan nothing for what it sees: {}", decision.why());
+            object(Rule::Expectation, detail, decision.look_again())
+        }
+        Some(own) if !own.same_but_attempt(plan) => {
+            object(Rule::Expectation, "the steps are not those that this host would plan for what it sees".to_owned(), None)
+        }
+        Some(_) => match decision.begins() {
+            Some(at) if now < at => object(Rule::Quiet, format!("the quiet time ends at {at}, and it is {now}"), Some(at)),
+            Some(_) | None => None,
+        },
+    }
 }
 
 /// Whether the certificate on 444 is so near its end, or past it, that windows are ignored.

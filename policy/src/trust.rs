@@ -68,6 +68,27 @@ pub enum PersonRole {
     Admin,
 }
 
+impl PersonRole {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::Viewer, Self::Operator, Self::Approver, Self::Auditor, Self::Admin];
+
+    /// The word that documents and certificates use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Approver => "approver",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
+    }
+}
+
 /// What needs signatures, and how many persons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

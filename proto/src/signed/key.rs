@@ -1,0 +1,109 @@
+//! The private half: an Ed25519 key in memory, and its text in a file (PKCS#8 in PEM, as `openssl` reads and writes it).
+
+use std::fmt;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use policy::id::KeyId;
+use policy::trust::Kind;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{MAX_SIGNATURES, SignedBytes, message};
+use crate::invalid::Invalid;
+
+const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+const END: &str = "-----END PRIVATE KEY-----";
+
+/// The longest key file that is read, in bytes. An Ed25519 key is below 200.
+const MAX_FILE: usize = 4096;
+
+/// An Ed25519 key that signs. The library below clears its memory when it is dropped.
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    id: KeyId,
+}
+
+/// Text that is no signing key. Nothing of the text is repeated here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidKey {
+    /// Longer than any key file.
+    #[error("expected a key file of at most {MAX_FILE} bytes, found {0}")]
+    TooLarge(usize),
+    /// Not one PEM block.
+    #[error("expected one PEM block '{BEGIN}', found other text")]
+    NotPem,
+    /// A PEM block of something else.
+    #[error("expected an Ed25519 private key in PKCS#8, found other bytes")]
+    NotEd25519,
+    /// The system's random source or memory failed.
+    #[error("the system gave no key")]
+    System,
+}
+
+impl SigningKey {
+    /// A new key.
+    ///
+    /// # Errors
+    /// [`InvalidKey::System`].
+    pub fn generate() -> Result<Self, InvalidKey> {
+        Ed25519KeyPair::generate().map_err(|_| InvalidKey::System).and_then(Self::new)
+    }
+
+    /// Reads a key from the text of its file.
+    ///
+    /// # Errors
+    /// [`InvalidKey`], which repeats nothing of the text.
+    pub fn from_file_text(text: &str) -> Result<Self, InvalidKey> {
+        if text.len() > MAX_FILE {
+            return Err(InvalidKey::TooLarge(text.len()));
+        }
+        let block = text.trim().strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END)).ok_or(InvalidKey::NotPem)?;
+        let base64: Zeroizing<String> = Zeroizing::new(block.split_ascii_whitespace().collect());
+        let der = Zeroizing::new(BASE64_STANDARD.decode(base64.as_bytes()).map_err(|_| InvalidKey::NotPem)?);
+        Ed25519KeyPair::from_pkcs8(&der).map_err(|_| InvalidKey::NotEd25519).and_then(Self::new)
+    }
+
+    /// The text for the key's file. Whoever writes it makes the file readable for its owner alone.
+    ///
+    /// # Errors
+    /// [`InvalidKey::System`].
+    pub fn to_file_text(&self) -> Result<Zeroizing<String>, InvalidKey> {
+        let der = self.pair.to_pkcs8v1().map_err(|_| InvalidKey::System)?;
+        let base64 = Zeroizing::new(BASE64_STANDARD.encode(der.as_ref()));
+        Ok(Zeroizing::new(format!("{BEGIN}\n{}\n{END}\n", base64.as_str())))
+    }
+
+    /// The public key, which is the key's name.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Adds this key's signature; where it stands already, it is made anew.
+    ///
+    /// # Errors
+    /// [`Invalid::TooMany`] when the document carries as many signatures as it may.
+    pub fn sign(&self, kind: Kind, signed: &mut SignedBytes) -> Result<(), Invalid> {
+        let others = signed.signatures.iter().filter(|(key, _)| *key != self.id).count();
+        if others >= MAX_SIGNATURES {
+            return Err(Invalid::TooMany { field: "Signed.signatures", limit: MAX_SIGNATURES, found: others + 1 });
+        }
+        let made = self.pair.sign(&message(kind, signed));
+        let signature = made.as_ref().try_into().expect("an Ed25519 signature is 64 bytes");
+        signed.signatures.retain(|(key, _)| *key != self.id);
+        signed.signatures.push((self.id, signature));
+        Ok(())
+    }
+
+    fn new(pair: Ed25519KeyPair) -> Result<Self, InvalidKey> {
+        let id = KeyId::try_from(pair.public_key().as_ref()).map_err(|_| InvalidKey::NotEd25519)?;
+        Ok(Self { pair, id })
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.id)
+    }
+}

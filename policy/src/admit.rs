@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -47,20 +48,6 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 10] = [
-        Self::LeaveAlone,
-        Self::TwoKeys,
-        Self::OtherHost,
-        Self::Expectation,
-        Self::Deadline,
-        Self::Clock,
-        Self::Once,
-        Self::Window,
-        Self::Hold,
-        Self::Mode,
-    ];
-
     /// The word that documents, messages and tables use.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -72,6 +59,7 @@ impl Rule {
             Self::Clock => "clock",
             Self::Once => "once",
             Self::Window => "window",
+            Self::Quiet => "quiet",
             Self::Hold => "hold",
             Self::Mode => "mode",
         }
@@ -79,7 +67,7 @@ impl Rule {
 
     /// The rule of this word.
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|rule| rule.as_str() == word)
+        Self::deserialize(StrDeserializer::<ValueError>::new(word)).ok()
     }
 
     /// The rule in a sentence.

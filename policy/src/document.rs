@@ -4,6 +4,7 @@
 //! every server in mode `observe`: it says what it would have done and does nothing.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -19,6 +20,9 @@ pub const MAX_BYTES: usize = 256 * 1024;
 
 /// The most windows, freezes, groups or exceptions of one policy.
 const MAX_ENTRIES: usize = 1000;
+
+/// The longest text that is repeated of a policy that does not read: hostile input is echoed, never at its own length.
+const MAX_ECHO: usize = 2000;
 
 /// Bytes that are not a policy.
 #[derive(Debug, Error)]
@@ -137,7 +141,8 @@ pub struct Quiet {
     pub record_missing: Span,
     /// After the record was found dangling.
     pub dangling: Span,
-    /// The quiet time ends here at the latest, whatever else changes; then somebody is paged instead.
+    /// When foreign changes have kept the quiet time from ending for this long, somebody is paged. Nothing is written
+    /// before it is quiet.
     pub ceiling: Span,
 }
 
@@ -175,6 +180,20 @@ pub struct Profile {
     pub months: u32,
 }
 
+/// Key sizes that a policy may ask for.
+const KEY_BITS: [u32; 3] = [2048, 3072, 4096];
+
+/// Validities in months that a policy may ask for.
+const MONTHS: RangeInclusive<u32> = 1..=60;
+
+impl Profile {
+    /// Every value is one that a policy may ask for.
+    pub fn allowed(self) -> bool {
+        let Self { key_bits, months } = self;
+        KEY_BITS.contains(&key_bits) && MONTHS.contains(&months)
+    }
+}
+
 impl Default for Profile {
     fn default() -> Self {
         Self { key_bits: 2048, months: 60 }
@@ -199,13 +218,19 @@ pub struct Group {
 }
 
 impl Group {
-    fn has(&self, host: &Host) -> bool {
-        let is = |wanted: &Option<String>, found: Option<&String>| {
-            wanted.as_ref().zip(found).is_some_and(|(wanted, found)| wanted.eq_ignore_ascii_case(found))
+    /// Whether the group names this host; `None` when that hangs on a fact that is unknown.
+    fn has(&self, host: &Host) -> Option<bool> {
+        let is = |wanted: &Option<String>, found: Option<Option<&String>>| match wanted {
+            None => Some(false),
+            Some(wanted) => found.map(|found| found.is_some_and(|found| found.eq_ignore_ascii_case(wanted))),
         };
-        self.servers.contains(&host.name)
-            || is(&self.dag, host.dag.known().and_then(Option::as_ref))
-            || is(&self.site, host.ad_site.known())
+        let by_dag = is(&self.dag, host.dag.known().map(Option::as_ref));
+        let by_site = is(&self.site, host.ad_site.known().map(Some));
+        match (self.servers.contains(&host.name), by_dag, by_site) {
+            (true, _, _) | (_, Some(true), _) | (_, _, Some(true)) => Some(true),
+            (false, Some(false), Some(false)) => Some(false),
+            (false, None, _) | (false, _, None) => None,
+        }
     }
 }
 
@@ -288,7 +313,8 @@ impl Policy {
             return Err(PolicyError::TooLarge(bytes.len()));
         }
         let text = str::from_utf8(bytes).map_err(|e| PolicyError::NotText(e.valid_up_to()))?;
-        let raw: RawPolicy = toml::from_str(text).map_err(|e| PolicyError::Toml(e.to_string()))?;
+        let raw: RawPolicy =
+            toml::from_str(text).map_err(|e| PolicyError::Toml(e.to_string().chars().take(MAX_ECHO).collect()))?;
         let RawPolicy {
             estate,
             version,
@@ -323,10 +349,10 @@ impl Policy {
         if quiet.ceiling < quiet.dangling || quiet.ceiling < quiet.record_missing {
             return Err(value("quiet.ceiling", "at least both quiet times", quiet.ceiling.to_string()));
         }
-        if !matches!(certificate.key_bits, 2048 | 3072 | 4096) {
+        if !KEY_BITS.contains(&certificate.key_bits) {
             return Err(value("certificate.key_bits", "2048, 3072 or 4096", certificate.key_bits.to_string()));
         }
-        if !(1..=60).contains(&certificate.months) {
+        if !MONTHS.contains(&certificate.months) {
             return Err(value("certificate.months", "1 to 60", certificate.months.to_string()));
         }
         if !(1..=100).contains(&limits.restores_per_hour) {
@@ -341,6 +367,9 @@ impl Policy {
             if length > MAX_ENTRIES {
                 return Err(value(list, &format!("at most {MAX_ENTRIES}"), length.to_string()));
             }
+        }
+        if let Some(exception) = exceptions.iter().find(|exception| exception.reason.trim().is_empty()) {
+            return Err(value("exception.reason", "a reason", format!("none for server {}", exception.server)));
         }
         let windows = windows
             .iter()
@@ -402,9 +431,18 @@ impl Policy {
         }
     }
 
-    /// The mode of a host: of the first group that names it, else the document's.
+    /// The mode of a host: of the first group that names it, else the document's. A group that may name it, because its
+    /// DAG or AD site is unknown, can only lower the mode.
     pub fn mode_of(&self, host: &Host) -> Mode {
-        self.groups.iter().find(|group| group.has(host)).map_or(self.mode, |group| group.mode)
+        let mut highest = Mode::Act;
+        for group in &self.groups {
+            match group.has(host) {
+                Some(true) => return highest.min(group.mode),
+                Some(false) => {}
+                None => highest = highest.min(group.mode),
+            }
+        }
+        highest.min(self.mode)
     }
 
     /// The moment from which a certificate that ends at `not_after` may be renewed.

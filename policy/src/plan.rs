@@ -3,6 +3,9 @@
 //! A plan carries no clock, no generation and no policy version: the same facts give the same bytes and so the same id,
 //! and approvals survive reports that change nothing.
 
+mod expect;
+mod untouched;
+
 use std::fmt;
 
 use base64::Engine;
@@ -11,8 +14,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use self::expect::{Difference, Expect};
+use self::expect::{show, show_records};
+pub use self::untouched::untouched;
 use crate::id::{CertificateId, EstateName, PlanId, ServerName, Sha256, Thumbprint};
-use crate::report::{Access, Fact, KeyLink, MetabaseBinding, Report, SslRecord, Store, StoreEntry};
+use crate::report::{Access, Fact, KeyLink, Report, SslRecord, Store};
 
 /// The largest plan that is read, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -101,175 +107,6 @@ pub struct Values {
     pub key_bits: u32,
     /// Validity of a new certificate, in months.
     pub months: u32,
-}
-
-/// One fact that a plan expects to find. Unknown is not equal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Expect {
-    /// The full name of the host.
-    Fqdn(String),
-    /// Exactly these records on this port, with all parameters.
-    Records {
-        /// The port.
-        port: u16,
-        /// The records.
-        records: Vec<SslRecord>,
-    },
-    /// This certificate in this store, so.
-    Certificate {
-        /// Its identity.
-        certificate: CertificateId,
-        /// The store.
-        store: Store,
-        /// Archived or not.
-        archived: bool,
-        /// Its provider information.
-        key: Option<KeyLink>,
-        /// Its key works.
-        usable: bool,
-    },
-    /// No certificate of this thumbprint in this store.
-    NoCertificate {
-        /// The thumbprint.
-        thumbprint: Thumbprint,
-        /// The store.
-        store: Store,
-    },
-    /// A container that holds this key.
-    Container {
-        /// Its name.
-        name: String,
-        /// SHA-256 of the SubjectPublicKeyInfo.
-        key_id: Sha256,
-    },
-    /// Exactly these metabase properties (5506, 5511) of any site.
-    Metabase(Vec<MetabaseBinding>),
-}
-
-/// A fact that is not as it was expected.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{fact}: expected {expected}, found {found}")]
-pub struct Difference {
-    /// Which fact.
-    pub fact: String,
-    /// What it must be.
-    pub expected: String,
-    /// What it is.
-    pub found: String,
-}
-
-impl Difference {
-    /// A fact that is not as expected.
-    pub fn new(fact: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { fact: fact.into(), expected: expected.into(), found: found.into() }
-    }
-}
-
-impl Expect {
-    /// Compares with what is seen now.
-    ///
-    /// # Errors
-    /// The [`Difference`], which names the fact.
-    pub fn met(&self, report: &Report) -> Result<(), Difference> {
-        match self {
-            Self::Fqdn(fqdn) => match &report.host.fqdn {
-                Fact::Known(found) if found == fqdn => Ok(()),
-                found => Err(Difference::new("full name of the host", fqdn, show(found, String::clone))),
-            },
-            Self::Records { port, records } => {
-                let on_port = |all: &Vec<SslRecord>| -> Vec<SslRecord> {
-                    all.iter().filter(|record| record.port() == Some(*port)).cloned().collect()
-                };
-                match report.records.known().map(on_port) {
-                    Some(found) if found == *records => Ok(()),
-                    Some(found) => Err(Difference::new(
-                        format!("http.sys records on port {port}"),
-                        show_records(records),
-                        show_records(&found),
-                    )),
-                    None => Err(Difference::new(
-                        format!("http.sys records on port {port}"),
-                        show_records(records),
-                        show(&report.records, |_| String::new()),
-                    )),
-                }
-            }
-            Self::Certificate { certificate, store, archived, key, usable } => {
-                let fact = format!("certificate {} in {store}", certificate.short());
-                let Some(entries) = report.stores.known() else {
-                    return Err(Difference::new(fact, "present", show(&report.stores, |_| String::new())));
-                };
-                match entries.iter().find(|entry| entry.store == *store && entry.certificate == *certificate) {
-                    None => Err(Difference::new(fact, "present", "absent")),
-                    Some(entry) if entry.archived != *archived => {
-                        Err(Difference::new(fact, archived_word(*archived), archived_word(entry.archived)))
-                    }
-                    Some(entry) if entry.key != Fact::Known(key.clone()) => Err(Difference::new(
-                        format!("key of {fact}"),
-                        format!("{key:?}"),
-                        show(&entry.key, |key| format!("{key:?}")),
-                    )),
-                    Some(entry) if entry.key_usable() != *usable => Err(Difference::new(
-                        format!("key of {fact}"),
-                        if *usable { "usable" } else { "not usable" },
-                        show(&entry.key_state, |state| format!("{state:?}")),
-                    )),
-                    Some(_) => Ok(()),
-                }
-            }
-            Self::NoCertificate { thumbprint, store } => {
-                let fact = format!("certificate {thumbprint} in {store}");
-                match report.entry(store, *thumbprint) {
-                    Fact::Known(None) => Ok(()),
-                    Fact::Known(Some(_)) => Err(Difference::new(fact, "absent", "present")),
-                    Fact::Unknown(why) => Err(Difference::new(fact, "absent", format!("unknown: {why}"))),
-                }
-            }
-            Self::Container { name, key_id } => {
-                let fact = format!("key container {name}");
-                let found = match &report.containers {
-                    Fact::Unknown(why) => return Err(Difference::new(fact, "present", format!("unknown: {why}"))),
-                    Fact::Known(containers) => containers.iter().find(|container| container.name == *name),
-                };
-                match found {
-                    Some(container) if container.key_id == Fact::Known(*key_id) => Ok(()),
-                    Some(container) => Err(Difference::new(fact, key_id.short(), show(&container.key_id, Sha256::short))),
-                    None => Err(Difference::new(fact, "present", "absent")),
-                }
-            }
-            Self::Metabase(expected) => match &report.metabase {
-                Fact::Known(found) if found == expected => Ok(()),
-                found => Err(Difference::new(
-                    "metabase properties 5506/5511",
-                    format!("{} of them", expected.len()),
-                    show(found, |found| format!("{} of them, or others", found.len())),
-                )),
-            },
-        }
-    }
-}
-
-fn archived_word(archived: bool) -> &'static str {
-    if archived { "archived" } else { "not archived" }
-}
-
-fn show<T>(fact: &Fact<T>, known: impl FnOnce(&T) -> String) -> String {
-    match fact {
-        Fact::Known(value) => known(value),
-        Fact::Unknown(why) => format!("unknown: {why}"),
-    }
-}
-
-fn show_records(records: &[SslRecord]) -> String {
-    if records.is_empty() {
-        return "none".to_owned();
-    }
-    let one = |record: &SslRecord| {
-        let hash = record.thumbprint.map_or_else(|| "no certificate".to_owned(), |thumbprint| thumbprint.to_string());
-        format!("{} → {hash} in {}", record.endpoint, record.store())
-    };
-    records.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// One thing to do. Each can be asked whether it is already done, so that a run can be taken up after any crash.
@@ -408,6 +245,9 @@ pub enum PlanError {
     /// Not JSON, an unknown field or a value of the wrong kind.
     #[error("plan does not read")]
     Json(#[source] serde_json::Error),
+    /// Reads, but [`Plan::to_bytes`] writes the same plan with other bytes: spaces, another order, another case.
+    #[error("expected a plan in its one spelling, found other bytes for the same plan")]
+    NotCanonical,
 }
 
 impl Plan {
@@ -416,7 +256,8 @@ impl Plan {
         serde_json::to_vec(self).expect("a plan is plain data without maps")
     }
 
-    /// Reads a plan, strictly: an unknown field is refused.
+    /// Reads a plan, strictly: an unknown field is refused, and so is another spelling of the same plan. The id is
+    /// SHA-256 of the bytes, and one plan has one id.
     ///
     /// # Errors
     /// [`PlanError`] with the place.
@@ -424,7 +265,11 @@ impl Plan {
         if bytes.len() > MAX_BYTES {
             return Err(PlanError::TooLarge(bytes.len()));
         }
-        serde_json::from_slice(bytes).map_err(PlanError::Json)
+        let plan: Self = serde_json::from_slice(bytes).map_err(PlanError::Json)?;
+        if plan.to_bytes() != bytes {
+            return Err(PlanError::NotCanonical);
+        }
+        Ok(plan)
     }
 
     /// The id: SHA-256 of the bytes.
@@ -476,73 +321,4 @@ const CONTAINERS: Uuid = Uuid::from_u128(0x8f0b_61d0_3c55_4a53_9d5e_6261_636b_73
 /// so that a run which is taken up again, or a second attempt, finds its key and makes no other.
 pub fn container_name(estate: &EstateName, host: &ServerName, port: u16, outgoing: CertificateId) -> String {
     Uuid::new_v5(&CONTAINERS, format!("{estate}\n{host}\n{port}\n{outgoing}").as_bytes()).hyphenated().to_string()
-}
-
-/// What of `before` reads differently in `after`, leaving out what the plan itself may change (P4).
-///
-/// Compared are the other records, certificates by identity, store, archived mark and key link, sites and metabase
-/// properties: a stable projection, never time, events, probes or services. Unknown on either side is a difference.
-pub fn untouched(before: &Report, after: &Report, plan: &Plan) -> Vec<Difference> {
-    let mut found = Vec::new();
-    let foreign_record = |record: &&SslRecord| !record.is_back_end();
-    let records = |report: &Report| -> Fact<Vec<SslRecord>> {
-        match &report.records {
-            Fact::Known(records) => Fact::Known(records.iter().filter(foreign_record).cloned().collect()),
-            Fact::Unknown(why) => Fact::Unknown(why.clone()),
-        }
-    };
-    let own = |entry: &StoreEntry| {
-        plan.container().is_some_and(|container| {
-            matches!(&entry.key, Fact::Known(Some(link)) if link.container == container)
-        }) || plan.steps.iter().any(|step| matches!(step, Step::AddCertificate { der, store, .. } if *store == entry.store && Sha256::of(&der.0) == entry.certificate))
-    };
-    // The trust copy in Root has no key link: it is known by the certificate that the container's entry names.
-    let made: Vec<CertificateId> =
-        after.stores.known().into_iter().flatten().filter(|entry| own(entry)).map(|entry| entry.certificate).collect();
-    let entries = |report: &Report| -> Fact<Vec<(Store, CertificateId, bool, Fact<Option<KeyLink>>)>> {
-        match &report.stores {
-            Fact::Known(entries) => Fact::Known(
-                entries
-                    .iter()
-                    .filter(|entry| !own(entry) && !made.contains(&entry.certificate))
-                    .map(|entry| (entry.store.clone(), entry.certificate, entry.archived, entry.key.clone()))
-                    .collect(),
-            ),
-            Fact::Unknown(why) => Fact::Unknown(why.clone()),
-        }
-    };
-    let mut compare = |fact: &str, same: bool, expected: String, found_text: String| {
-        if !same {
-            found.push(Difference::new(fact, expected, found_text));
-        }
-    };
-    let (was, is) = (records(before), records(after));
-    compare(
-        "other http.sys records",
-        was.known().is_some() && was == is,
-        show(&was, |records| show_records(records)),
-        show(&is, |records| show_records(records)),
-    );
-    let (was, is) = (entries(before), entries(after));
-    let names = |entries: &Vec<(Store, CertificateId, bool, Fact<Option<KeyLink>>)>| {
-        entries
-            .iter()
-            .map(|(store, id, archived, _)| format!("{store}:{}{}", id.short(), if *archived { " archived" } else { "" }))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    compare("other certificates", was.known().is_some() && was == is, show(&was, names), show(&is, names));
-    compare(
-        "IIS sites",
-        before.sites.known().is_some() && before.sites == after.sites,
-        show(&before.sites, |sites| format!("{} sites", sites.len())),
-        show(&after.sites, |sites| format!("{} sites, or other bindings", sites.len())),
-    );
-    compare(
-        "metabase properties",
-        before.metabase.known().is_some() && before.metabase == after.metabase,
-        "as before".to_owned(),
-        "changed".to_owned(),
-    );
-    found
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::certificate::Certificate;
 use crate::document::Policy;
+use crate::duration::Span;
 use crate::id::Thumbprint;
 use crate::report::{Fact, KeyState, Report, Sight, SslRecord, Store, StoreEntry};
 
@@ -73,10 +74,24 @@ impl<'a> Bound<'a> {
         let Some(certificate) = sight.certificates.get(&entry.certificate) else {
             return Self::Unknown("the certificate on 444 could not be decoded or is not at hand");
         };
+        // Trust, dates and names are judged by the decoded certificate: it must be the one that http.sys means.
+        if certificate.thumbprint() != thumbprint || certificate.id() != entry.certificate {
+            return Self::Unknown(
+                "the report contradicts itself: the certificate on 444 has another thumbprint than its store entry",
+            );
+        }
         match entry.key_state {
             Fact::Known(KeyState::Usable) => Self::Whole { record, entry, certificate },
             Fact::Known(state) => Self::KeyUnusable { record, entry, state },
             Fact::Unknown(_) => Self::Unknown("whether the private key can be used was not tried"),
+        }
+    }
+
+    /// How long a loss of this kind is watched before it is repaired.
+    pub fn quiet(&self, policy: &Policy) -> Span {
+        match self {
+            Self::NoRecord => policy.quiet.record_missing,
+            Self::Dangling { .. } | Self::Unknown(_) | Self::KeyUnusable { .. } | Self::Whole { .. } => policy.quiet.dangling,
         }
     }
 

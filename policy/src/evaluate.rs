@@ -79,7 +79,7 @@ fn chain(
                 Code::RecordMissing,
                 [format!("http.sys has no record for {}", back_end_endpoint()), last_sentence(last)],
             ));
-            restless(policy, last, now, findings);
+            restless(policy, last, bound, now, findings);
             Verdict::Unbound
         }
         Bound::Dangling { record, thumbprint } => {
@@ -91,12 +91,11 @@ fn chain(
                     last_sentence(last),
                 ],
             ));
-            let still = presented.iter().any(|certificate| {
-                thumbprint.is_some()
-                    && last
-                        .good
-                        .as_ref()
-                        .is_some_and(|good| Some(good.thumbprint()) == *thumbprint && good.entry.certificate == *certificate)
+            // Known by its bytes when they are at hand, else by memory: also a server seen for the first time is warned.
+            let still = presented.iter().any(|shown| match (thumbprint, sight.certificates.get(shown), &last.good) {
+                (Some(named), Some(certificate), _) => certificate.thumbprint() == *named,
+                (Some(named), None, Some(good)) => good.thumbprint() == *named && good.entry.certificate == *shown,
+                (Some(_), None, None) | (None, _, _) => false,
             });
             if still {
                 findings.push(finding(
@@ -104,7 +103,7 @@ fn chain(
                     [format!("{BACK_END_PORT} still shows {named}: http.sys keeps a loaded certificate until it restarts")],
                 ));
             }
-            restless(policy, last, now, findings);
+            restless(policy, last, bound, now, findings);
             Verdict::Deleted
         }
         Bound::KeyUnusable { entry, state, .. } => {
@@ -204,16 +203,23 @@ fn judge_certificate(
                 Code::NamesMissing,
                 [format!("{thumbprint} names {}, not {wanted}", certificate.names().join(", "))],
             ));
+            expiring(policy, certificate, now, findings);
             Some(Verdict::Misnamed)
         }
-        None if policy.expiry.propose_at.before(ends) <= now => {
-            let opens = policy.renewal_opens(ends);
-            let opening = if opens <= now { "it may be renewed since" } else { "it may be renewed from" };
-            findings.push(finding(Code::Expiring, [format!("{thumbprint} ends on {ends}; {opening} {opens}")]));
-            Some(Verdict::Expiring)
-        }
-        None => None,
+        None => expiring(policy, certificate, now, findings).then_some(Verdict::Expiring),
     }
+}
+
+/// Says so when the certificate is near its end.
+fn expiring(policy: &Policy, certificate: &Certificate, now: Timestamp, findings: &mut Vec<Finding>) -> bool {
+    let ends = certificate.not_after();
+    let near = policy.expiry.propose_at.before(ends) <= now;
+    if near {
+        let opens = policy.renewal_opens(ends);
+        let opening = if opens <= now { "it may be renewed since" } else { "it may be renewed from" };
+        findings.push(finding(Code::Expiring, [format!("{} ends on {ends}; {opening} {opens}", certificate.thumbprint())]));
+    }
+    near
 }
 
 /// Facts beside the chain that a restore or a reader needs.
@@ -221,12 +227,7 @@ fn around(report: &Report, findings: &mut Vec<Finding>) {
     if let Fact::Known(Setup::Running(what) | Setup::HalfFinished(what)) = &report.setup {
         findings.push(finding(Code::SetupAtWork, [what.clone()]));
     }
-    if let Some(sites) = report.sites.known()
-        && !sites.iter().any(|site| {
-            site.name == BACK_END_SITE
-                && site.bindings.iter().any(|binding| binding.protocol == "https" && binding.information == "*:444:")
-        })
-    {
+    if report.has_back_end_binding() == Some(false) {
         findings.push(finding(
             Code::SiteBindingMissing,
             [format!("applicationHost.config has no https binding *:444: on site \"{BACK_END_SITE}\"")],
@@ -253,7 +254,9 @@ fn around(report: &Report, findings: &mut Vec<Finding>) {
 
 /// Whether W3SVC is disabled; `None` when that is unknown.
 pub fn web_service_disabled(report: &Report) -> Option<bool> {
-    report.services.known()?.get("W3SVC")?.disabled.known().copied()
+    // Windows compares service names without case, and its own tools write `W3Svc`.
+    let mut services = report.services.known()?.iter();
+    services.find(|(name, _)| name.eq_ignore_ascii_case("W3SVC"))?.1.disabled.known().copied()
 }
 
 /// Certificates that handshakes on 444 showed.
@@ -279,10 +282,11 @@ fn last_sentence(last: &LastKnown) -> String {
     }
 }
 
-fn restless(policy: &Policy, last: &LastKnown, now: Timestamp, findings: &mut Vec<Finding>) {
+/// The quiet time has not ended at its ceiling: somebody keeps changing what 444 hangs on.
+fn restless(policy: &Policy, last: &LastKnown, bound: &Bound<'_>, now: Timestamp, findings: &mut Vec<Finding>) {
     if let Some(trouble) = last.trouble
-        && trouble.since < trouble.changed
         && policy.quiet.ceiling.after(trouble.since) <= now
+        && now < bound.quiet(policy).after(trouble.changed)
     {
         findings.push(finding(
             Code::Restless,

@@ -77,7 +77,9 @@ impl LastKnown {
                 (Some(good), None)
             }
             // Not lost, but nothing to remember as good either.
-            Bound::Whole { .. } | Bound::Unknown(_) => (self.good.clone(), self.trouble),
+            Bound::Whole { .. } => (self.good.clone(), None),
+            // Not seen: what was lost is still lost as far as anybody knows.
+            Bound::Unknown(_) => (self.good.clone(), self.trouble),
             Bound::NoRecord | Bound::Dangling { .. } | Bound::KeyUnusable { .. } => {
                 let trouble = match self.trouble {
                     None => Trouble { since: now, changed: now },

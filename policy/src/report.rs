@@ -104,6 +104,19 @@ impl Report {
         }
     }
 
+    /// A record of whatever kind exists on the back end's port beside the one that belongs there.
+    pub fn other_record_on_back_end_port(&self) -> bool {
+        let records = self.records.known().into_iter().flatten();
+        records.into_iter().any(|record| record.port() == Some(BACK_END_PORT) && !record.is_back_end())
+    }
+
+    /// The IIS site of the back end has its https binding, on every address. `None` when sites were not read.
+    pub fn has_back_end_binding(&self) -> Option<bool> {
+        let wanted = |binding: &Binding| binding.protocol == "https" && binding.information == format!("*:{BACK_END_PORT}:");
+        let sites = self.sites.known()?;
+        Some(sites.iter().any(|site| site.name == BACK_END_SITE && site.bindings.iter().any(wanted)))
+    }
+
     /// The entry of `store` with this thumbprint. Unknown when the stores were not read.
     pub fn entry(&self, store: &Store, thumbprint: Thumbprint) -> Fact<Option<&StoreEntry>> {
         match &self.stores {
@@ -345,6 +358,11 @@ impl SslRecord {
     /// The one record in which the back end lives: wildcard IPv4, port 444.
     pub fn is_back_end(&self) -> bool {
         self.kind == RecordKind::Address && self.endpoint == back_end_endpoint()
+    }
+
+    /// Every field of it was read.
+    pub fn wholly_known(&self) -> bool {
+        self.app_id.known().is_some() && self.parameters.known().is_some()
     }
 
     /// The store in which http.sys looks the certificate up.

@@ -15,6 +15,7 @@
 //! * [`decide`](decide::decide) says what the [`Policy`](document::Policy) allows: a [`Plan`](plan::Plan) made of typed
 //!   steps with what each expects to find, and under whose authority it may run; or why there is none.
 //! * [`admit`](admit::admit) is asked once more, on the host, the moment before a plan begins.
+//! * [`next_look`](look::next_look) says when time alone may change these answers.
 //! * [`Life`](life::Life) is the life of a plan as the controller keeps it.
 //!
 //! The rule above all others (P1): a back-end certificate that is present, bound, usable, fit and outside its expiry
@@ -32,6 +33,7 @@ pub mod finding;
 pub mod id;
 pub mod last;
 pub mod life;
+pub mod look;
 pub mod plan;
 pub mod receipt;
 pub mod report;

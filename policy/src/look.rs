@@ -1,0 +1,48 @@
+//! When to look at a server again though nothing happened: only time passed.
+
+use jiff::Timestamp;
+
+use crate::bound::Bound;
+use crate::certificate::Certificate;
+use crate::document::Policy;
+use crate::duration::Span;
+use crate::evaluate::named_certificate;
+use crate::last::LastKnown;
+use crate::report::Sight;
+
+/// The first moment after `now` at which the same sight and memory may be judged or decided differently; `None` when time
+/// changes nothing. Always later than `now`, so that whoever looks again then never spins.
+pub fn next_look(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -> Option<Timestamp> {
+    let mut moments = Vec::new();
+    if let Some(certificate) = named_certificate(sight) {
+        moments.extend(expiry(policy, certificate));
+        let exceptions = policy.exceptions.iter().filter(|exception| exception.server == sight.report.host.name);
+        moments.extend(exceptions.map(|exception| exception.until));
+    }
+    let bound = Bound::of(sight);
+    if matches!(bound, Bound::NoRecord | Bound::Dangling { .. }) {
+        if let Some(trouble) = last.trouble {
+            moments.push(bound.quiet(policy).after(trouble.changed));
+            moments.push(policy.quiet.ceiling.after(trouble.since));
+        }
+        for restore in &last.restores {
+            moments.push(Span::seconds(3_600).after(*restore));
+            moments.push(Span::days(1).after(*restore));
+        }
+        let remembered = last.good.as_ref().and_then(|good| Certificate::from_der(&good.der.0).ok());
+        moments.extend(remembered.iter().flat_map(|certificate| [certificate.not_before(), certificate.not_after()]));
+    }
+    moments.into_iter().filter(|moment| now < *moment).min()
+}
+
+/// The moments that a certificate's dates and the policy give.
+fn expiry(policy: &Policy, certificate: &Certificate) -> [Timestamp; 5] {
+    let ends = certificate.not_after();
+    [
+        certificate.not_before(),
+        policy.expiry.propose_at.before(ends),
+        policy.renewal_opens(ends),
+        policy.expiry.urgent_at.before(ends),
+        ends,
+    ]
+}

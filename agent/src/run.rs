@@ -399,3 +399,6 @@ impl Run {
         self.notes.push(format!("{}: {what}", self.name(at)));
     }
 }
+
+#[cfg(test)]
+mod tests;

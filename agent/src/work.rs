@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use policy::admit::{Ground, Leave, Refusal, admit};
-use policy::bound::Bound;
 use policy::certificate::Certificate;
 use policy::decide::of_container;
 use policy::document::Policy;
@@ -26,7 +25,7 @@ use crate::journal::{Begun, Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::memory::{Memory, MemoryError};
 use crate::probe::{path_word, probe};
-use crate::run::{Event, Next, Note, Run};
+use crate::run::{Event, Next, Run};
 
 /// Something that keeps the workbench from working.
 #[derive(Debug, Error)]

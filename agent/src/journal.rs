@@ -55,7 +55,9 @@ pub enum JournalError {
         source: std::io::Error,
     },
     /// A record before the last is damaged, or the file is none of ours.
-    #[error("journal {path} at byte {offset}: expected {expected}, found {found}; nothing is done on this host until it was looked at and moved away")]
+    #[error(
+        "journal {path} at byte {offset}: expected {expected}, found {found}; nothing is done on this host until it was looked at and moved away"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -137,7 +139,8 @@ impl Journal {
         }
         let mut records = records.into_iter();
         let (_, first) = records.next().ok_or_else(|| damaged(MAGIC.len(), "the record of the begin", "none"))?;
-        let begun = serde_json::from_slice(first).map_err(|error| damaged(MAGIC.len(), "the record of the begin", &error.to_string()))?;
+        let begun =
+            serde_json::from_slice(first).map_err(|error| damaged(MAGIC.len(), "the record of the begin", &error.to_string()))?;
         let notes = records
             .map(|(offset, body)| serde_json::from_slice(body).map_err(|error| damaged(offset, "a note", &error.to_string())))
             .collect::<Result<_, _>>()?;

@@ -3,6 +3,7 @@
 //! Full handshakes only, no resumption; any certificate is accepted, since a self-signed, SHA-1 or expired one is exactly
 //! what is looked for.
 
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +46,12 @@ pub fn probe(driver: &dyn Driver, port: u16, name: &str) -> (Vec<Probe>, Vec<Cer
 
 fn unreached(error: &DriverError) -> ProbeOutcome {
     match error {
-        DriverError::Io { source, .. } if source.kind() == std::io::ErrorKind::ConnectionRefused => ProbeOutcome::Refused,
+        DriverError::Io { source, .. } if source.kind() == ErrorKind::ConnectionRefused => ProbeOutcome::Refused,
         // The kind, not the text: texts differ between systems and would make a report differ that says the same.
         DriverError::Io { source, .. } => ProbeOutcome::Unreachable(source.kind().to_string()),
-        DriverError::Refused { .. } | DriverError::Unreadable { .. } | DriverError::NotMine(_) => ProbeOutcome::Unreachable(error.to_string()),
+        DriverError::Refused { .. } | DriverError::Unreadable { .. } | DriverError::NotMine(_) => {
+            ProbeOutcome::Unreachable(error.to_string())
+        }
     }
 }
 
@@ -67,16 +70,27 @@ fn handshake(mut stream: TcpStream, name: &str) -> Result<Vec<u8>, &'static str>
     let name = ServerName::try_from(name.to_owned()).map_err(|_| "the host's name is no DNS name")?;
     let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|_| "no TLS client could be made")?;
     while tls.is_handshaking() {
-        tls.complete_io(&mut stream).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => "closed in mid-handshake",
-            std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => "no answer in time",
-            _ => "the handshake failed",
-        })?;
+        tls.complete_io(&mut stream).map_err(|error| in_words(error.kind()))?;
     }
-    let der = tls.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()).ok_or("no certificate was presented")?;
+    let der = tls
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|leaf| leaf.to_vec())
+        .ok_or("no certificate was presented")?;
     tls.send_close_notify();
     let _ = tls.complete_io(&mut stream);
     Ok(der)
+}
+
+/// Few and constant words: the same failure must read the same, or a report would differ that says nothing new.
+fn in_words(kind: ErrorKind) -> &'static str {
+    if matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) {
+        "closed in mid-handshake"
+    } else if matches!(kind, ErrorKind::TimedOut | ErrorKind::WouldBlock) {
+        "no answer in time"
+    } else {
+        "the handshake failed"
+    }
 }
 
 /// Accepts every certificate; the signature of the handshake is still checked, for it proves that the server has the key.

@@ -130,8 +130,16 @@ impl Run {
     /// A run that has been admitted and whose `Begun` is durable.
     pub fn begin(plan: Plan) -> Self {
         let intended = vec![false; plan.steps.len()];
-        Self { plan, phase: Phase::Check { at: 0, tries: 0 }, intended, notes: Vec::new(), gap: Duration::ZERO, cancelled: false, halves: 0 }
-            .settled()
+        Self {
+            plan,
+            phase: Phase::Check { at: 0, tries: 0 },
+            intended,
+            notes: Vec::new(),
+            gap: Duration::ZERO,
+            cancelled: false,
+            halves: 0,
+        }
+        .settled()
     }
 
     /// A run that a crash cut off, from the notes behind its `Begun`.
@@ -230,13 +238,18 @@ impl Run {
                 if self.halves > 1 { self.turn(at, "the swap left no record twice".to_owned()) } else { Phase::Readmit { at } }
             }
             (Phase::PutBack { at }, Event::Undone(Err(why))) => {
-                self.notes.push(format!("the record was gone in mid-swap and the old one cannot be written ({why}): the new one is"));
+                self.notes
+                    .push(format!("the record was gone in mid-swap and the old one cannot be written ({why}): the new one is"));
                 Phase::Apply { at }
             }
 
             (Phase::Check { at, tries }, Event::Checked(answer)) => self.checked(at, tries, answer, now),
             (Phase::Pause { at, tries, .. }, Event::Waited) => {
-                if self.is_swap(at) { Phase::Ask { at, tries } } else { Phase::Check { at, tries } }
+                if self.is_swap(at) {
+                    Phase::Ask { at, tries }
+                } else {
+                    Phase::Check { at, tries }
+                }
             }
 
             (Phase::Intend { at }, Event::Noted(Ok(()))) => {
@@ -245,7 +258,9 @@ impl Run {
                 }
                 Phase::Apply { at }
             }
-            (Phase::Intend { at }, Event::Noted(Err(why))) => self.turn(at, format!("the journal does not take another note: {why}")),
+            (Phase::Intend { at }, Event::Noted(Err(why))) => {
+                self.turn(at, format!("the journal does not take another note: {why}"))
+            }
 
             (Phase::Apply { at }, Event::Applied(Ok(gap))) => {
                 self.gap = self.gap.max(gap);
@@ -259,8 +274,12 @@ impl Run {
 
             (Phase::Verify { at, gap }, Event::Checked(Ok(State::Done))) => Phase::Did { at, gap },
             (Phase::Verify { at, .. }, Event::Checked(Ok(State::Half))) => self.put_back(at),
-            (Phase::Verify { at, .. }, Event::Checked(Ok(State::Blocked(difference)))) => self.foreign(at, &difference.to_string()),
-            (Phase::Verify { at, .. }, Event::Checked(Ok(State::Ready))) => self.turn(at, "the host does not say that it is done".to_owned()),
+            (Phase::Verify { at, .. }, Event::Checked(Ok(State::Blocked(difference)))) => {
+                self.foreign(at, &difference.to_string())
+            }
+            (Phase::Verify { at, .. }, Event::Checked(Ok(State::Ready))) => {
+                self.turn(at, "the host does not say that it is done".to_owned())
+            }
             (Phase::Verify { at, .. }, Event::Checked(Err(why))) => self.turn(at, why),
 
             // What was done is done, whether it could be noted or not; recovery asks the host.
@@ -301,11 +320,12 @@ impl Run {
                 self.phase = Phase::End(Outcome::Restored);
                 return self;
             }
-            match self.phase {
-                // Steps that this run never intended, or that leave nothing, are not taken back.
-                Phase::Undoing { at } if !self.takes_back(at) => self.phase = self.further_back(at),
-                _ => return self,
+            let Phase::Undoing { at } = self.phase else { return self };
+            if self.takes_back(at) {
+                return self;
             }
+            // Steps that this run never intended, or that leave nothing, are not taken back.
+            self.phase = self.further_back(at);
         }
     }
 
@@ -373,7 +393,11 @@ impl Run {
     }
 
     fn takes_back(&self, at: usize) -> bool {
-        let leaves = self.plan.steps.get(at).is_some_and(|step| matches!(step, Step::Swap { .. } | Step::TrustCopy { .. } | Step::Mint { .. }));
+        let leaves = self
+            .plan
+            .steps
+            .get(at)
+            .is_some_and(|step| matches!(step, Step::Swap { .. } | Step::TrustCopy { .. } | Step::Mint { .. }));
         leaves && self.intended.get(at).copied().unwrap_or(false)
     }
 

@@ -334,9 +334,7 @@ impl Workbench {
                 run.cancel();
             }
             let event = match run.next() {
-                Next::Note(note) => {
-                    Event::Noted(journal.note(&note).map_err(|error| crate::chain(&error)))
-                }
+                Next::Note(note) => Event::Noted(journal.note(&note).map_err(|error| crate::chain(&error))),
                 Next::Check(at) => Event::Checked(self.check(&plan.steps[at], &plan, &begun.baseline, &mut foreign)),
                 Next::Apply(at) => {
                     let step = &plan.steps[at];
@@ -407,9 +405,8 @@ impl Workbench {
         let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
         let wanted: CertificateId = match shows {
             Shown::Certificate(id) => *id,
-            Shown::OfContainer(container) => {
-                of_container(&sight.report, container).ok_or_else(|| format!("no certificate of container {container} is in MY"))?
-            }
+            Shown::OfContainer(container) => of_container(&sight.report, container)
+                .ok_or_else(|| format!("no certificate of container {container} is in MY"))?,
         };
         let name = sight.report.host.fqdn.known().map_or(sight.report.host.name.as_str(), String::as_str);
         let (probes, _) = probe(self.driver.as_ref(), port, name);
@@ -429,14 +426,20 @@ impl Workbench {
             let fact = format!("{port} over {}", path_word(probe.path));
             return Ok(State::Blocked(Difference::new(fact, wanted.short(), found)));
         }
-        if shown { Ok(State::Done) } else { Ok(State::Blocked(Difference::new(format!("port {port}"), wanted.short(), "no path that can be reached"))) }
+        if shown {
+            Ok(State::Done)
+        } else {
+            Ok(State::Blocked(Difference::new(format!("port {port}"), wanted.short(), "no path that can be reached")))
+        }
     }
 
     fn undo(&self, step: &Step, now: Timestamp) -> Result<(), String> {
         if let Step::Swap { from, .. } = step {
             // Never back into an expired or dangling record (rule of restraint 7).
             let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
-            let old = from.thumbprint.and_then(|thumbprint| sight.certificates.values().find(|certificate| certificate.thumbprint() == thumbprint));
+            let old = from
+                .thumbprint
+                .and_then(|thumbprint| sight.certificates.values().find(|certificate| certificate.thumbprint() == thumbprint));
             match old {
                 None => return Err("the outgoing certificate is no longer there".to_owned()),
                 Some(old) if expired(old, now) => return Err(format!("the outgoing certificate ended on {}", old.not_after())),
@@ -447,7 +450,14 @@ impl Workbench {
     }
 
     /// Everything of admission but the ledger, for a run that is taken up before its swap.
-    fn readmit(&self, plan: &Plan, approvals: &[Verified<Approval>], begun: &Begun, standing: &Standing, now: Timestamp) -> Result<(), String> {
+    fn readmit(
+        &self,
+        plan: &Plan,
+        approvals: &[Verified<Approval>],
+        begun: &Begun,
+        standing: &Standing,
+        now: Timestamp,
+    ) -> Result<(), String> {
         let sight = self.sight().map_err(|error| crate::chain(&error))?;
         let others = self.ledger.begun().iter().filter(|id| **id != plan.id()).copied().collect();
         let ground = Ground {

@@ -91,7 +91,15 @@ struct Host {
 impl Host {
     fn new(plan: &Plan) -> Self {
         let served = if plan.purpose.restores() { Served::Nothing } else { Served::Old };
-        Self { done: vec![false; plan.steps.len()], served, fails_at: None, leaves_half: false, probe_holds: true, admits: true, writes: 0 }
+        Self {
+            done: vec![false; plan.steps.len()],
+            served,
+            fails_at: None,
+            leaves_half: false,
+            probe_holds: true,
+            admits: true,
+            writes: 0,
+        }
     }
 
     fn fails(&mut self) -> bool {
@@ -109,8 +117,18 @@ impl Host {
             Step::Probe { .. } if self.probe_holds => State::Done,
             Step::Probe { .. } => State::Blocked(Difference::new("444", "new", "old")),
             Step::DryHandshake { .. } | Step::Compare => State::Done,
-            _ if self.done[at] => State::Done,
-            _ => State::Ready,
+            Step::AddCertificate { .. }
+            | Step::WriteRecord { .. }
+            | Step::CreateKey { .. }
+            | Step::GrantKey { .. }
+            | Step::Mint { .. }
+            | Step::TrustCopy { .. } => {
+                if self.done[at] {
+                    State::Done
+                } else {
+                    State::Ready
+                }
+            }
         }
     }
 

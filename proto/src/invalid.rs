@@ -185,3 +185,13 @@ pub fn moment(field: &'static str, micros: i64) -> Result<Timestamp, Invalid> {
 pub fn micros(moment: Timestamp) -> i64 {
     moment.as_microsecond()
 }
+
+/// A text for people within the bound of [`text`], cut at the end where it is longer.
+pub fn cut(mut value: String) -> String {
+    const MARK: char = '…';
+    if value.len() > MAX_TEXT {
+        value.truncate(value.floor_char_boundary(MAX_TEXT - MARK.len_utf8()));
+        value.push(MARK);
+    }
+    value
+}

@@ -37,7 +37,13 @@ pub use backstay::operator::v1 as operator;
 pub use backstay::types::v1 as types;
 
 /// As the packages are nested in the `.proto` files, because generated code refers from one to another by this path.
-#[expect(missing_docs, unused_qualifications, reason = "generated: what there is to say stands in the .proto files")]
+#[expect(
+    missing_docs,
+    unused_qualifications,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
+    reason = "generated: what there is to say stands in the .proto files"
+)]
 mod backstay {
     pub(crate) mod agent {
         pub mod v1 {

@@ -142,8 +142,17 @@ impl Run {
         .settled()
     }
 
-    /// A run that a crash cut off, from the notes behind its `Begun`.
-    pub fn resume(plan: Plan, journal: &[Note]) -> Self {
+    /// A run that a crash cut off, from the notes behind its `Begun`. `None` when a note speaks of a step that the plan does
+    /// not have: then the journal cannot be believed.
+    pub fn resume(plan: Plan, journal: &[Note]) -> Option<Self> {
+        let steps = plan.steps.len();
+        let belongs = |note: &Note| match note {
+            Note::Intend(at) | Note::Did(at, _) | Note::Turn(at, _) | Note::Undoing(at) => *at < steps,
+            Note::End(_) => true,
+        };
+        if !journal.iter().all(belongs) {
+            return None;
+        }
         let mut run = Self::begin(plan);
         run.notes.push("taken up again after a stop in mid-run".to_owned());
         let mut phase = Phase::Readmit { at: 0 };
@@ -168,7 +177,7 @@ impl Run {
             };
         }
         run.phase = phase;
-        run.settled()
+        Some(run.settled())
     }
 
     /// Before the swap a run that is taken up must be admitted again; after it, it is finished.

@@ -209,6 +209,13 @@ fn a_probe_that_does_not_show_the_new_certificate_takes_everything_back() {
 }
 
 #[test]
+fn a_note_of_a_step_that_the_plan_does_not_have_is_not_believed() {
+    for note in [Note::Intend(8), Note::Did(8, 0), Note::Turn(8, String::new()), Note::Undoing(usize::MAX)] {
+        assert!(Run::resume(renewal(), &[note]).is_none());
+    }
+}
+
+#[test]
 fn a_restore_takes_nothing_back() {
     let mut host = Host { probe_holds: false, ..Host::new(&undelete()) };
     let mut journal = Vec::new();
@@ -258,7 +265,8 @@ fn a_deadline_that_passed_while_the_agent_was_down_undoes_before_the_swap_only()
         }
         let served = host.served;
         host.admits = false;
-        let outcome = finish(&mut Run::resume(renewal(), &journal), &mut host, &mut journal);
+        let outcome =
+            finish(&mut Run::resume(renewal(), &journal).expect("the journal is of this plan"), &mut host, &mut journal);
         match served {
             Served::Old => assert_eq!((outcome, host.served), (Outcome::Undone, Served::Old), "stopped after {stop_after}"),
             Served::New => assert_eq!((outcome, host.served), (Outcome::Restored, Served::New), "stopped after {stop_after}"),
@@ -293,7 +301,7 @@ proptest! {
             if mid_swap && run.next() == Next::Apply(SWAP) {
                 host.served = Served::Nothing;
             }
-            run = Run::resume(renewal(), &journal);
+            run = Run::resume(renewal(), &journal).expect("the journal is of this plan");
         }
         let outcome = finish(&mut run, &mut host, &mut journal);
         match outcome {
@@ -305,7 +313,7 @@ proptest! {
         prop_assert!(host.served != Served::Nothing, "444 was left with nothing");
         prop_assert_eq!(journal.last(), Some(&Note::End(outcome)));
         // Asked once more, an ended run only repeats its end.
-        prop_assert_eq!(Run::resume(renewal(), &journal).next(), Next::Finish(outcome));
+        prop_assert_eq!(Run::resume(renewal(), &journal).expect("the journal is of this plan").next(), Next::Finish(outcome));
     }
 
     /// A restore that is killed anywhere is finished.
@@ -320,7 +328,7 @@ proptest! {
                     break;
                 }
             }
-            run = Run::resume(undelete(), &journal);
+            run = Run::resume(undelete(), &journal).expect("the journal is of this plan");
         }
         prop_assert_eq!(finish(&mut run, &mut host, &mut journal), Outcome::Restored);
         prop_assert_eq!(host.served, Served::New);

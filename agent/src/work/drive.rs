@@ -1,0 +1,188 @@
+//! The loop of a run: do what the run says, report it, repeat. Steps that only look are done here, the others by the driver.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use policy::admit::{Ground, Leave, admit};
+use policy::certificate::Certificate;
+use policy::decide::of_container;
+use policy::id::CertificateId;
+use policy::plan::{Difference, Plan, Shown, Step, untouched};
+use policy::receipt::Receipt;
+use policy::report::{ProbeOutcome, Report};
+use policy::trust::{Approval, Verified};
+
+use super::{Standing, Workbench};
+use crate::driver::State;
+use crate::journal::{Begun, Journal};
+use crate::probe::{path_word, probe};
+use crate::run::{Event, Next, Run};
+
+/// The longest sleep between two questions of a run.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+impl Workbench {
+    /// Drives a run to its end. The receipt is durable when it returns, unless the disk refuses it; then the journal, which
+    /// has room of its own, stays open with the end in it.
+    pub(super) fn drive(
+        &mut self,
+        mut run: Run,
+        mut journal: Journal,
+        begun: &Begun,
+        approvals: &[Verified<Approval>],
+        standing: &Standing,
+        clock: &dyn Fn() -> Timestamp,
+    ) -> Receipt {
+        self.cancel.store(false, Ordering::Relaxed);
+        let plan = run.plan().clone();
+        let mut foreign = Vec::new();
+        let outcome = loop {
+            if self.cancel.load(Ordering::Relaxed) {
+                run.cancel();
+            }
+            let event = match run.next() {
+                Next::Note(note) => Event::Noted(journal.note(&note).map_err(|error| crate::chain(&error))),
+                Next::Check(at) => Event::Checked(self.check(&plan.steps[at], &plan, &begun.baseline, &mut foreign)),
+                Next::Apply(at) => {
+                    let step = &plan.steps[at];
+                    tracing::info!(plan = plan.id().short(), step = step.name(), "step");
+                    Event::Applied(self.driver.apply(step).map(|applied| applied.gap).map_err(|error| crate::chain(&error)))
+                }
+                Next::Undo(at) => Event::Undone(self.undo(&plan.steps[at], clock())),
+                Next::Readmit => Event::Readmitted(self.readmit(&plan, approvals, begun, standing, clock())),
+                Next::Wait(until) => {
+                    let pause = until.duration_since(clock()).unsigned_abs().min(MAX_PAUSE);
+                    if until > clock() {
+                        std::thread::sleep(pause);
+                    }
+                    Event::Waited
+                }
+                Next::Finish(outcome) => break outcome,
+            };
+            run.handle(event, clock());
+        };
+        let by_agent = begun.standing.is_some();
+        let receipt = Receipt {
+            plan: plan.id(),
+            outcome,
+            notes: run.notes().to_vec(),
+            foreign,
+            plan_body: by_agent.then(|| begun.plan.clone()),
+            standing: begun.standing,
+            began_at: begun.at,
+            ended_at: clock(),
+            gap_micros: u64::try_from(run.gap().as_micros()).unwrap_or(u64::MAX),
+            objections: Vec::new(),
+        };
+        // Only when the receipt is durable may the journal go; until then recovery comes to the same end.
+        match self.ledger.settle(&receipt) {
+            Ok(()) => {
+                self.open = None;
+                if let Err(error) = journal.close() {
+                    tracing::error!(error = crate::chain(&error), "journal could not be removed");
+                }
+            }
+            Err(error) => tracing::error!(error = crate::chain(&error), "receipt could not be kept; the journal stays open"),
+        }
+        receipt
+    }
+
+    fn check(&self, step: &Step, plan: &Plan, baseline: &Report, foreign: &mut Vec<String>) -> Result<State, String> {
+        match step {
+            Step::DryHandshake { .. } => self.driver.apply(step).map(|_| State::Done).map_err(|error| crate::chain(&error)),
+            Step::Probe { port, shows } => self.proof(*port, shows),
+            Step::Compare => {
+                let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
+                *foreign = untouched(baseline, &sight.report, plan).iter().map(ToString::to_string).collect();
+                // A change elsewhere is told and stops the wave; it is no reason to take 444 back (rule of restraint 7).
+                Ok(State::Done)
+            }
+            Step::AddCertificate { .. }
+            | Step::WriteRecord { .. }
+            | Step::CreateKey { .. }
+            | Step::GrantKey { .. }
+            | Step::Mint { .. }
+            | Step::TrustCopy { .. }
+            | Step::Swap { .. } => self.driver.check(step).map_err(|error| crate::chain(&error)),
+        }
+    }
+
+    /// Every path that can be reached at all must show the certificate, and one of them must.
+    fn proof(&self, port: u16, shows: &Shown) -> Result<State, String> {
+        let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
+        let wanted: CertificateId = match shows {
+            Shown::Certificate(id) => *id,
+            Shown::OfContainer(container) => of_container(&sight.report, container)
+                .ok_or_else(|| format!("no certificate of container {container} is in MY"))?,
+        };
+        let name = sight.report.host.fqdn.known().map_or(sight.report.host.name.as_str(), String::as_str);
+        let (probes, _) = probe(self.driver.as_ref(), port, name);
+        let mut shown = false;
+        for probe in &probes {
+            let found = match &probe.outcome {
+                ProbeOutcome::Presented { certificate } if *certificate == wanted => {
+                    shown = true;
+                    continue;
+                }
+                ProbeOutcome::Presented { certificate } => certificate.short(),
+                ProbeOutcome::NoHandshake(why) => why.clone(),
+                ProbeOutcome::Refused => "nobody listens".to_owned(),
+                // No IPv6, or a name that resolves elsewhere: not this certificate's fault.
+                ProbeOutcome::Unreachable(_) => continue,
+            };
+            let fact = format!("{port} over {}", path_word(probe.path));
+            return Ok(State::Blocked(Difference::new(fact, wanted.short(), found)));
+        }
+        if shown {
+            Ok(State::Done)
+        } else {
+            Ok(State::Blocked(Difference::new(format!("port {port}"), wanted.short(), "no path that can be reached")))
+        }
+    }
+
+    fn undo(&self, step: &Step, now: Timestamp) -> Result<(), String> {
+        if let Step::Swap { from, .. } = step {
+            // Never back into an expired or dangling record (rule of restraint 7).
+            let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
+            let old = from
+                .thumbprint
+                .and_then(|thumbprint| sight.certificates.values().find(|certificate| certificate.thumbprint() == thumbprint));
+            match old {
+                None => return Err("the outgoing certificate is no longer there".to_owned()),
+                Some(old) if expired(old, now) => return Err(format!("the outgoing certificate ended on {}", old.not_after())),
+                Some(_) => {}
+            }
+        }
+        self.driver.undo(step).map_err(|error| crate::chain(&error))
+    }
+
+    /// Everything of admission but the ledger, for a run that is taken up before its swap.
+    fn readmit(
+        &self,
+        plan: &Plan,
+        approvals: &[Verified<Approval>],
+        begun: &Begun,
+        standing: &Standing,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let sight = self.sight().map_err(|error| crate::chain(&error))?;
+        let others = self.ledger.begun().iter().filter(|id| **id != plan.id()).copied().collect();
+        let ground = Ground {
+            policy: &standing.policy,
+            trust: &standing.trust,
+            sight: &sight,
+            last: self.memory.last(),
+            begun: &others,
+            clock: standing.clock_doubt.as_deref(),
+            authority_fresh: standing.authority_fresh(now),
+            now,
+        };
+        let leave = if begun.standing.is_some() { Leave::Standing } else { Leave::Approvals(approvals) };
+        admit(plan, leave, &ground).map_err(|refusal| refusal.to_string())
+    }
+}
+
+fn expired(certificate: &Certificate, now: Timestamp) -> bool {
+    certificate.not_after() <= now
+}

@@ -122,7 +122,7 @@ pub fn decide(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) 
         Bound::Unknown(why) => Decision::Hold { why: vec![format!("{why}: what is unknown permits nothing")], look_again: None },
         Bound::NoRecord | Bound::Dangling { .. } => restore::restore(policy, sight, last, &bound, now),
         Bound::KeyUnusable { entry, state, .. } => Decision::Hold {
-            why: vec![format!("the key of {} is {state:?}: no step for this is known, a person must look", entry.thumbprint)],
+            why: vec![format!("the key of {} is {state}: no step for this is known, a person must look", entry.thumbprint)],
             look_again: None,
         },
         Bound::Whole { record, entry, certificate } => renewal::renewal(policy, sight, record, entry, certificate, now),

@@ -67,7 +67,8 @@ fn chain(
     let presented = presented(&sight.report);
     match bound {
         Bound::Unknown(why) => {
-            findings.push(finding(Code::BackEndUnknown, [(*why).to_owned()]));
+            let evidence = [vec![(*why).to_owned()], unread(&sight.report)].concat();
+            findings.push(Finding { code: Code::BackEndUnknown, evidence });
             // What can be said of the certificate is said all the same: recorded hosts show no keys.
             match named_certificate(sight) {
                 Some(certificate) => judge_certificate(policy, sight, certificate, now, findings).unwrap_or(Verdict::Unknown),
@@ -83,13 +84,11 @@ fn chain(
             Verdict::Unbound
         }
         Bound::Dangling { record, thumbprint } => {
-            let named = thumbprint.map_or_else(|| "no certificate at all".to_owned(), |thumbprint| thumbprint.to_string());
+            let named = thumbprint.map_or_else(|| "no certificate".to_owned(), |thumbprint| thumbprint.to_string());
+            let whither = thumbprint.map(|_| format!(", which is not in {}", record.store())).unwrap_or_default();
             findings.push(finding(
                 Code::CertificateDeleted,
-                [
-                    format!("the record {} names {named}, which is not in {}", record.endpoint, record.store()),
-                    last_sentence(last),
-                ],
+                [format!("the record {} names {named}{whither}", record.endpoint), last_sentence(last)],
             ));
             // Known by its bytes when they are at hand, else by memory: also a server seen for the first time is warned.
             let still = presented.iter().any(|shown| match (thumbprint, sight.certificates.get(shown), &last.good) {
@@ -107,8 +106,7 @@ fn chain(
             Verdict::Deleted
         }
         Bound::KeyUnusable { entry, state, .. } => {
-            findings
-                .push(finding(Code::KeyUnusable, [format!("the key of {} in {} is {state:?}", entry.thumbprint, entry.store)]));
+            findings.push(finding(Code::KeyUnusable, [format!("the key of {} in {} is {state}", entry.thumbprint, entry.store)]));
             Verdict::KeyLost
         }
         Bound::Whole { record, entry, certificate } => {
@@ -131,8 +129,8 @@ fn chain(
                 .iter()
                 .filter(|probe| probe.port == BACK_END_PORT)
                 .filter_map(|probe| match &probe.outcome {
-                    ProbeOutcome::NoHandshake(why) => Some(format!("{BACK_END_PORT} over {:?}: {why}", probe.path)),
-                    ProbeOutcome::Refused => Some(format!("{BACK_END_PORT} over {:?}: nobody listens", probe.path)),
+                    ProbeOutcome::NoHandshake(why) => Some(format!("{BACK_END_PORT} over {}: {why}", probe.path)),
+                    ProbeOutcome::Refused => Some(format!("{BACK_END_PORT} over {}: nobody listens", probe.path)),
                     ProbeOutcome::Presented { .. } | ProbeOutcome::Unreachable(_) => None,
                 })
                 .collect();
@@ -149,6 +147,12 @@ fn chain(
             }
         }
     }
+}
+
+/// Why facts that the chain hangs on were not read, in the words of whoever tried.
+fn unread(report: &Report) -> Vec<String> {
+    let facts = [("http.sys records", report.records.unknown()), ("certificate stores", report.stores.unknown())];
+    facts.into_iter().filter_map(|(what, why)| Some(format!("{what}: {}", why?))).collect()
 }
 
 /// The certificate that the record names, wherever it was decoded, even when its key is unknown.

@@ -6,13 +6,16 @@ use crate::bound::Bound;
 use crate::certificate::Certificate;
 use crate::document::Policy;
 use crate::duration::Span;
-use crate::evaluate::named_certificate;
+use crate::evaluate::{named_certificate, no_back_end};
 use crate::last::LastKnown;
 use crate::report::Sight;
 
 /// The first moment after `now` at which the same sight and memory may be judged or decided differently; `None` when time
 /// changes nothing. Always later than `now`, so that whoever looks again then never spins.
 pub fn next_look(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -> Option<Timestamp> {
+    if no_back_end(&sight.report).is_some() {
+        return None;
+    }
     let mut moments = Vec::new();
     if let Some(certificate) = named_certificate(sight) {
         moments.extend(expiry(policy, certificate));

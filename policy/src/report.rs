@@ -299,6 +299,18 @@ pub enum KeyState {
     Foreign,
 }
 
+impl fmt::Display for KeyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Usable => "usable",
+            Self::NotLinked => "not linked to the certificate",
+            Self::Missing => "gone: its container does not exist",
+            Self::Denied => "closed: its container may not be opened",
+            Self::Foreign => "another one: its container holds a key that is not this certificate's",
+        })
+    }
+}
+
 /// One entry of a key's access list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -462,6 +474,16 @@ pub enum ProbePath {
     OwnNameV4,
     /// The host's own name, over IPv6.
     OwnNameV6,
+}
+
+impl fmt::Display for ProbePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Loopback => "loopback",
+            Self::OwnNameV4 => "its own name and IPv4",
+            Self::OwnNameV6 => "its own name and IPv6",
+        })
+    }
 }
 
 /// What a handshake showed.

@@ -96,7 +96,12 @@ fn unrestorable(policy: &Policy, sight: &Sight, good: &LastGood, bound: &Bound<'
     if let Bound::Dangling { record, thumbprint: named } = bound {
         // The record is somebody's; it is made whole only if it names what we remember.
         if *named != Some(thumbprint) || record.store() != good.record.store() {
-            why.push(format!("the record on 444 names another certificate than the last good one, {thumbprint}: somebody wrote it, a person must look"));
+            let names = named.map_or_else(|| "no certificate".to_owned(), |named| named.to_string());
+            why.push(format!(
+                "the record on 444 names {names} in {}, the last good one named {thumbprint} in {}: somebody wrote it, a person must look",
+                record.store(),
+                good.record.store()
+            ));
         }
         if !record.wholly_known() {
             why.push(lacking("what else the record on 444 holds"));

@@ -32,9 +32,26 @@ pub const PROTOCOL: u32 = 1;
 /// a little over one MiB.
 pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
-pub use backstay::agent::v1 as agent;
-pub use backstay::operator::v1 as operator;
-pub use backstay::types::v1 as types;
+/// What agents and controllers say to each other: messages, and both ends of the two services.
+pub mod agent {
+    pub use crate::backstay::agent::v1::enrolment_service_client::EnrolmentServiceClient;
+    pub use crate::backstay::agent::v1::enrolment_service_server::{EnrolmentService, EnrolmentServiceServer};
+    pub use crate::backstay::agent::v1::session_service_client::SessionServiceClient;
+    pub use crate::backstay::agent::v1::session_service_server::{SessionService, SessionServiceServer};
+    pub use crate::backstay::agent::v1::*;
+}
+
+/// What operators ask of a controller: messages, and both ends of the service.
+pub mod operator {
+    pub use crate::backstay::operator::v1::operator_service_client::OperatorServiceClient;
+    pub use crate::backstay::operator::v1::operator_service_server::{OperatorService, OperatorServiceServer};
+    pub use crate::backstay::operator::v1::*;
+}
+
+/// Messages that agents and operators share.
+pub mod types {
+    pub use crate::backstay::types::v1::*;
+}
 
 /// As the packages are nested in the `.proto` files, because generated code refers from one to another by this path.
 #[expect(
@@ -46,17 +63,17 @@ pub use backstay::types::v1 as types;
 )]
 mod backstay {
     pub(crate) mod agent {
-        pub mod v1 {
+        pub(crate) mod v1 {
             tonic::include_proto!("backstay.agent.v1");
         }
     }
     pub(crate) mod operator {
-        pub mod v1 {
+        pub(crate) mod v1 {
             tonic::include_proto!("backstay.operator.v1");
         }
     }
     pub(crate) mod types {
-        pub mod v1 {
+        pub(crate) mod v1 {
             tonic::include_proto!("backstay.types.v1");
         }
     }

@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use policy::id::KeyId;
-use policy::trust::Kind;
+use policy::trust::{Kind, MAX_BYTES};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -83,8 +83,13 @@ impl SigningKey {
     /// Adds this key's signature; where it stands already, it is made anew.
     ///
     /// # Errors
-    /// [`Invalid::TooMany`] when the document carries as many signatures as it may.
+    /// [`Invalid::TooMany`] when the document carries as many signatures as it may, and [`Invalid::Length`] when it is larger than
+    /// anybody would read.
     pub fn sign(&self, kind: Kind, signed: &mut SignedBytes) -> Result<(), Invalid> {
+        if signed.body.len() > MAX_BYTES {
+            let expected = format!("at most {MAX_BYTES} bytes");
+            return Err(Invalid::Length { field: "Signed.body", expected, found: signed.body.len() });
+        }
         let others = signed.signatures.iter().filter(|(key, _)| *key != self.id).count();
         if others >= MAX_SIGNATURES {
             return Err(Invalid::TooMany { field: "Signed.signatures", limit: MAX_SIGNATURES, found: others + 1 });

@@ -1,12 +1,14 @@
 //! The agent of one Exchange host.
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod driver;
 pub mod journal;
 pub mod ledger;
 pub mod memory;
 pub mod probe;
 pub mod run;
+pub mod session;
 pub mod work;
 
 /// An error with everything that caused it, in one line for logs and receipts.

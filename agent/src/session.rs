@@ -1,0 +1,391 @@
+//! The agent's half of a session with a controller, as a pure state machine: what to send next, what is not acknowledged
+//! yet, and when to begin anew.
+//!
+//! The contract with whoever holds the socket: hand in what happened, do the [`Effect`]s in order, and when one of them
+//! cannot be done, drop the connection. Nothing else talks to the controller. Time is how long the agent has been up; the
+//! clock on the wall is no concern of a session.
+//!
+//! * At most one report is on its way. A newer look replaces the one that waits; what changed back meanwhile is not told.
+//! * Receipts stay until the controller has them on disk, and are told again in each new session.
+//! * Everything may arrive twice or late. An acknowledgement counts only for what was sent in this session.
+//! * What is not answered within [`ANSWER_LIMIT`] ends the session: a new one begins from what is on disk on both sides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::Timestamp;
+use policy::id::{CertificateId, Generation, PlanId, PolicyId};
+use policy::receipt::{Outcome, Receipt};
+
+use crate::backoff;
+
+mod message;
+#[cfg(test)]
+mod tests;
+
+pub use message::{
+    Acknowledged, Anchor, Document, FromController, Held, Kept, Latest, Offer, Speaker, ToController, Version, Welcome,
+};
+
+/// How long the controller may take to answer a hello, a report or a receipt.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// A session that held this long was a good one: the next wait is short again.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// Receipts on their way at a time.
+const RECEIPT_WINDOW: usize = 16;
+
+/// Refusals that wait for an acknowledgement. They are judged anew when the plan is offered again, so the oldest may go.
+const MAX_REFUSALS: usize = 64;
+
+/// The largest message with certificates, in bytes of DER.
+const MAX_CERTIFICATES: usize = 256 * 1024;
+
+/// Something to do for the session, in the order given.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Make this durable before the next effect.
+    Keep(Kept),
+    /// Send this.
+    Send(ToController),
+    /// Run this plan as soon as nothing else is at work.
+    Run(Offer),
+    /// This plan was taken back.
+    Cancel(PlanId),
+    /// The controller has this receipt on disk.
+    Settle(PlanId),
+    /// Judge this document; say by [`Session::held`] what is held then.
+    Judge(Document),
+    /// An authenticated controller named the policy in force and its own clock.
+    Confirm {
+        /// The policy.
+        policy: Option<PolicyId>,
+        /// The controller's clock.
+        clock: Timestamp,
+    },
+    /// Drop the connection and begin anew.
+    Reconnect(&'static str),
+}
+
+/// The session.
+#[derive(Debug)]
+pub struct Session {
+    speaker: Speaker,
+    held: Held,
+    kept: Kept,
+    latest: Option<Arc<Latest>>,
+    receipts: BTreeMap<PlanId, Receipt>,
+    work: Option<Work>,
+    line: Line,
+    failures: u32,
+}
+
+/// The plan at work, or the next one to be.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    plan: PlanId,
+    offered: bool,
+    begun: bool,
+}
+
+#[derive(Debug)]
+enum Line {
+    Down,
+    Hailing { since: Duration, until: Duration, told: Held },
+    Open(Open),
+}
+
+#[derive(Debug)]
+struct Open {
+    since: Duration,
+    until: Duration,
+    heartbeat: Duration,
+    heartbeat_due: Duration,
+    report: Option<Flight>,
+    receipts: BTreeMap<PlanId, Duration>,
+}
+
+/// The report on its way.
+#[derive(Debug)]
+struct Flight {
+    generation: Generation,
+    latest: Arc<Latest>,
+    sent: Duration,
+}
+
+impl Session {
+    /// A session that is not connected. `receipts` are those that no controller acknowledged, `running` the plan whose journal
+    /// is open.
+    pub fn new(speaker: Speaker, held: Held, kept: Kept, receipts: Vec<Receipt>, running: Option<PlanId>) -> Self {
+        let receipts = receipts.into_iter().map(|receipt| (receipt.plan, receipt)).collect();
+        let work = running.map(|plan| Work { plan, offered: true, begun: true });
+        Self { speaker, held, kept, latest: None, receipts, work, line: Line::Down, failures: 0 }
+    }
+
+    /// The plan at work, or the one that was accepted and waits for its turn.
+    pub fn at_work(&self) -> Option<PlanId> {
+        self.work.map(|work| work.plan)
+    }
+
+    /// A stream is open. After `lifetime` a new one is wanted, whatever happens.
+    pub fn connected(&mut self, lifetime: Duration, now: Duration) -> Vec<Effect> {
+        self.line = Line::Hailing { since: now, until: now + lifetime, told: self.held };
+        vec![Effect::Send(ToController::Hello {
+            speaker: self.speaker.clone(),
+            held: self.held,
+            kept: self.kept.clone(),
+            running: self.work.filter(|work| work.begun).map(|work| work.plan),
+        })]
+    }
+
+    /// The stream is gone, or could not be opened. Returns how long to wait before the next try.
+    pub fn disconnected(&mut self, random: f64, now: Duration) -> Duration {
+        if let Line::Open(open) = &self.line
+            && now.saturating_sub(open.since) >= STEADY
+        {
+            self.failures = 0;
+        }
+        self.line = Line::Down;
+        let delay = backoff::delay(self.failures, random);
+        self.failures = self.failures.saturating_add(1);
+        delay
+    }
+
+    /// The controller said something.
+    pub fn received(&mut self, message: FromController, now: Duration) -> Vec<Effect> {
+        match message {
+            FromController::Welcome(welcome) => self.welcomed(welcome, now),
+            FromController::ReportAcknowledged { generation, wanted, audit } => {
+                self.report_acknowledged(generation, &wanted, audit, now)
+            }
+            FromController::Offer(offer) => self.offered(offer, now),
+            FromController::ReceiptAcknowledged(plan) => self.receipt_acknowledged(plan, now),
+            // It proves itself by its own signatures, whoever brings it and whenever.
+            FromController::Document(document) => vec![Effect::Judge(document)],
+            FromController::Cancel(plan) if self.receipts.contains_key(&plan) => self.tell_receipts(now),
+            FromController::Cancel(plan) => match self.line {
+                Line::Open(_) => vec![Effect::Cancel(plan)],
+                Line::Down | Line::Hailing { .. } => Vec::new(),
+            },
+        }
+    }
+
+    /// The host was looked at.
+    pub fn looked(&mut self, latest: Arc<Latest>, now: Duration) -> Vec<Effect> {
+        self.latest = Some(latest);
+        self.tell_report(now)
+    }
+
+    /// The agent is about to run a plan of its own.
+    pub fn starts(&mut self, plan: PlanId) {
+        self.work = Some(Work { plan, offered: false, begun: false });
+    }
+
+    /// The plan at work was admitted and has begun.
+    pub fn began(&mut self, plan: PlanId) -> Vec<Effect> {
+        match &mut self.work {
+            Some(work) if work.plan == plan && !work.begun => {
+                work.begun = true;
+                let tell = work.offered && matches!(self.line, Line::Open(_));
+                tell.then_some(Effect::Send(ToController::Running(plan))).into_iter().collect()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// A plan ended, or was not begun.
+    pub fn settled(&mut self, receipt: Receipt, now: Duration) -> Vec<Effect> {
+        self.work = self.work.filter(|work| work.plan != receipt.plan);
+        self.receipts.insert(receipt.plan, receipt);
+        self.forget_refusals();
+        self.tell_receipts(now)
+    }
+
+    /// What became of a plan of the agent's own that was not begun: not worth telling.
+    pub fn gave_up(&mut self, plan: PlanId) {
+        self.work = self.work.filter(|work| work.plan != plan);
+    }
+
+    /// Documents were judged, and this is what is held.
+    pub fn held(&mut self, held: Held) -> Vec<Effect> {
+        self.held = held;
+        match self.line {
+            Line::Open(_) => vec![Effect::Send(ToController::Held(held))],
+            // The next hello names them; after one that is on its way, the welcome is answered with them.
+            Line::Down | Line::Hailing { .. } => Vec::new(),
+        }
+    }
+
+    /// When [`Session::tick`] has something to do, if nothing else happens.
+    pub fn due(&self) -> Option<Duration> {
+        match &self.line {
+            Line::Down => None,
+            Line::Hailing { since, until, .. } => Some((*since + ANSWER_LIMIT).min(*until)),
+            Line::Open(open) => {
+                let heartbeat = [open.heartbeat_due, open.until];
+                open.unanswered().map(|sent| sent + ANSWER_LIMIT).into_iter().chain(heartbeat).min()
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Duration) -> Vec<Effect> {
+        if self.due().is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        match &mut self.line {
+            Line::Down => Vec::new(),
+            Line::Hailing { .. } => vec![Effect::Reconnect("no welcome came in time")],
+            Line::Open(open) if open.unanswered().is_some_and(|sent| sent + ANSWER_LIMIT <= now) => {
+                vec![Effect::Reconnect("a report or receipt was not acknowledged in time")]
+            }
+            Line::Open(open) if open.until <= now => vec![Effect::Reconnect("the session is old, and the identity may be due")],
+            Line::Open(open) => {
+                open.heartbeat_due = now + open.heartbeat;
+                let digest = self.kept.acknowledged.map(|acknowledged| acknowledged.digest);
+                vec![Effect::Send(ToController::Heartbeat(digest))]
+            }
+        }
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, now: Duration) -> Vec<Effect> {
+        let Line::Hailing { until, told, .. } = self.line else { return Vec::new() };
+        let Welcome { lineage, epoch, acknowledged, heartbeat, clock, policy } = welcome;
+        // A host that was put back to an older state must not use a number twice.
+        let known =
+            acknowledged.map(|known| known.generation).filter(|known| known.epoch == epoch).map_or(0, |known| known.counter);
+        self.kept.lineage = lineage;
+        self.kept.generation = Generation { epoch, counter: self.kept.generation.counter.max(known) };
+        self.kept.acknowledged = acknowledged;
+        self.line = Line::Open(Open {
+            since: now,
+            until,
+            heartbeat,
+            heartbeat_due: now + heartbeat,
+            report: None,
+            receipts: BTreeMap::new(),
+        });
+        let mut effects = vec![Effect::Keep(self.kept.clone()), Effect::Confirm { policy, clock }];
+        if told != self.held {
+            effects.push(Effect::Send(ToController::Held(self.held)));
+        }
+        effects.extend(self.tell_receipts(now));
+        effects.extend(self.tell_report(now));
+        effects
+    }
+
+    fn report_acknowledged(
+        &mut self,
+        generation: Generation,
+        wanted: &[CertificateId],
+        audit: Option<Anchor>,
+        now: Duration,
+    ) -> Vec<Effect> {
+        let Line::Open(open) = &mut self.line else { return Vec::new() };
+        let Some(flight) = open.report.take_if(|flight| flight.generation == generation) else {
+            // Said again, perhaps because certificates that were wanted then were lost on the way.
+            let again = self.kept.acknowledged.is_some_and(|acknowledged| acknowledged.generation == generation);
+            return self.latest.as_deref().filter(|_| again).map(|latest| certificates(latest, wanted)).unwrap_or_default();
+        };
+        self.kept.acknowledged = Some(Acknowledged { generation, digest: flight.latest.digest });
+        self.kept.audit = audit.or(self.kept.audit);
+        let mut effects = vec![Effect::Keep(self.kept.clone())];
+        effects.extend(certificates(&flight.latest, wanted));
+        effects.extend(self.tell_report(now));
+        effects
+    }
+
+    fn offered(&mut self, offer: Offer, now: Duration) -> Vec<Effect> {
+        if !matches!(self.line, Line::Open(_)) {
+            return Vec::new();
+        }
+        let id = offer.id;
+        if self.receipts.contains_key(&id) {
+            return self.tell_receipts(now);
+        }
+        match self.work {
+            Some(work) if work.plan == id && work.begun => vec![Effect::Send(ToController::Running(id))],
+            // Accepted already, and not admitted yet: there is nothing to say that would be true.
+            Some(work) if work.plan == id => Vec::new(),
+            Some(work) => vec![Effect::Send(ToController::Busy { offered: id, at_work: work.plan })],
+            None => {
+                self.work = Some(Work { plan: id, offered: true, begun: false });
+                vec![Effect::Run(offer)]
+            }
+        }
+    }
+
+    fn receipt_acknowledged(&mut self, plan: PlanId, now: Duration) -> Vec<Effect> {
+        let Line::Open(open) = &mut self.line else { return Vec::new() };
+        if open.receipts.remove(&plan).is_none() {
+            return Vec::new();
+        }
+        self.receipts.remove(&plan);
+        let mut effects = vec![Effect::Settle(plan)];
+        effects.extend(self.tell_receipts(now));
+        effects
+    }
+
+    fn tell_report(&mut self, now: Duration) -> Vec<Effect> {
+        let Line::Open(open) = &mut self.line else { return Vec::new() };
+        let Some(latest) = &self.latest else { return Vec::new() };
+        if open.report.is_some() || self.kept.acknowledged.is_some_and(|known| known.digest == latest.digest) {
+            return Vec::new();
+        }
+        self.kept.generation.counter += 1;
+        let generation = self.kept.generation;
+        open.report = Some(Flight { generation, latest: latest.clone(), sent: now });
+        // The number first: one that was used must never be used for another report.
+        vec![Effect::Keep(self.kept.clone()), Effect::Send(ToController::Report { generation, latest: latest.clone() })]
+    }
+
+    fn tell_receipts(&mut self, now: Duration) -> Vec<Effect> {
+        let Line::Open(open) = &mut self.line else { return Vec::new() };
+        let room = RECEIPT_WINDOW.saturating_sub(open.receipts.len());
+        let next: Vec<_> =
+            self.receipts.values().filter(|receipt| !open.receipts.contains_key(&receipt.plan)).take(room).cloned().collect();
+        open.receipts.extend(next.iter().map(|receipt| (receipt.plan, now)));
+        next.into_iter().map(|receipt| Effect::Send(ToController::Receipt(Box::new(receipt)))).collect()
+    }
+
+    fn forget_refusals(&mut self) {
+        let mut refusals: Vec<_> = self
+            .receipts
+            .values()
+            .filter(|receipt| receipt.outcome == Outcome::Refused)
+            .map(|receipt| (receipt.ended_at, receipt.plan))
+            .collect();
+        refusals.sort_unstable();
+        for (_, plan) in refusals.iter().take(refusals.len().saturating_sub(MAX_REFUSALS)) {
+            self.receipts.remove(plan);
+        }
+    }
+}
+
+impl Open {
+    /// When the oldest thing that waits for an answer was sent.
+    fn unanswered(&self) -> Option<Duration> {
+        self.report.iter().map(|flight| flight.sent).chain(self.receipts.values().copied()).min()
+    }
+}
+
+/// The certificates that are wanted, as far as they are at hand, in messages of bounded size.
+fn certificates(latest: &Latest, wanted: &[CertificateId]) -> Vec<Effect> {
+    let mut messages: Vec<Vec<Vec<u8>>> = Vec::new();
+    let mut room = 0;
+    for der in wanted.iter().filter_map(|id| latest.sight.certificates.get(id)).map(|certificate| certificate.der().to_vec()) {
+        match messages.last_mut().filter(|_| der.len() <= room) {
+            Some(message) => {
+                room -= der.len();
+                message.push(der);
+            }
+            None => {
+                room = MAX_CERTIFICATES.saturating_sub(der.len());
+                messages.push(vec![der]);
+            }
+        }
+    }
+    messages.into_iter().map(|message| Effect::Send(ToController::Certificates(message))).collect()
+}

@@ -1,0 +1,419 @@
+//! The session against a model of a controller, over a line that loses, doubles and reorders.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::id::Sha256;
+use policy::report::{Fact, Host, Report, Sight};
+use proptest::prelude::*;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn digest(number: u8) -> Sha256 {
+    Sha256::of(&[number])
+}
+
+fn session(kept: Kept, receipts: Vec<Receipt>) -> Session {
+    let speaker =
+        Speaker { server: "EX1".parse().expect("a name"), machine_id: "machine".to_owned(), agent_version: "0".to_owned() };
+    let held = Held { trust: Version { number: 1, id: digest(0) }, policy: None };
+    Session::new(speaker, held, kept, receipts, None)
+}
+
+fn latest(number: u8) -> Arc<Latest> {
+    let host = Host {
+        name: "EX1".parse().expect("a name"),
+        fqdn: Fact::Known(format!("ex1.{number}.test")),
+        machine_id: Fact::Known("machine".to_owned()),
+        ad_site: Fact::not_observed(),
+        dag: Fact::not_observed(),
+    };
+    let report = Report {
+        host,
+        exchange: Fact::not_observed(),
+        setup: Fact::not_observed(),
+        stores: Fact::not_observed(),
+        containers: Fact::not_observed(),
+        records: Fact::not_observed(),
+        sites: Fact::not_observed(),
+        metabase: Fact::not_observed(),
+        services: Fact::not_observed(),
+        probes: Vec::new(),
+        hold: None,
+    };
+    let digest = report.digest();
+    let sight = Sight { report, certificates: BTreeMap::new() };
+    Arc::new(Latest { sight, digest, decision: String::new(), seen_at: Timestamp::UNIX_EPOCH })
+}
+
+fn receipt(number: u8, outcome: Outcome) -> Receipt {
+    Receipt {
+        plan: digest(number),
+        outcome,
+        notes: Vec::new(),
+        foreign: Vec::new(),
+        plan_body: None,
+        standing: None,
+        began_at: Timestamp::UNIX_EPOCH,
+        ended_at: Timestamp::from_second(i64::from(number)).expect("a moment"),
+        gap_micros: 0,
+        objections: Vec::new(),
+    }
+}
+
+fn offer(number: u8) -> FromController {
+    FromController::Offer(Offer { id: digest(number), plan: vec![number], approvals: Vec::new() })
+}
+
+fn welcome(acknowledged: Option<Acknowledged>) -> FromController {
+    FromController::Welcome(Welcome {
+        lineage: vec![7],
+        epoch: 3,
+        acknowledged,
+        heartbeat: Duration::from_secs(15),
+        clock: Timestamp::UNIX_EPOCH,
+        policy: None,
+    })
+}
+
+fn opened(mut session: Session) -> Session {
+    session.connected(HOUR, Duration::ZERO);
+    session.received(welcome(None), Duration::ZERO);
+    session
+}
+
+fn sent(effects: &[Effect]) -> Vec<&ToController> {
+    let send = |effect| if let &Effect::Send(ref message) = effect { Some(message) } else { None };
+    effects.iter().filter_map(send).collect()
+}
+
+fn acknowledge(generation: Generation) -> FromController {
+    FromController::ReportAcknowledged { generation, wanted: Vec::new(), audit: None }
+}
+
+#[test]
+fn the_lineage_is_kept_before_anything_is_said_after_the_welcome() {
+    let mut session = session(Kept::default(), vec![receipt(1, Outcome::Restored)]);
+    session.looked(latest(1), Duration::ZERO);
+    session.connected(HOUR, Duration::ZERO);
+    let effects = session.received(welcome(None), Duration::ZERO);
+    assert!(matches!(&effects[0], Effect::Keep(kept) if kept.lineage == [7] && kept.generation.epoch == 3));
+    assert!(matches!(sent(&effects)[..], [ToController::Receipt(_), ToController::Report { .. }]));
+}
+
+#[test]
+fn nothing_but_the_hello_is_said_before_the_welcome() {
+    let mut session = session(Kept::default(), Vec::new());
+    assert!(matches!(sent(&session.connected(HOUR, Duration::ZERO))[..], [ToController::Hello { .. }]));
+    assert!(session.looked(latest(1), Duration::ZERO).is_empty());
+    assert!(session.settled(receipt(1, Outcome::Restored), Duration::ZERO).is_empty());
+    assert!(session.received(offer(2), Duration::ZERO).is_empty());
+}
+
+#[test]
+fn a_report_that_the_controller_has_is_not_sent_again_after_a_restart() {
+    let known = Acknowledged { generation: Generation { epoch: 3, counter: 9 }, digest: latest(1).digest };
+    let mut session = session(Kept::default(), Vec::new());
+    session.connected(HOUR, Duration::ZERO);
+    session.received(welcome(Some(known)), Duration::ZERO);
+    assert!(session.looked(latest(1), Duration::ZERO).is_empty());
+    let effects = session.looked(latest(2), Duration::ZERO);
+    let [ToController::Report { generation, .. }] = sent(&effects)[..] else { panic!("{effects:?}") };
+    assert_eq!(*generation, Generation { epoch: 3, counter: 10 }, "above what the controller knows");
+}
+
+#[test]
+fn while_a_report_is_on_its_way_only_the_newest_look_waits() {
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    let effects = session.looked(latest(1), Duration::ZERO);
+    let [ToController::Report { generation, .. }] = sent(&effects)[..] else { panic!("{effects:?}") };
+    let first = *generation;
+    assert!(session.looked(latest(2), Duration::ZERO).is_empty());
+    assert!(session.looked(latest(3), Duration::ZERO).is_empty());
+    let effects = session.received(acknowledge(first), Duration::ZERO);
+    let [ToController::Report { latest: told, .. }] = sent(&effects)[..] else { panic!("{effects:?}") };
+    assert_eq!(told.digest, latest(3).digest);
+    assert!(session.received(acknowledge(first), Duration::ZERO).is_empty(), "a doubled acknowledgement is for nothing");
+}
+
+#[test]
+fn silence_ends_a_session_and_a_quiet_one_beats() {
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    assert_eq!(session.due(), Some(Duration::from_secs(15)));
+    assert!(matches!(sent(&session.tick(Duration::from_secs(15)))[..], [ToController::Heartbeat(None)]));
+    session.looked(latest(1), Duration::from_secs(16));
+    session.tick(Duration::from_secs(30));
+    assert!(matches!(session.tick(Duration::from_secs(46))[..], [Effect::Reconnect(_)]));
+}
+
+#[test]
+fn waits_grow_until_a_session_held() {
+    let mut session = session(Kept::default(), Vec::new());
+    assert_eq!(session.disconnected(1.0, Duration::ZERO), Duration::from_millis(500));
+    assert_eq!(session.disconnected(1.0, Duration::ZERO), Duration::from_secs(1));
+    let mut session = opened(session);
+    assert_eq!(session.disconnected(1.0, Duration::from_secs(5)), Duration::from_secs(2), "a short session is no good one");
+    let mut session = opened(session);
+    assert_eq!(session.disconnected(1.0, Duration::from_secs(300)), Duration::from_millis(500));
+}
+
+#[test]
+fn an_offer_runs_once_and_whatever_is_said_about_it_is_true() {
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    assert!(matches!(&session.received(offer(1), Duration::ZERO)[..], [Effect::Run(offer)] if offer.id == digest(1)));
+    assert!(session.received(offer(1), Duration::ZERO).is_empty(), "not admitted yet: not running");
+    assert!(matches!(sent(&session.began(digest(1)))[..], [ToController::Running(_)]));
+    assert!(matches!(sent(&session.received(offer(1), Duration::ZERO))[..], [ToController::Running(_)]));
+    let busy = session.received(offer(2), Duration::ZERO);
+    assert!(matches!(sent(&busy)[..], [ToController::Busy { at_work, .. }] if *at_work == digest(1)));
+    let ended = session.settled(receipt(1, Outcome::Restored), Duration::ZERO);
+    assert!(matches!(sent(&ended)[..], [ToController::Receipt(_)]));
+    assert!(session.received(offer(1), Duration::ZERO).is_empty(), "its receipt is on its way");
+    assert!(matches!(
+        session.received(FromController::ReceiptAcknowledged(digest(1)), Duration::ZERO)[..],
+        [Effect::Settle(plan)] if plan == digest(1)
+    ));
+    assert!(session.received(FromController::ReceiptAcknowledged(digest(1)), Duration::ZERO).is_empty());
+    assert!(matches!(session.received(offer(2), Duration::ZERO)[..], [Effect::Run(_)]));
+}
+
+#[test]
+fn refusals_are_bounded_and_what_was_done_is_never_dropped() {
+    let mut session = session(Kept::default(), vec![receipt(0, Outcome::Restored)]);
+    for number in 1..=200 {
+        session.settled(receipt(number, Outcome::Refused), Duration::ZERO);
+    }
+    assert_eq!(session.receipts.len(), MAX_REFUSALS + 1);
+    assert!(session.receipts.contains_key(&digest(0)) && session.receipts.contains_key(&digest(200)));
+}
+
+#[test]
+fn documents_that_changed_during_the_hello_are_told_after_the_welcome() {
+    let mut session = session(Kept::default(), Vec::new());
+    session.connected(HOUR, Duration::ZERO);
+    let held = Held { trust: Version { number: 2, id: digest(9) }, policy: None };
+    assert!(session.held(held).is_empty());
+    let effects = session.received(welcome(None), Duration::ZERO);
+    assert!(matches!(sent(&effects)[..], [ToController::Held(told)] if *told == held));
+}
+
+/// One event of a line that does what it likes.
+#[derive(Debug, Clone)]
+enum Chaos {
+    Look(u8),
+    Settle(u8),
+    Connect,
+    Disconnect,
+    ToController,
+    ToAgent { index: prop::sample::Index, again: bool },
+    Lose { index: prop::sample::Index },
+    Wait(u8),
+    Restart,
+}
+
+fn chaos() -> impl Strategy<Value = Chaos> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (0..6_u8).prop_map(Chaos::Look),
+        1 => (100..110_u8).prop_map(Chaos::Settle),
+        3 => Just(Chaos::Connect),
+        1 => Just(Chaos::Disconnect),
+        8 => Just(Chaos::ToController),
+        8 => (index(), any::<bool>()).prop_map(|(index, again)| Chaos::ToAgent { index, again }),
+        1 => index().prop_map(|index| Chaos::Lose { index }),
+        2 => (1..40_u8).prop_map(Chaos::Wait),
+        1 => Just(Chaos::Restart),
+    ]
+}
+
+struct World {
+    session: Session,
+    now: Duration,
+    connected: bool,
+    up: Vec<ToController>,
+    down: Vec<FromController>,
+    /// What the agent has on disk.
+    disk: Kept,
+    ledger: BTreeMap<PlanId, Receipt>,
+    settled: BTreeSet<PlanId>,
+    /// What the controller has on disk.
+    committed: BTreeMap<Generation, Sha256>,
+    receipts: BTreeSet<PlanId>,
+    /// What was said in this session and not answered.
+    on_its_way: Option<Generation>,
+    numbers: BTreeMap<Generation, Sha256>,
+    seen: u8,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            session: session(Kept::default(), Vec::new()),
+            now: Duration::ZERO,
+            connected: false,
+            up: Vec::new(),
+            down: Vec::new(),
+            disk: Kept::default(),
+            ledger: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            committed: BTreeMap::new(),
+            receipts: BTreeSet::new(),
+            on_its_way: None,
+            numbers: BTreeMap::new(),
+            seen: 0,
+        }
+    }
+
+    fn step(&mut self, chaos: Chaos) {
+        match chaos {
+            Chaos::Look(number) => {
+                self.seen = number;
+                let effects = self.session.looked(latest(number), self.now);
+                self.perform(effects);
+            }
+            Chaos::Settle(number) => {
+                let receipt = receipt(number, Outcome::Restored);
+                if self.ledger.insert(receipt.plan, receipt.clone()).is_none() {
+                    let effects = self.session.settled(receipt, self.now);
+                    self.perform(effects);
+                }
+            }
+            Chaos::Connect if self.connected => {}
+            Chaos::Connect => {
+                self.connected = true;
+                let effects = self.session.connected(HOUR, self.now);
+                self.perform(effects);
+            }
+            Chaos::Disconnect => self.disconnect(),
+            Chaos::ToController if self.up.is_empty() => {}
+            Chaos::ToController => {
+                let message = self.up.remove(0);
+                self.controller(message);
+            }
+            Chaos::ToAgent { .. } | Chaos::Lose { .. } if self.down.is_empty() => {}
+            Chaos::ToAgent { index, again } => {
+                let at = index.index(self.down.len());
+                let message = if again { self.down[at].clone() } else { self.down.remove(at) };
+                self.deliver(message);
+            }
+            Chaos::Lose { index } => {
+                let at = index.index(self.down.len());
+                self.down.remove(at);
+            }
+            Chaos::Wait(seconds) => {
+                self.now += Duration::from_secs(u64::from(seconds));
+                let effects = self.session.tick(self.now);
+                self.perform(effects);
+            }
+            Chaos::Restart => {
+                self.disconnect();
+                let open = self.ledger.values().filter(|receipt| !self.settled.contains(&receipt.plan)).cloned().collect();
+                self.session = session(self.disk.clone(), open);
+                self.session.looked(latest(self.seen), self.now);
+            }
+        }
+    }
+
+    fn deliver(&mut self, message: FromController) {
+        if let FromController::ReportAcknowledged { generation, .. } = &message {
+            self.on_its_way.take_if(|sent| sent == generation);
+        }
+        let effects = self.session.received(message, self.now);
+        self.perform(effects);
+    }
+
+    fn disconnect(&mut self) {
+        self.connected = false;
+        self.up.clear();
+        self.down.clear();
+        self.on_its_way = None;
+        self.session.disconnected(0.5, self.now);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Keep(kept) => self.disk = kept,
+                Effect::Settle(plan) => {
+                    assert!(self.receipts.contains(&plan), "acknowledged what the controller does not have");
+                    assert!(self.settled.insert(plan), "acknowledged twice");
+                }
+                Effect::Reconnect(_) => return self.disconnect(),
+                Effect::Send(message) => {
+                    assert!(self.connected);
+                    if let ToController::Report { generation, latest } = &message {
+                        assert_eq!(self.on_its_way.replace(*generation), None, "two reports on their way");
+                        let before = self.numbers.insert(*generation, latest.digest);
+                        assert!(before.is_none(), "a number was used twice");
+                        assert_eq!(self.disk.generation, *generation, "a number that was not kept was used");
+                    }
+                    self.up.push(message);
+                }
+                Effect::Run(_) | Effect::Cancel(_) | Effect::Judge(_) | Effect::Confirm { .. } => {}
+            }
+        }
+        if let Some(Acknowledged { generation, digest }) = self.session.kept.acknowledged {
+            assert_eq!(self.committed.get(&generation), Some(&digest), "believes that something is on disk which is not");
+        }
+    }
+
+    fn controller(&mut self, message: ToController) {
+        match message {
+            ToController::Hello { .. } => {
+                let newest = self.committed.last_key_value();
+                self.down
+                    .push(welcome(newest.map(|(generation, digest)| Acknowledged { generation: *generation, digest: *digest })));
+            }
+            ToController::Report { generation, latest } => {
+                self.committed.insert(generation, latest.digest);
+                self.down.push(acknowledge(generation));
+            }
+            ToController::Receipt(receipt) => {
+                self.receipts.insert(receipt.plan);
+                self.down.push(FromController::ReceiptAcknowledged(receipt.plan));
+            }
+            ToController::Certificates(_)
+            | ToController::Heartbeat(_)
+            | ToController::Running(_)
+            | ToController::Busy { .. }
+            | ToController::Held(_) => {}
+        }
+    }
+
+    /// The line behaves from here on: everything must arrive.
+    fn settle_down(&mut self) {
+        for _ in 0..1000 {
+            if !self.connected {
+                self.step(Chaos::Connect);
+            } else if !self.up.is_empty() {
+                self.step(Chaos::ToController);
+            } else if !self.down.is_empty() {
+                let message = self.down.remove(0);
+                self.deliver(message);
+            } else if self.settled.len() < self.ledger.len()
+                || self.committed.last_key_value().is_none_or(|(_, known)| *known != latest(self.seen).digest)
+            {
+                self.step(Chaos::Wait(31));
+            } else {
+                return;
+            }
+        }
+        panic!("the session did not come to rest");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_line_does_nothing_is_believed_wrongly_and_everything_arrives(events in prop::collection::vec(chaos(), 1..120)) {
+        let mut world = World::new();
+        world.step(Chaos::Look(0));
+        for event in events {
+            world.step(event);
+        }
+        world.settle_down();
+        prop_assert_eq!(world.receipts.len(), world.ledger.len());
+    }
+}

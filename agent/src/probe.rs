@@ -56,7 +56,7 @@ fn unreached(error: &DriverError) -> ProbeOutcome {
 }
 
 /// The leaf certificate that is presented on `stream`.
-fn handshake(mut stream: TcpStream, name: &str) -> Result<Vec<u8>, &'static str> {
+pub(crate) fn handshake(mut stream: TcpStream, name: &str) -> Result<Vec<u8>, &'static str> {
     stream.set_read_timeout(Some(LIMIT)).map_err(|_| "no time limit could be set")?;
     stream.set_write_timeout(Some(LIMIT)).map_err(|_| "no time limit could be set")?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -1,1 +1,169 @@
-//! .
+//! An Exchange host made of files and of sockets that another process holds, for Linux and for tests.
+//!
+//! The driver reads and writes the files of one host's folder ([`folder`] says which) and asks the host's http.sys over a
+//! control socket ([`control`]). It is no mock: keys are keys, certificates are minted and presented in real handshakes,
+//! http.sys refuses what Windows would refuse, with the same codes. Any call can be made to fail, hang or lie ([`fault`]).
+//!
+//! Behind the cargo feature `lab`, which no release build has.
+
+pub mod control;
+mod dry;
+pub mod fault;
+pub mod file;
+pub mod folder;
+pub mod key;
+pub mod mint;
+mod observe;
+mod steps;
+mod swap;
+mod watch;
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use policy::plan::Step;
+use policy::report::{ProbePath, Sight};
+
+use self::control::Control;
+use self::fault::{Call, Mode};
+use self::folder::Folder;
+use self::key::Key;
+use self::watch::Fingerprint;
+use crate::driver::{Applied, Driver, DriverError, State};
+
+/// How long http.sys may take for an answer.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The call did not come back in time.
+const TIMED_OUT: u32 = 1460;
+
+/// The driver of one lab host.
+#[derive(Debug)]
+pub struct LabDriver {
+    folder: Folder,
+    limit: Duration,
+    seen: Mutex<Option<Fingerprint>>,
+}
+
+/// Whether a call is to be done or only to be said done.
+enum Turn {
+    Do,
+    Pretend,
+}
+
+impl LabDriver {
+    /// The host whose folder this is.
+    pub fn new(folder: &Path) -> Self {
+        let seen = Mutex::new(watch::fingerprint(folder).ok());
+        Self { folder: Folder::new(folder), limit: LIMIT, seen }
+    }
+
+    /// The same, with another limit for the answers of http.sys.
+    #[must_use]
+    pub fn with_limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Lets a fault have its way before a call.
+    fn meet(&self, call: Call, object: &str) -> Result<Turn, DriverError> {
+        let Some(fault) = fault::meet(self.folder.path(), call)? else { return Ok(Turn::Do) };
+        match fault.mode {
+            Mode::Fail => Err(refused(call.as_str(), object, fault.code)),
+            Mode::Lie => Ok(Turn::Pretend),
+            Mode::Hang => {
+                std::thread::sleep(Duration::from_millis(fault.millis.min(fault::MAX_HANG)));
+                Err(refused(call.as_str(), object, TIMED_OUT))
+            }
+        }
+    }
+
+    fn control(&self) -> Result<Control, DriverError> {
+        Control::connect(self.folder.path(), self.limit)
+    }
+
+    fn key(&self, container: &str) -> Result<Option<Key>, DriverError> {
+        match self.meet(Call::KeyRead, container)? {
+            Turn::Do => self.folder.key(container),
+            Turn::Pretend => Ok(None),
+        }
+    }
+}
+
+impl Driver for LabDriver {
+    fn observe(&self) -> Result<Sight, DriverError> {
+        self.look()
+    }
+
+    fn check(&self, step: &Step) -> Result<State, DriverError> {
+        self.state(step)
+    }
+
+    fn apply(&self, step: &Step) -> Result<Applied, DriverError> {
+        self.perform(step)
+    }
+
+    fn undo(&self, step: &Step) -> Result<(), DriverError> {
+        self.take_back(step)
+    }
+
+    fn dial(&self, port: u16, path: ProbePath, limit: Duration) -> Result<TcpStream, DriverError> {
+        let asked = match self.meet(Call::Dial, &port.to_string())? {
+            Turn::Do => port,
+            Turn::Pretend if port == 444 => 443,
+            Turn::Pretend => 444,
+        };
+        let name = self.folder.host()?.name;
+        let object = || format!("{name}:{port}");
+        let unreachable = |kind: io::ErrorKind| DriverError::Io { object: object(), source: kind.into() };
+        if path == ProbePath::OwnNameV6 {
+            return Err(unreachable(io::ErrorKind::AddrNotAvailable));
+        }
+        let estate = self.folder.estate()?;
+        let socket = estate.place(&name).and_then(|place| place.socket(asked));
+        let socket = socket.ok_or_else(|| unreachable(io::ErrorKind::ConnectionRefused))?;
+        TcpStream::connect_timeout(&SocketAddr::V4(socket), limit).map_err(|source| DriverError::Io { object: object(), source })
+    }
+
+    fn paths(&self) -> Vec<ProbePath> {
+        vec![ProbePath::Loopback, ProbePath::OwnNameV4]
+    }
+
+    fn watch(&self, limit: Duration) -> Result<bool, DriverError> {
+        let blind = matches!(self.meet(Call::Watch, "the host's folder")?, Turn::Pretend);
+        let mut left = limit;
+        loop {
+            let print = watch::fingerprint(self.folder.path()).map_err(|source| file::failed(self.folder.path(), source))?;
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let changed = seen.as_ref() != Some(&print);
+            *seen = Some(print);
+            drop(seen);
+            if changed && !blind {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let beat = watch::BEAT.min(left);
+            std::thread::sleep(beat);
+            left -= beat;
+        }
+    }
+}
+
+/// A call that the host refused.
+fn refused(call: &'static str, object: &str, code: u32) -> DriverError {
+    let meaning = match code {
+        2 => "not found",
+        5 => "access denied",
+        87 => "invalid parameter",
+        120 => "this system has no such call",
+        183 => "exists already",
+        1312 => "certificate not there or key unusable",
+        TIMED_OUT => "no answer in time",
+        _ => "see the system's list of error codes",
+    };
+    DriverError::Refused { call, object: object.to_owned(), code, meaning }
+}

@@ -1,0 +1,243 @@
+//! What is to go wrong on a lab host: `faults.json`, asked at every call that on Windows would enter the system.
+//!
+//! The driver asks for the calls that it makes on files, http.sys for its own. A fault that counts is used up by whoever
+//! meets it, under a lock, so that "fail once" means once.
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::file;
+use crate::driver::DriverError;
+
+/// The longest that a call may be made to hang, in milliseconds.
+pub const MAX_HANG: u64 = 60_000;
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
+        /// A call that can be made to fail, hang or lie.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Call {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Call {
+            /// Every call.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Its name in `faults.json`, errors and on the command line.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+calls! {
+    /// Reading name, roles, setup state and services. It cannot lie.
+    HostRead = "host.read";
+    /// Reading applicationHost.config; a lie shows no sites.
+    ConfigRead = "config.read";
+    /// Reading the certificate stores; a lie shows none.
+    StoreRead = "store.read";
+    /// Adding a certificate to a store.
+    StoreAdd = "store.add";
+    /// Marking a certificate archived.
+    StoreArchive = "store.archive";
+    /// Removing a certificate from a store.
+    StoreRemove = "store.remove";
+    /// Listing and opening key containers; a lie shows none.
+    KeyRead = "key.read";
+    /// Making a key.
+    KeyCreate = "key.create";
+    /// Setting a key's access list.
+    KeyGrant = "key.grant";
+    /// A handshake on a private port; a lie is a handshake that did not take place.
+    Handshake = "handshake";
+    /// Connecting to one of the host's own ports; a lie connects to the other site's.
+    Dial = "dial";
+    /// Waiting for a change; a lie sees none.
+    Watch = "watch";
+    /// http.sys: listing records; a lie lists none.
+    Query = "httpsys.query";
+    /// http.sys: writing a record where none is.
+    Set = "httpsys.set";
+    /// http.sys: replacing a record.
+    Update = "httpsys.update";
+    /// http.sys: removing a record.
+    Delete = "httpsys.delete";
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that names no call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of {}, found {found:?}", Call::ALL.iter().map(|call| call.as_str()).collect::<Vec<_>>().join(", "))]
+pub struct NoCall {
+    found: String,
+}
+
+impl FromStr for Call {
+    type Err = NoCall;
+    fn from_str(text: &str) -> Result<Self, NoCall> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|call| call.as_str() == text)
+            .ok_or_else(|| NoCall { found: text.chars().take(80).collect() })
+    }
+}
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It gives an error code and does nothing.
+    Fail,
+    /// It does not come back in time. A call on files then fails with 1460; http.sys does what it was asked, late.
+    Hang,
+    /// It says that it did what it did not do; a look shows nothing.
+    Lie,
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// The call.
+    pub call: Call,
+    /// What it does.
+    pub mode: Mode,
+    /// The error code of [`Mode::Fail`].
+    #[serde(default = "access_denied")]
+    pub code: u32,
+    /// How long [`Mode::Hang`] hangs, in milliseconds.
+    #[serde(default = "ten_seconds")]
+    pub millis: u64,
+    /// How many calls go right before the first that goes wrong.
+    #[serde(default)]
+    pub after: u32,
+    /// How many calls go wrong; `None` is all, until the fault is taken away.
+    #[serde(default)]
+    pub times: Option<u32>,
+}
+
+impl Fault {
+    /// A fault with the usual code and duration, for as long as it stands.
+    pub fn new(call: Call, mode: Mode) -> Self {
+        Self { call, mode, code: access_denied(), millis: ten_seconds(), after: 0, times: None }
+    }
+
+    /// The same, so many times.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    /// The same, with this error code.
+    #[must_use]
+    pub fn code(self, code: u32) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The same, hanging so long.
+    #[must_use]
+    pub fn millis(self, millis: u64) -> Self {
+        Self { millis: millis.min(MAX_HANG), ..self }
+    }
+
+    /// The same, after so many calls that go right.
+    #[must_use]
+    pub fn after(self, after: u32) -> Self {
+        Self { after, ..self }
+    }
+}
+
+fn access_denied() -> u32 {
+    5
+}
+
+fn ten_seconds() -> u64 {
+    10_000
+}
+
+/// What stands in the way of this call of `host`, a lab host's folder; counts it.
+///
+/// # Errors
+/// [`DriverError`] when `faults.json` does not read.
+pub fn meet(host: &Path, call: Call) -> Result<Option<Fault>, DriverError> {
+    if !host.join("faults.json").exists() {
+        return Ok(None);
+    }
+    change(host, |faults| {
+        for fault in faults.iter_mut().filter(|fault| fault.call == call) {
+            if fault.after > 0 {
+                fault.after -= 1;
+                continue;
+            }
+            match &mut fault.times {
+                None => return Some(fault.clone()),
+                Some(0) => {}
+                Some(times) => {
+                    *times -= 1;
+                    return Some(fault.clone());
+                }
+            }
+        }
+        None
+    })
+}
+
+/// Changes the faults of `host` under their lock.
+///
+/// # Errors
+/// [`DriverError`] when `faults.json` does not read or cannot be written.
+pub fn change<T>(host: &Path, change: impl FnOnce(&mut Vec<Fault>) -> T) -> Result<T, DriverError> {
+    let path = host.join("faults.json");
+    let lock = host.join(".faults.lock");
+    let held = File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(|source| file::failed(&lock, source))?;
+    let before: Vec<Fault> = file::read_json(&path)?.unwrap_or_default();
+    let mut faults = before.clone();
+    let answer = change(&mut faults);
+    faults.retain(|fault| fault.times != Some(0));
+    if faults.is_empty() {
+        file::remove(&path)?;
+    } else if faults != before {
+        file::write_json(&path, &faults)?;
+    }
+    drop(held);
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_counts_is_met_so_many_times_and_leaves_no_file() {
+        let host = tempfile::tempdir().unwrap();
+        let fault = Fault::new(Call::Set, Mode::Fail).code(1312).after(1).times(2);
+        change(host.path(), |faults| faults.push(fault)).unwrap();
+        let met: Vec<bool> = (0..5).map(|_| meet(host.path(), Call::Set).unwrap().is_some()).collect();
+        assert_eq!(met, [false, true, true, false, false]);
+        assert!(!host.path().join("faults.json").exists());
+    }
+
+    #[test]
+    fn calls_are_known_by_their_names_only() {
+        for call in Call::ALL {
+            assert_eq!(call.as_str().parse::<Call>(), Ok(*call));
+            assert_eq!(serde_json::to_string(call).unwrap(), format!("{:?}", call.as_str()));
+        }
+        assert!("httpsys.sett".parse::<Call>().is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! The one write that 444 hangs on, on a lab host: from one certificate to another, with the smallest gap that is possible.
+//!
+//! Where http.sys can update, there is no gap. Else the record is deleted and set, and whatever goes wrong between the two,
+//! the old record is written back at once.
+
+use std::time::Instant;
+
+use policy::id::Thumbprint;
+use policy::report::{SslRecord, Store};
+
+use super::control::Request;
+use super::steps::{differs, no_certificate, record_difference};
+use super::{LabDriver, refused};
+use crate::driver::{Applied, DriverError, State};
+
+/// The system has no such call.
+const NO_SUCH_CALL: u32 = 120;
+
+/// The certificate is not there, or its key cannot be used.
+const UNUSABLE: u32 = 1312;
+
+impl LabDriver {
+    /// The record that is found as `like` is, whatever else it holds.
+    pub(super) fn record_like(&self, like: &SslRecord) -> Result<Option<SslRecord>, DriverError> {
+        Ok(self.records()?.into_iter().find(|record| record.kind == like.kind && record.endpoint == like.endpoint))
+    }
+
+    pub(super) fn swapped(&self, from: &SslRecord, container: &str) -> Result<State, DriverError> {
+        let Some(found) = self.record_like(from)? else { return Ok(State::Half) };
+        let Some(made) = self.current(container)? else { return Ok(no_certificate(container)) };
+        Ok(if found == target(from, made.certificate.thumbprint()) {
+            State::Done
+        } else if found == *from {
+            State::Ready
+        } else {
+            State::Blocked(record_difference(from, &found))
+        })
+    }
+
+    /// Puts `new` in the place of `old`.
+    pub(super) fn replace(&self, old: &SslRecord, new: &SslRecord) -> Result<Applied, DriverError> {
+        // http.sys would refuse after the old one is gone; asked before, nothing is lost.
+        if self.folder.credential(new)?.is_none() {
+            return Err(refused("httpsys.set", &new.endpoint, UNUSABLE));
+        }
+        let mut control = self.control()?;
+        match control.change("httpsys.update", &new.endpoint, &Request::Update { record: new.clone() }) {
+            Ok(()) => return Ok(Applied::default()),
+            Err(DriverError::Refused { code: NO_SUCH_CALL, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let begun = now();
+        control.delete(old)?;
+        control.set(new).map_err(|error| self.put_back(old, error))?;
+        Ok(Applied { gap: begun.elapsed() })
+    }
+
+    /// Writes `new` where a swap that was cut off left nothing.
+    pub(super) fn fill(&self, new: &SslRecord, old: &SslRecord) -> Result<Applied, DriverError> {
+        let begun = now();
+        self.control()?.set(new).map_err(|error| self.put_back(old, error))?;
+        Ok(Applied { gap: begun.elapsed() })
+    }
+
+    pub(super) fn swap_back(&self, from: &SslRecord, container: &str) -> Result<(), DriverError> {
+        let Some(found) = self.record_like(from)? else { return self.control()?.set(from) };
+        if found == *from {
+            return Ok(());
+        }
+        let ours = self.current(container)?.is_some_and(|made| found == target(from, made.certificate.thumbprint()));
+        if !ours {
+            return Err(differs(record_difference(from, &found)));
+        }
+        self.replace(&found, from).map(|_| ())
+    }
+
+    /// Closes the gap that `error` left open. The error stays the answer.
+    fn put_back(&self, old: &SslRecord, error: DriverError) -> DriverError {
+        // A new conversation: in the old one an answer may still be on its way.
+        if let Err(second) = self.control().and_then(|mut control| control.set(old)) {
+            tracing::error!(endpoint = old.endpoint, error = crate::chain(&second), "old record could not be put back");
+        }
+        error
+    }
+}
+
+/// `from` with that certificate, which is in `My`; everything else stays.
+pub(super) fn target(from: &SslRecord, thumbprint: Thumbprint) -> SslRecord {
+    let mut record = SslRecord { thumbprint: Some(thumbprint), ..from.clone() };
+    if record.store() != Store::My {
+        record.store = Some(Store::My.as_str().to_owned());
+    }
+    record
+}
+
+fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "the gap is measured where it is made")]
+    Instant::now()
+}

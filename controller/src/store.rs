@@ -1,0 +1,114 @@
+//! What the controller knows, on disk: verbs of our language over one SQL database.
+//!
+//! * A verb that returned without an error is on disk. One that returned an error changed nothing.
+//! * All writes go through one writer that puts what waits into one transaction ([`writer`]); reads have a small pool.
+//! * Whatever changes something tells it in the audit trail in the same transaction ([`trail`]).
+//! * Updates are guarded by what they expect to find, so that they hold whoever else writes.
+//!
+//! Rows are private structs beside their queries; what comes out are domain types.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use policy::Timestamp;
+use policy::id::EstateName;
+use sqlx::AnyPool;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+mod certificates;
+mod conclude;
+mod documents;
+mod error;
+mod identities;
+mod open;
+mod plans;
+mod receipts;
+mod row;
+mod scene;
+mod servers;
+mod tokens;
+mod trail;
+mod writer;
+
+pub use conclude::Conclude;
+pub use documents::Document;
+pub use error::StoreError;
+pub use identities::{Identity, IdentityState, Knock};
+pub use plans::{ApprovedBy, Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
+pub use receipts::Settled;
+pub use scene::{Neighbour, PlanSeen, Scene};
+pub use servers::{Held, Recorded, Recording, ServerRow, group_of};
+pub use tokens::MAX_TTL_SECONDS;
+
+use writer::Writer;
+
+/// The most rows of one page.
+pub const MAX_PAGE: u32 = 1000;
+
+/// The store. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    estate: EstateName,
+    writer: Writer,
+    readers: AnyPool,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the database file at `path` for this estate, made when it is not there and brought up to date when it is older.
+    ///
+    /// # Errors
+    /// [`StoreError`] when another controller has it open, when it is a foreign database, a newer one, or another estate's.
+    pub async fn open(path: &Path, estate: &EstateName, now: Timestamp) -> Result<Self, StoreError> {
+        let opened = open::open(path, estate, now).await?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (writer, work) = Writer::new(opened.writer, stop.clone());
+        tasks.spawn(work);
+        tasks.close();
+        let inner = Inner { estate: estate.clone(), writer, readers: opened.readers, tasks, stop, _lock: opened.lock };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Writes what waits, then closes. Verbs that are called later say so.
+    pub async fn close(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.wait().await;
+        self.inner.readers.close().await;
+    }
+
+    /// The estate.
+    pub fn estate(&self) -> &EstateName {
+        &self.inner.estate
+    }
+
+    fn writer(&self) -> &Writer {
+        &self.inner.writer
+    }
+
+    fn readers(&self) -> &AnyPool {
+        &self.inner.readers
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.inner.estate)
+    }
+}
+
+/// A page size within its bounds.
+fn page(limit: u32) -> i64 {
+    i64::from(limit.clamp(1, MAX_PAGE))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! What can go wrong between a verb and the disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use policy::id::{EstateName, Generation, InvalidId, PlanId, ServerName, Sha256};
+use policy::life::InvalidTransition;
+use policy::trust::DocumentError;
+use thiserror::Error;
+
+/// A verb that was not done. Nothing of it is in the database.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The lock file could not be made.
+    #[error("lock file {path} of the database")]
+    LockFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another controller has this database open.
+    #[error("database {path}: expected to be its only controller, found another one: {holder}")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// What the other one wrote about itself.
+        holder: String,
+    },
+    /// The file is somebody else's.
+    #[error("database {path}: expected a database of backstay or none, found {found}")]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
+    /// Written by a newer version.
+    #[error("database {path}: expected a version that this program knows, found migration {found}: a newer backstay wrote it")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The migration that is not known.
+        found: i64,
+    },
+    /// The database of another estate.
+    #[error("database {path}: expected estate {expected}, found {found}")]
+    OtherEstate {
+        /// The database.
+        path: PathBuf,
+        /// By configuration.
+        expected: EstateName,
+        /// By the database.
+        found: String,
+    },
+    /// The database could not be brought up to date.
+    #[error("database {path} was not brought up to date")]
+    Migrate {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// The database could not be opened.
+    #[error("database {path} does not open")]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database said no.
+    #[error("database, {doing}")]
+    Query {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The transaction in which this write stood was not committed.
+    #[error("database, the transaction was not committed")]
+    NotCommitted(#[source] Arc<StoreError>),
+    /// A row that does not read.
+    #[error("database, {column}: expected {expected}, found {found:?}")]
+    Damaged {
+        /// Which column.
+        column: &'static str,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is, shortened.
+        found: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// A report that is not newer.
+    #[error("report of {server}: expected a generation above {held}, found {found}")]
+    OlderGeneration {
+        /// Whose.
+        server: ServerName,
+        /// What is on disk.
+        held: Generation,
+        /// What came.
+        found: Generation,
+    },
+    /// Two different reports of one generation.
+    #[error("report {generation} of {server}: expected digest {}, found {}", held.short(), found.short())]
+    OtherDigest {
+        /// Whose.
+        server: ServerName,
+        /// Which.
+        generation: Generation,
+        /// What is on disk.
+        held: Sha256,
+        /// What came.
+        found: Sha256,
+    },
+    /// No server of that name.
+    #[error("server {0}: expected one that is enrolled, found none of that name")]
+    NoServer(ServerName),
+    /// No plan of that id.
+    #[error("plan {0}: found none of that id")]
+    NoPlan(String),
+    /// A prefix that several plans share.
+    #[error("plan {prefix}: expected one plan, found {found}")]
+    AmbiguousPlan {
+        /// The prefix.
+        prefix: String,
+        /// How many have it, at least.
+        found: usize,
+    },
+    /// The plan stands where this cannot happen.
+    #[error("plan {}", plan.short())]
+    Life {
+        /// The plan.
+        plan: PlanId,
+        /// What is impossible.
+        #[source]
+        source: InvalidTransition,
+    },
+    /// A receipt or answer of a server that is not the plan's.
+    #[error("plan {}: expected a word of {expected}, found one of {found}", plan.short())]
+    OtherServer {
+        /// The plan.
+        plan: PlanId,
+        /// Whose plan it is.
+        expected: ServerName,
+        /// Who speaks of it.
+        found: ServerName,
+    },
+    /// A plan that an agent says to have made, and that does not read or is not what its id says.
+    #[error("plan {} as sent by {server}: expected {expected}", plan.short())]
+    PlanBody {
+        /// The plan.
+        plan: PlanId,
+        /// Who sent it.
+        server: ServerName,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A join token that lets nobody in. Why is not said to whoever asks.
+    #[error("join token: {0}")]
+    Token(&'static str),
+    /// The name belongs to another machine.
+    #[error("server {server} is enrolled already, by another machine ({state}): a person must admit this one")]
+    NameTaken {
+        /// The name.
+        server: ServerName,
+        /// The state of the identity that holds it.
+        state: &'static str,
+    },
+    /// The key is not one that may speak.
+    #[error("identity of {server}: expected one that is active, found it {state}: {why}")]
+    NotActive {
+        /// The name.
+        server: ServerName,
+        /// The state.
+        state: &'static str,
+        /// Since why.
+        why: String,
+    },
+    /// Nobody enrolled with that key.
+    #[error("identity: expected the key of an enrolled agent, found an unknown one")]
+    UnknownKey,
+    /// Too many of something that people make.
+    #[error("{what} of {server}: expected at most {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// Whose.
+        server: ServerName,
+        /// The bound.
+        limit: i64,
+    },
+    /// A document that must not follow the one in force.
+    #[error("document is refused")]
+    Document(#[source] DocumentError),
+    /// Too few persons signed.
+    #[error("{what}: expected signatures of {need} approver(s), found {found}")]
+    TooFewSigners {
+        /// What was signed.
+        what: &'static str,
+        /// By the trust document.
+        need: u32,
+        /// Persons whose signatures count.
+        found: usize,
+    },
+    /// An id inside a row or request that is none.
+    #[error("{0} is not an id")]
+    Id(&'static str, #[source] InvalidId),
+}
+
+impl StoreError {
+    /// The database itself failed: whatever else stands in the same transaction must not be believed either.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(self, Self::Query { .. } | Self::NotCommitted(_))
+    }
+}
+
+/// Says what was being done when the database said no.
+pub(super) trait Doing<T> {
+    /// Names the deed.
+    fn doing(self, doing: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Doing<T> for Result<T, sqlx::Error> {
+    fn doing(self, doing: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Query { doing, source })
+    }
+}

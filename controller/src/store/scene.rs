@@ -1,0 +1,192 @@
+//! Everything that a look at one server needs, read in one place.
+
+use std::collections::BTreeMap;
+
+use policy::Timestamp;
+use policy::certificate::Certificate;
+use policy::evaluate::Assessment;
+use policy::finding::Verdict;
+use policy::id::{CertificateId, PlanId, ServerName};
+use policy::last::LastKnown;
+use policy::life::Life;
+use policy::plan::Plan;
+use policy::report::{Report, Sight};
+use policy::trust::{Approval, Verified};
+use sqlx::any::AnyRow;
+
+use super::Store;
+use super::error::{Doing, StoreError};
+use super::plans::{PlanRow, plan_row};
+use super::row::Columns;
+use super::servers::ServerRow;
+
+/// Plans of one server that are looked at: the newest.
+const PLANS: i64 = 100;
+
+/// One server with everything around it.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// The server.
+    pub server: ServerRow,
+    /// Its newest report, with the certificates that are at hand.
+    pub sight: Sight,
+    /// What was remembered at the last look.
+    pub last: LastKnown,
+    /// What was concluded then.
+    pub assessment: Option<Assessment>,
+    /// Its plans, the newest first.
+    pub plans: Vec<PlanSeen>,
+    /// Others of its group that are a reason to wait.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// A plan with what was said to it.
+#[derive(Debug, Clone)]
+pub struct PlanSeen {
+    /// As it stands.
+    pub row: PlanRow,
+    /// What it is.
+    pub plan: Plan,
+    /// Approvals whose signatures hold; only of a plan that is still open.
+    pub approvals: Vec<Verified<Approval>>,
+    /// When its agent began, by the agent's clock, if there is a receipt.
+    pub began_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Another server of the group that is a reason to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Neighbour {
+    /// It is at work, or its result is not confirmed yet.
+    AtWork {
+        /// Which.
+        server: ServerName,
+        /// By which plan.
+        plan: PlanId,
+        /// Where that stands.
+        life: Life,
+    },
+    /// Its 444 is lost.
+    Lost {
+        /// Which.
+        server: ServerName,
+        /// How.
+        verdict: Verdict,
+    },
+}
+
+impl Store {
+    /// Everything that a look at `server` needs; `None` before its first report.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn scene(&self, name: &ServerName) -> Result<Option<Scene>, StoreError> {
+        let Some(server) = self.server(name).await? else { return Ok(None) };
+        let Some(row) = sqlx::query("SELECT report, assessment, last_known FROM reports WHERE server = $1")
+            .bind(name.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .doing("reading a report")?
+        else {
+            return Ok(None);
+        };
+        let row = Columns(&row);
+        let report: Report = row.json("report")?;
+        let (assessment, last) = (row.json_if_any("assessment")?, row.json_if_any("last_known")?.unwrap_or_default());
+        let certificates = self.decoded(&report).await?;
+        let plans = self.plans_seen(name).await?;
+        let neighbours = self.neighbours(&server).await?;
+        Ok(Some(Scene { server, sight: Sight { report, certificates }, last, assessment, plans, neighbours }))
+    }
+
+    /// What does not decode is left out: then it is not at hand, which permits nothing.
+    async fn decoded(&self, report: &Report) -> Result<BTreeMap<CertificateId, Certificate>, StoreError> {
+        let found = self.certificates(&report.named_certificates()).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(id, der)| Some((id, Certificate::from_der(&der).ok().filter(|made| made.id() == id)?)))
+            .collect())
+    }
+
+    async fn plans_seen(&self, name: &ServerName) -> Result<Vec<PlanSeen>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT plans.*, receipts.receipt AS receipt FROM plans LEFT JOIN receipts ON receipts.plan = plans.id
+             WHERE plans.server = $1 ORDER BY plans.created_at DESC, plans.id LIMIT $2",
+        )
+        .bind(name.as_str())
+        .bind(PLANS)
+        .fetch_all(self.readers())
+        .await
+        .doing("reading the plans of a server")?;
+        let mut plans = Vec::new();
+        for row in &rows {
+            plans.push(self.plan_seen(row).await?);
+        }
+        Ok(plans)
+    }
+
+    async fn plan_seen(&self, row: &AnyRow) -> Result<PlanSeen, StoreError> {
+        let receipt: Option<policy::receipt::Receipt> = Columns(row).json_if_any("receipt")?;
+        let row = plan_row(row)?;
+        let plan = row.plan()?;
+        let mut approvals = Vec::new();
+        if row.life.open() {
+            for approval in self.approvals(&row.id).await? {
+                approvals.push(approval.verified()?);
+            }
+        }
+        let (began_at, ended_at) = receipt.map(|receipt| (receipt.began_at, receipt.ended_at)).unzip();
+        Ok(PlanSeen { row, plan, approvals, began_at, ended_at })
+    }
+
+    async fn neighbours(&self, server: &ServerRow) -> Result<Vec<Neighbour>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT server, id, life FROM plans
+             WHERE grp = $1 AND server <> $2 AND (life IN ('offered', 'running') OR (life = 'restored' AND purpose = 'renew')) ORDER BY server LIMIT 10",
+        )
+        .bind(server.group.as_str())
+        .bind(server.name.as_str())
+        .fetch_all(self.readers())
+        .await
+        .doing("reading who is at work in a group")?;
+        let at_work = rows.iter().map(|row| {
+            let row = Columns(row);
+            Ok(Neighbour::AtWork {
+                server: row.parsed("server")?,
+                plan: row.parsed("id")?,
+                life: row.word("life", Life::from_word)?,
+            })
+        });
+        let lost = sqlx::query(
+            "SELECT name, verdict FROM servers WHERE grp = $1 AND name <> $2 AND verdict IN ('dead', 'key_lost', 'deleted', 'unbound') ORDER BY name LIMIT 10",
+        )
+        .bind(server.group.as_str())
+        .bind(server.name.as_str())
+        .fetch_all(self.readers())
+        .await
+        .doing("reading who is lost in a group")?;
+        let lost = lost.iter().map(|row| {
+            let row = Columns(row);
+            let verdict = row.word("verdict", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?;
+            Ok(Neighbour::Lost { server: row.parsed("name")?, verdict })
+        });
+        at_work.chain(lost).collect()
+    }
+
+    /// Servers of the group of `name` that have plans which may be waiting for their turn.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn waiting_beside(&self, name: &ServerName) -> Result<Vec<ServerName>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT server FROM plans
+             WHERE grp = (SELECT grp FROM servers WHERE name = $1) AND server <> $1 AND life IN ('approved', 'waiting') ORDER BY server LIMIT 1000",
+        )
+        .bind(name.as_str())
+        .fetch_all(self.readers())
+        .await
+        .doing("reading who waits in a group")?;
+        rows.iter().map(|row| Columns(row).parsed("server")).collect()
+    }
+}

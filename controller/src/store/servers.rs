@@ -1,0 +1,359 @@
+//! Servers: what each reported last, and what is known of it in the columns that lists need.
+
+use policy::Timestamp;
+use policy::finding::Verdict;
+use policy::id::{Generation, PolicyId, ServerName, Sha256, Thumbprint};
+use policy::last::LastKnown;
+use policy::report::{Fact, Host, Report};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use super::error::{Doing, StoreError};
+use super::row::{Columns, count, json, micros};
+use super::{Store, page};
+
+/// Changes that are kept of one server.
+const HISTORY: i64 = 1000;
+
+/// A report as it came.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    /// Who speaks, by the certificate.
+    pub server: ServerName,
+    /// Its age.
+    pub generation: Generation,
+    /// What was seen.
+    pub report: Report,
+    /// What the agent makes of it, for people.
+    pub said: String,
+    /// When it was seen, by the agent's clock.
+    pub seen_at: Timestamp,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is on disk now.
+    Stored,
+    /// It was on disk already.
+    Known,
+}
+
+/// The documents that an agent holds, as it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Trust document.
+    pub trust: Option<Sha256>,
+    /// Its version.
+    pub trust_version: u64,
+    /// Policy.
+    pub policy: Option<PolicyId>,
+    /// Its version.
+    pub policy_version: u64,
+}
+
+/// A server in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRow {
+    /// Its name.
+    pub name: ServerName,
+    /// Of the newest report.
+    pub generation: Generation,
+    /// Digest of the newest report; `None` before the first.
+    pub digest: Option<Sha256>,
+    /// When the newest report was written down, by the controller's clock.
+    pub recorded_at: Option<Timestamp>,
+    /// When it was seen, by the agent's clock.
+    pub seen_at: Option<Timestamp>,
+    /// What the agent makes of it.
+    pub said: String,
+    /// `None` before the first look.
+    pub verdict: Option<Verdict>,
+    /// The decision in a word; `None` before the first look.
+    pub decision: Option<String>,
+    /// Why.
+    pub why: String,
+    /// The mode in which it stands, by the policy.
+    pub mode: Option<String>,
+    /// What is not worked on at once with it ([`group_of`]).
+    pub group: String,
+    /// Database availability group, when it is known and there is one.
+    pub dag: Option<String>,
+    /// AD site, when it is known.
+    pub ad_site: Option<String>,
+    /// Version of Exchange, when it is known.
+    pub exchange: Option<String>,
+    /// Of the certificate that the record on 444 names.
+    pub thumbprint: Option<Thumbprint>,
+    /// Its end, when the certificate is at hand.
+    pub not_after: Option<Timestamp>,
+    /// Version of the agent, as it said.
+    pub agent_version: String,
+    /// Documents that the agent holds.
+    pub held: Held,
+    /// When it is looked at again, whatever happens.
+    pub next_look: Option<Timestamp>,
+}
+
+/// The servers that are never worked on at once with this one (P8): the members of its DAG; without DAG those of its AD site;
+/// where either is unknown, all of which it is unknown.
+pub fn group_of(host: &Host) -> String {
+    match (&host.dag, &host.ad_site) {
+        (Fact::Known(Some(dag)), _) => format!("dag:{}", dag.to_lowercase()),
+        (Fact::Known(None), Fact::Known(site)) => format!("site:{}", site.to_lowercase()),
+        (Fact::Known(None), Fact::Unknown(_)) | (Fact::Unknown(_), _) => UNKNOWN_GROUP.to_owned(),
+    }
+}
+
+/// The group of servers of which nobody knows the group.
+const UNKNOWN_GROUP: &str = "unknown";
+
+impl Store {
+    /// Writes a report down, when it is newer than what is on disk. The same one again changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::OlderGeneration`] names both, [`StoreError::OtherDigest`], [`StoreError::NoServer`].
+    pub async fn record_report(&self, recording: Recording, now: Timestamp) -> Result<Recorded, StoreError> {
+        self.writer().write(move |connection| Box::pin(async move { record(connection, &recording, now).await })).await
+    }
+
+    /// Notes what an agent said of itself.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_agent(&self, server: &ServerName, version: Option<String>, held: Held) -> Result<(), StoreError> {
+        let server = server.clone();
+        self.writer()
+            .write(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "UPDATE servers SET agent_version = COALESCE($2, agent_version), trust_id = $3, trust_version = $4, policy_id = $5, policy_version = $6 WHERE name = $1",
+                    )
+                    .bind(server.as_str())
+                    .bind(version)
+                    .bind(held.trust.map(|id| id.to_string()))
+                    .bind(count(held.trust_version))
+                    .bind(held.policy.map(|id| id.to_string()))
+                    .bind(count(held.policy_version))
+                    .execute(connection)
+                    .await
+                    .doing("noting what an agent holds")?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Servers behind `after`, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn servers(&self, after: Option<&ServerName>, limit: u32) -> Result<Vec<ServerRow>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM servers WHERE name > $1 ORDER BY name LIMIT $2")
+            .bind(after.map_or("", ServerName::as_str))
+            .bind(page(limit))
+            .fetch_all(self.readers())
+            .await
+            .doing("reading servers")?;
+        rows.iter().map(server).collect()
+    }
+
+    /// One server.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn server(&self, name: &ServerName) -> Result<Option<ServerRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM servers WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .doing("reading a server")?;
+        row.as_ref().map(server).transpose()
+    }
+
+    /// Servers that are to be looked at at some time, with that time; those behind `after`, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn looks(
+        &self,
+        after: Option<&ServerName>,
+        limit: u32,
+    ) -> Result<Vec<(ServerName, Option<Timestamp>)>, StoreError> {
+        let rows = sqlx::query("SELECT name, next_look FROM servers WHERE name > $1 ORDER BY name LIMIT $2")
+            .bind(after.map_or("", ServerName::as_str))
+            .bind(page(limit))
+            .fetch_all(self.readers())
+            .await
+            .doing("reading when servers are looked at")?;
+        rows.iter().map(|row| Ok((Columns(row).parsed("name")?, Columns(row).time_if_any("next_look")?))).collect()
+    }
+
+    /// How many servers have each verdict; the word is `none` before the first look.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn verdicts(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let rows = sqlx::query("SELECT COALESCE(verdict, 'none') AS word, count(*) AS found FROM servers GROUP BY 1 ORDER BY 1")
+            .fetch_all(self.readers())
+            .await
+            .doing("counting verdicts")?;
+        rows.iter().map(|row| Ok((Columns(row).text("word")?, Columns(row).number("found")?))).collect()
+    }
+}
+
+/// A row for a server that was just let in, unless there is one.
+pub(super) async fn admit(connection: &mut AnyConnection, server: &ServerName) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO servers (name, epoch, counter, said, why, grp, agent_version, trust_version, policy_version)
+         VALUES ($1, 0, 0, '', 'no report yet', $2, '', 0, 0) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(server.as_str())
+    .bind(UNKNOWN_GROUP)
+    .execute(connection)
+    .await
+    .doing("noting a server")?;
+    Ok(())
+}
+
+/// What is remembered between looks.
+pub(super) async fn remember(connection: &mut AnyConnection, server: &ServerName, last: &LastKnown) -> Result<(), StoreError> {
+    sqlx::query("UPDATE reports SET last_known = $2 WHERE server = $1")
+        .bind(server.as_str())
+        .bind(json(last))
+        .execute(connection)
+        .await
+        .doing("remembering a look")?;
+    Ok(())
+}
+
+async fn record(connection: &mut AnyConnection, recording: &Recording, now: Timestamp) -> Result<Recorded, StoreError> {
+    let Recording { server, generation, report, said, seen_at } = recording;
+    let digest = report.digest();
+    let row = sqlx::query("SELECT epoch, counter, digest FROM servers WHERE name = $1")
+        .bind(server.as_str())
+        .fetch_optional(&mut *connection)
+        .await
+        .doing("reading a generation")?;
+    let Some(row) = row else { return Err(StoreError::NoServer(server.clone())) };
+    let row = Columns(&row);
+    let held = Generation { epoch: row.number("epoch")?, counter: row.number("counter")? };
+    match row.parsed_if_any::<Sha256>("digest")? {
+        Some(known) if held == *generation && known == digest => return Ok(Recorded::Known),
+        Some(known) if held == *generation => {
+            return Err(StoreError::OtherDigest { server: server.clone(), generation: held, held: known, found: digest });
+        }
+        _ if *generation <= held => return Err(StoreError::OlderGeneration { server: server.clone(), held, found: *generation }),
+        known => {
+            let body = json(report);
+            if known != Some(digest) {
+                keep(connection, recording, &digest, &body, now).await?;
+            }
+            replace(connection, recording, &digest, &body, said, *seen_at, now).await?;
+        }
+    }
+    Ok(Recorded::Stored)
+}
+
+/// Into the history, which keeps changes and not repeats, and of these the newest.
+async fn keep(
+    connection: &mut AnyConnection,
+    recording: &Recording,
+    digest: &Sha256,
+    body: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO history (server, epoch, counter, recorded_at, digest, report) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(recording.server.as_str())
+        .bind(count(recording.generation.epoch))
+        .bind(count(recording.generation.counter))
+        .bind(micros(now))
+        .bind(digest.to_string())
+        .bind(body)
+        .execute(&mut *connection)
+        .await
+        .doing("adding to the history of a server")?;
+    sqlx::query(
+        "DELETE FROM history WHERE server = $1 AND recorded_at < (SELECT recorded_at FROM history WHERE server = $1 ORDER BY epoch DESC, counter DESC LIMIT 1 OFFSET $2)",
+    )
+    .bind(recording.server.as_str())
+    .bind(HISTORY - 1)
+    .execute(connection)
+    .await
+    .doing("shortening the history of a server")?;
+    Ok(())
+}
+
+async fn replace(
+    connection: &mut AnyConnection,
+    recording: &Recording,
+    digest: &Sha256,
+    body: &str,
+    said: &str,
+    seen_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let report = &recording.report;
+    let thumbprint = report.back_end_record().known().copied().flatten().and_then(|record| record.thumbprint);
+    sqlx::query(
+        "UPDATE servers SET epoch = $2, counter = $3, digest = $4, recorded_at = $5, seen_at = $6, said = $7, grp = $8, dag = $9, ad_site = $10, exchange = $11, thumbprint = $12 WHERE name = $1",
+    )
+    .bind(recording.server.as_str())
+    .bind(count(recording.generation.epoch))
+    .bind(count(recording.generation.counter))
+    .bind(digest.to_string())
+    .bind(micros(now))
+    .bind(micros(seen_at))
+    .bind(said)
+    .bind(group_of(&report.host))
+    .bind(report.host.dag.known().cloned().flatten())
+    .bind(report.host.ad_site.known().cloned())
+    .bind(report.exchange.known().map(|exchange| exchange.version.clone()))
+    .bind(thumbprint.map(|thumbprint| thumbprint.to_string()))
+    .execute(&mut *connection)
+    .await
+    .doing("writing a report down")?;
+    sqlx::query(
+        "INSERT INTO reports (server, report) VALUES ($1, $2) ON CONFLICT (server) DO UPDATE SET report = excluded.report",
+    )
+    .bind(recording.server.as_str())
+    .bind(body)
+    .execute(connection)
+    .await
+    .doing("writing a report down")?;
+    Ok(())
+}
+
+pub(super) fn server(row: &AnyRow) -> Result<ServerRow, StoreError> {
+    let row = Columns(row);
+    let verdict = match row.text_if_any("verdict")? {
+        None => None,
+        Some(_) => Some(row.word("verdict", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?),
+    };
+    Ok(ServerRow {
+        name: row.parsed("name")?,
+        generation: Generation { epoch: row.number("epoch")?, counter: row.number("counter")? },
+        digest: row.parsed_if_any("digest")?,
+        recorded_at: row.time_if_any("recorded_at")?,
+        seen_at: row.time_if_any("seen_at")?,
+        said: row.text("said")?,
+        verdict,
+        decision: row.text_if_any("decision")?,
+        why: row.text("why")?,
+        mode: row.text_if_any("mode")?,
+        group: row.text("grp")?,
+        dag: row.text_if_any("dag")?,
+        ad_site: row.text_if_any("ad_site")?,
+        exchange: row.text_if_any("exchange")?,
+        thumbprint: row.parsed_if_any("thumbprint")?,
+        not_after: row.time_if_any("not_after")?,
+        agent_version: row.text("agent_version")?,
+        held: Held {
+            trust: row.parsed_if_any("trust_id")?,
+            trust_version: row.number("trust_version")?,
+            policy: row.parsed_if_any("policy_id")?,
+            policy_version: row.number("policy_version")?,
+        },
+        next_look: row.time_if_any("next_look")?,
+    })
+}

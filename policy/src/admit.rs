@@ -184,6 +184,13 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
             if (persons.len() as u64) < u64::from(need) {
                 let found = if notes.is_empty() { "no approval at all".to_owned() } else { notes.join("; ") };
                 object(Rule::TwoKeys, format!("expected {need} approver(s), found {}: {found}", persons.len()), None);
+                for Approval { person, not_before, not_after, .. } in signed(plan, approvals, trust, now).0 {
+                    if now < *not_before {
+                        object(Rule::Deadline, format!("the approval of {person} begins at {not_before}"), Some(*not_before));
+                    } else if *not_after <= now {
+                        object(Rule::Deadline, format!("the approval of {person} ended at {not_after}"), None);
+                    }
+                }
             }
             if let Some(why) = clock {
                 object(Rule::Clock, why.to_owned(), None);
@@ -234,19 +241,7 @@ pub fn approvers(
     trust: &TrustDocument,
     now: Timestamp,
 ) -> (BTreeSet<Person>, Vec<String>) {
-    let id = plan.id();
-    let mut notes = Vec::new();
-    let mut signed = Vec::new();
-    for Verified { value: approval, signers, id: _ } in approvals {
-        let person = &approval.person;
-        if approval.estate != plan.estate || !approval.plans.contains(&id) {
-            notes.push(format!("the approval of {person} is for another plan"));
-        } else if !trust.approvers(signers, now).contains(person) {
-            notes.push(format!("the approval of {person} carries no valid signature of an approver of that name"));
-        } else {
-            signed.push(approval);
-        }
-    }
+    let (signed, mut notes) = signed(plan, approvals, trust, now);
     // Whoever asked for the plan says so at best in the words of the others: one approval that names a requester binds all.
     let requesters: BTreeSet<&Person> = signed.iter().filter_map(|approval| approval.requester.as_ref()).collect();
     let mut persons = BTreeSet::new();
@@ -260,6 +255,28 @@ pub fn approvers(
         }
     }
     (persons, notes)
+}
+
+/// Approvals for this very plan that carry a valid signature of the approver they name, and what is wrong with the others.
+fn signed<'a>(
+    plan: &Plan,
+    approvals: &'a [Verified<Approval>],
+    trust: &TrustDocument,
+    now: Timestamp,
+) -> (Vec<&'a Approval>, Vec<String>) {
+    let id = plan.id();
+    let (mut signed, mut notes) = (Vec::new(), Vec::new());
+    for Verified { value: approval, signers, id: _ } in approvals {
+        let person = &approval.person;
+        if approval.estate != plan.estate || !approval.plans.contains(&id) {
+            notes.push(format!("the approval of {person} is for another plan"));
+        } else if !trust.approvers(signers, now).contains(person) {
+            notes.push(format!("the approval of {person} carries no valid signature of an approver of that name"));
+        } else {
+            signed.push(approval);
+        }
+    }
+    (signed, notes)
 }
 
 /// P1, asked of the host as it is: is something fit about to be changed?

@@ -121,7 +121,7 @@ impl Expect {
                     Some(entry) if entry.key_usable() != *usable => Err(Difference::new(
                         format!("key of {fact}"),
                         if *usable { "usable" } else { "not usable" },
-                        show(&entry.key_state, |state| format!("{state:?}")),
+                        show(&entry.key_state, ToString::to_string),
                     )),
                     Some(_) => Ok(()),
                 }

@@ -185,3 +185,124 @@ impl<'de> Deserialize<'de> for Address {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(uris: &[&str]) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec![CONTROLLER.to_owned()]).expect("a DNS name");
+        params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("ASCII"))));
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a certificate").der().to_vec()
+    }
+
+    fn agent() -> Peer {
+        Peer::Agent { estate: "contoso".parse().expect("a name"), server: "EX1".parse().expect("a name") }
+    }
+
+    fn operator(role: PersonRole) -> Peer {
+        let person = "alice.b@contoso.test".parse().expect("a name");
+        Peer::Operator { estate: "contoso".parse().expect("a name"), person, role }
+    }
+
+    #[test]
+    fn a_peer_comes_back_from_its_certificate() {
+        let peers = [agent()].into_iter().chain(PersonRole::ALL.map(operator));
+        for peer in peers {
+            assert_eq!(Peer::of_certificate(&certificate(&[&peer.to_string()])), Ok(peer));
+        }
+        assert_eq!(agent().to_string(), "backstay://contoso/agent/EX1");
+        assert_eq!(operator(PersonRole::Approver).to_string(), "backstay://contoso/operator/alice.b@contoso.test/approver");
+    }
+
+    #[test]
+    fn a_certificate_with_no_uri_or_with_several_names_nobody() {
+        let uri = agent().to_string();
+        assert_eq!(Peer::of_certificate(&certificate(&[])), Err(InvalidPeer::Uris(0)));
+        assert_eq!(Peer::of_certificate(&certificate(&[&uri, &uri])), Err(InvalidPeer::Uris(2)));
+        assert_eq!(Peer::of_certificate(&certificate(&[&uri, "https://contoso.test"])), Err(InvalidPeer::Uris(2)));
+        let plain = CertificateParams::default().self_signed(&KeyPair::generate().expect("a key")).expect("a certificate");
+        assert_eq!(Peer::of_certificate(plain.der()), Err(InvalidPeer::Uris(0)));
+    }
+
+    #[test]
+    fn bytes_that_are_not_exactly_one_certificate_name_nobody() {
+        let whole = certificate(&[&agent().to_string()]);
+        for length in 0..whole.len() {
+            assert!(Peer::of_certificate(&whole[..length]).is_err(), "cut to {length} bytes");
+        }
+        let mut longer = whole;
+        longer.push(0);
+        assert_eq!(Peer::of_certificate(&longer), Err(InvalidPeer::NotCertificate));
+        assert_eq!(Peer::of_certificate(&vec![0x30; MAX_DER + 1]), Err(InvalidPeer::NotCertificate));
+    }
+
+    #[test]
+    fn a_uri_that_we_would_write_otherwise_is_refused() {
+        let wrong = [
+            "",
+            "backstay://",
+            "backstay://contoso",
+            "backstay://contoso/agent",
+            "backstay://contoso/agent/",
+            "backstay://contoso/agent/EX1/",
+            "backstay://contoso/agent/EX1/admin",
+            "backstay://contoso/agent/ex1",
+            "backstay://Contoso/agent/EX1",
+            "Backstay://contoso/agent/EX1",
+            "https://contoso/agent/EX1",
+            " backstay://contoso/agent/EX1",
+            "backstay://contoso/agent/EX1?x",
+            "backstay://contoso/agent/EX%31",
+            "backstay://contoso//agent/EX1",
+            "backstay:///agent/EX1",
+            "backstay://contoso/controller/EX1",
+            "backstay://contoso/operator/alice",
+            "backstay://contoso/operator/alice/root",
+            "backstay://contoso/operator/alice/Admin",
+            "backstay://contoso/operator/Alice/admin",
+            "backstay://contoso/operator/alice/admin/admin",
+        ];
+        for uri in wrong {
+            assert!(uri.parse::<Peer>().is_err(), "{uri}");
+        }
+        let long = format!("backstay://contoso/agent/{}", "A".repeat(100_000));
+        assert!(long.parse::<Peer>().expect_err("too long a name").to_string().len() < 500);
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["ctl.contoso.test:7443", "127.0.0.1:1", "[::1]:65535", "ctl_1:7443", "CTL:80"] {
+            assert_eq!(good.parse::<Address>().expect(good).as_str(), good);
+        }
+        for bad in [
+            "",
+            ":",
+            "ctl",
+            "ctl:",
+            ":7443",
+            "ctl:0",
+            "ctl:65536",
+            "ctl:+1",
+            "ctl:01",
+            "ctl: 1",
+            "ct l:1",
+            "::1:7443",
+            "[::1]",
+            "[ctl]:1",
+            "a..b:1",
+            ".a:1",
+            "http://ctl:1",
+            "ctl/x:1",
+            "user@ctl:1",
+            "ctl:1:2",
+            "[[::1]]:1",
+        ] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+        assert!(format!("{}:1", "a.".repeat(200)).parse::<Address>().is_err());
+    }
+}

@@ -68,15 +68,15 @@ impl TryFrom<agent::Report> for Report {
 pub fn fit(report: Report) -> Report {
     let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, mut probes, hold } = report;
     let Host { name, fqdn, machine_id, ad_site, dag } = host;
-    let text = |text| part(16 * KIB, text, fact::text_to_wire, |wire| fact::text_from_wire("Host", wire));
+    let text = |field, text| part(16 * KIB, text, fact::text_to_wire, |wire| fact::text_from_wire(field, wire));
     probes.truncate(MAX_PROBES);
     // The sizes together stay below one message.
     Report {
         host: Host {
             name,
-            fqdn: text(fqdn),
-            machine_id: text(machine_id),
-            ad_site: text(ad_site),
+            fqdn: text("Host.fqdn", fqdn),
+            machine_id: text("Host.machine_id", machine_id),
+            ad_site: text("Host.ad_site", ad_site),
             dag: part(16 * KIB, dag, fact::optional_text_to_wire, |wire| fact::optional_text_from_wire("Host.dag", wire)),
         },
         exchange: part(16 * KIB, exchange, host::exchange_to_wire, host::exchange_from_wire),

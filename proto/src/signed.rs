@@ -153,3 +153,110 @@ fn verified<T>(
     }
     Ok(Verified { value: read(&signed.body)?, id: signed.id(), signers })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &[u8] = b"estate = \"contoso\"\nversion = 1\n";
+
+    fn key() -> SigningKey {
+        SigningKey::generate().expect("the system has random bytes")
+    }
+
+    fn signed(kind: Kind, body: &[u8], keys: &[&SigningKey]) -> SignedBytes {
+        let mut signed = SignedBytes::unsigned(body.to_vec());
+        for key in keys {
+            key.sign(kind, &mut signed).expect("few signatures");
+        }
+        signed
+    }
+
+    #[test]
+    fn the_keys_that_signed_are_found() {
+        let (one, two) = (key(), key());
+        let signed = signed(Kind::Policy, POLICY, &[&one, &two]);
+        assert_eq!(verify(Kind::Policy, &signed), BTreeSet::from([one.id(), two.id()]));
+        let verified = policy(&signed).expect("signed and valid");
+        assert_eq!((verified.id, verified.value.version), (Sha256::of(POLICY), 1));
+        assert_eq!(verified.signers, BTreeSet::from([one.id(), two.id()]));
+    }
+
+    #[test]
+    fn a_signature_over_one_kind_is_none_over_another() {
+        let kinds = [Kind::Trust, Kind::Policy, Kind::Approval];
+        for made in kinds {
+            let signed = signed(made, POLICY, &[&key()]);
+            for asked in kinds {
+                assert_eq!(verify(asked, &signed).len(), usize::from(asked == made), "{made:?} asked as {asked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_signature_holds_for_no_other_byte_and_for_no_other_key() {
+        let (key, stranger) = (key(), key());
+        let good = signed(Kind::Policy, POLICY, &[&key]);
+        for index in 0..POLICY.len() {
+            let mut altered = good.clone();
+            altered.body[index] ^= 1;
+            assert!(verify(Kind::Policy, &altered).is_empty(), "byte {index} of the body");
+        }
+        for index in 0..64 {
+            let mut altered = good.clone();
+            altered.signatures[0].1[index] ^= 1;
+            assert!(verify(Kind::Policy, &altered).is_empty(), "byte {index} of the signature");
+        }
+        let mut claimed = good.clone();
+        claimed.signatures[0].0 = stranger.id();
+        assert!(verify(Kind::Policy, &claimed).is_empty());
+        let mut longer = good;
+        longer.body.push(b'\n');
+        assert!(verify(Kind::Policy, &longer).is_empty());
+    }
+
+    #[test]
+    fn a_broken_signature_is_dropped_and_the_others_hold() {
+        let (one, two) = (key(), key());
+        let mut signed = signed(Kind::Policy, POLICY, &[&one, &two]);
+        signed.signatures[0].1 = [0; 64];
+        assert_eq!(verify(Kind::Policy, &signed), BTreeSet::from([two.id()]));
+    }
+
+    #[test]
+    fn a_key_that_signed_twice_counts_once_also_behind_a_broken_signature() {
+        let key = key();
+        let mut signed = signed(Kind::Policy, POLICY, &[&key, &key]);
+        assert_eq!(signed.signatures.len(), 1, "signing again makes the signature anew");
+        let good = signed.signatures[0];
+        signed.signatures = vec![(key.id(), [7; 64]), good, good];
+        assert_eq!(verify(Kind::Policy, &signed), BTreeSet::from([key.id()]));
+    }
+
+    #[test]
+    fn what_nobody_signed_is_not_read() {
+        let unsigned = SignedBytes::unsigned(b"\xff not a document".to_vec());
+        assert!(matches!(trust(&unsigned), Err(Unbelieved::NoSignature { found: 0 })));
+        assert!(matches!(policy(&unsigned), Err(Unbelieved::NoSignature { found: 0 })));
+        assert!(matches!(approval(&unsigned), Err(Unbelieved::NoSignature { found: 0 })));
+        let nonsense = signed(Kind::Trust, b"\xff not a document", &[&key()]);
+        assert!(matches!(trust(&nonsense), Err(Unbelieved::Document(_))));
+        let unknown_key = signed(Kind::Policy, b"estate = \"contoso\"\nversion = 1\nmoed = \"act\"\n", &[&key()]);
+        assert!(matches!(policy(&unknown_key), Err(Unbelieved::Policy(_))));
+    }
+
+    #[test]
+    fn a_document_beyond_its_bounds_is_neither_signed_nor_verified() {
+        let key = key();
+        let mut large = SignedBytes::unsigned(vec![b'#'; MAX_BYTES + 1]);
+        assert!(matches!(key.sign(Kind::Policy, &mut large), Err(Invalid::Length { field: "Signed.body", .. })));
+        assert!(matches!(policy(&large), Err(Unbelieved::TooLarge { .. })));
+        let mut crowded = signed(Kind::Policy, POLICY, &[&key]);
+        let good = crowded.signatures[0];
+        crowded.signatures = (0..64).map(|index| (KeyId([index; 32]), [0; 64])).collect();
+        assert!(matches!(key.sign(Kind::Policy, &mut crowded), Err(Invalid::TooMany { .. })));
+        crowded.signatures.push(good);
+        assert!(matches!(policy(&crowded), Err(Unbelieved::TooManySignatures { found: 65 })));
+        assert!(verify(Kind::Policy, &crowded).is_empty(), "what stands behind the bound is not looked at");
+    }
+}

@@ -185,3 +185,91 @@ impl<'de> Deserialize<'de> for Secret {
         Self::from_text(&text).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> JoinToken {
+        JoinToken {
+            estate: "contoso".parse().expect("a name"),
+            server: "EX1".parse().expect("a name"),
+            ca: BTreeSet::from([Sha256([1; 32])]),
+            root: Sha256([2; 32]),
+            secret: Secret([0xA5; 32]),
+            controllers: vec!["ctl.contoso.test:7444".parse().expect("an address")],
+            agents: vec!["ctl.contoso.test:7443".parse().expect("an address"), "[::1]:7443".parse().expect("an address")],
+        }
+    }
+
+    /// A token with this JSON in it.
+    fn around(json: &str) -> String {
+        format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(json))
+    }
+
+    fn json() -> String {
+        serde_json::to_string(&token()).expect("plain data")
+    }
+
+    #[test]
+    fn a_token_comes_back_from_its_line() {
+        let line = token().encode();
+        assert!(line.starts_with("backstay-join-1.") && line.bytes().all(|byte| byte.is_ascii_graphic()));
+        assert_eq!(JoinToken::decode(&line), Ok(token()));
+        assert_eq!(JoinToken::decode(&format!(" {}\r\n", line.as_str())), Ok(token()));
+        assert_eq!(token().secret_hash(), Sha256::of(&[0xA5; 32]));
+    }
+
+    #[test]
+    fn a_token_cut_anywhere_is_an_error() {
+        let line = token().encode();
+        for length in 0..line.len() {
+            assert!(JoinToken::decode(&line[..length]).is_err(), "cut to {length} bytes");
+        }
+        assert!(JoinToken::decode(&format!("{}x", line.as_str())).is_err());
+    }
+
+    #[test]
+    fn what_a_token_may_not_hold_is_refused() {
+        assert_eq!(JoinToken::decode(&around(&json())), Ok(token()));
+        let cases = [
+            (json().replacen('{', "{\"more\":1,", 1), InvalidToken::Content),
+            (json().replace("\"server\":\"EX1\"", "\"server\":\"EX 1\""), InvalidToken::Content),
+            (json().replace("\"server\":\"EX1\",", ""), InvalidToken::Content),
+            (json().replace("\"server\":\"EX1\"", "\"server\":\"EX1\",\"server\":\"EX2\""), InvalidToken::Content),
+            (json().replace(":7444", ":0"), InvalidToken::Content),
+            (json() + "{}", InvalidToken::Content),
+            (json().replace("[\"ctl.contoso.test:7444\"]", "[]"), InvalidToken::Entries { list: "controllers", found: 0 }),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(JoinToken::decode(&around(&json)), Err(expected), "{json}");
+        }
+        let crowded = JoinToken { ca: (0..17).map(|index| Sha256([index; 32])).collect(), ..token() };
+        assert_eq!(JoinToken::decode(&crowded.encode()), Err(InvalidToken::Entries { list: "ca", found: 17 }));
+        assert_eq!(JoinToken::decode(&"x".repeat(16 * 1024 + 1)), Err(InvalidToken::TooLong(16 * 1024 + 1)));
+        assert_eq!(JoinToken::decode(&token().encode().replace("join-1", "join-2")), Err(InvalidToken::Prefix));
+    }
+
+    #[test]
+    fn the_secret_shows_nowhere() {
+        let text = token().secret.to_text();
+        assert_eq!(format!("{:?}", token().secret), "Secret(..)");
+        assert!(!format!("{:?}", token()).contains(text.as_str()));
+        // The reader's own error would quote it: a secret where a list should be.
+        let json = json().replace("[\"ctl.contoso.test:7444\"]", &format!("\"{}\"", text.as_str()));
+        let error = JoinToken::decode(&around(&json)).expect_err("a text is no list");
+        assert!(!format!("{error} {error:?}").contains(text.as_str()));
+        let error = Secret::from_text(&format!("{}A", text.as_str())).expect_err("too long");
+        assert!(!format!("{error} {error:?}").contains(text.as_str()));
+    }
+
+    #[test]
+    fn a_secret_matches_only_its_own_hash() {
+        let (one, two) = (Secret::generate().expect("random bytes"), Secret::generate().expect("random bytes"));
+        assert!(one.matches(one.hash()) && !one.matches(two.hash()) && one != two);
+        assert_eq!(Secret::from_text(&one.to_text()).expect("written here"), one);
+        for wrong in ["", "AAAA", &"A".repeat(44), &"=".repeat(43), &"B".repeat(43), &"é".repeat(21)] {
+            assert!(Secret::from_text(wrong).is_err(), "{wrong}");
+        }
+    }
+}

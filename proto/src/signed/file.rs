@@ -107,3 +107,45 @@ fn from_hex(text: &str) -> Option<[u8; 64]> {
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> SignedBytes {
+        SignedBytes { body: vec![0, 1, 0xff, b'\n'], signatures: vec![(KeyId([7; 32]), [8; 64]), (KeyId([9; 32]), [10; 64])] }
+    }
+
+    #[test]
+    fn a_document_comes_back_from_its_file() {
+        assert_eq!(SignedBytes::from_file_text(&document().to_file_text()).expect("written here"), document());
+        let largest = SignedBytes { body: vec![7; MAX_BYTES], signatures: vec![(KeyId([7; 32]), [8; 64]); MAX_SIGNATURES] };
+        assert_eq!(SignedBytes::from_file_text(&largest.to_file_text()).expect("at the bounds"), largest);
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_an_error() {
+        let text = document().to_file_text();
+        for length in 0..text.trim_end().len() {
+            assert!(SignedBytes::from_file_text(&text[..length]).is_err(), "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn what_a_file_may_not_hold_is_refused() {
+        let text = document().to_file_text();
+        let unknown = text.replacen('{', "{\"more\": 1,", 1);
+        assert!(matches!(SignedBytes::from_file_text(&unknown), Err(InvalidFile::Json(_))));
+        let base64 = text.replace("AAH/Cg==", "AAH/Cg=");
+        assert!(matches!(SignedBytes::from_file_text(&base64), Err(InvalidFile::Body(_))));
+        let signature = text.replacen("0a0a", "0a", 1);
+        assert!(matches!(SignedBytes::from_file_text(&signature), Err(InvalidFile::Signature(2))));
+        let signature = text.replacen("0808", "éx8", 1);
+        assert!(matches!(SignedBytes::from_file_text(&signature), Err(InvalidFile::Signature(1))));
+        let large = SignedBytes::unsigned(vec![7; MAX_BYTES + 1]).to_file_text();
+        assert!(matches!(SignedBytes::from_file_text(&large), Err(InvalidFile::BodyTooLarge(_))));
+        let crowded = SignedBytes { body: Vec::new(), signatures: vec![(KeyId([7; 32]), [8; 64]); MAX_SIGNATURES + 1] };
+        assert!(matches!(SignedBytes::from_file_text(&crowded.to_file_text()), Err(InvalidFile::TooManySignatures(65))));
+        assert!(matches!(SignedBytes::from_file_text(&" ".repeat(MAX_FILE + 1)), Err(InvalidFile::TooLarge(_))));
+    }
+}

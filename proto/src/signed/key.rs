@@ -112,3 +112,65 @@ impl fmt::Debug for SigningKey {
         write!(f, "SigningKey({})", self.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signed::verify;
+
+    /// The key of RFC 8410, 10.3, as `openssl` writes it.
+    const RFC_8410: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+
+    #[test]
+    fn a_key_comes_back_from_its_file() {
+        let key = SigningKey::generate().expect("the system has random bytes");
+        let text = key.to_file_text().expect("a key has a text");
+        let again = SigningKey::from_file_text(&text).expect("written a line above");
+        assert_eq!(again.id(), key.id());
+        let mut signed = SignedBytes::unsigned(b"x".to_vec());
+        again.sign(Kind::Trust, &mut signed).expect("no signature yet");
+        assert!(verify(Kind::Trust, &signed).contains(&key.id()));
+    }
+
+    #[test]
+    fn a_key_that_others_made_is_read_and_written_as_they_write_it() {
+        let key = SigningKey::from_file_text(RFC_8410).expect("PKCS#8 without the public key");
+        assert_eq!(key.id().to_string(), "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1");
+        assert_eq!(key.to_file_text().expect("a key has a text").as_str(), RFC_8410);
+        let windows = RFC_8410.replace('\n', "\r\n");
+        assert_eq!(SigningKey::from_file_text(&windows).expect("line ends are white space").id(), key.id());
+    }
+
+    #[test]
+    fn a_signature_is_made_as_it_was_released() {
+        let key = SigningKey::from_file_text(RFC_8410).expect("a key");
+        let mut signed = SignedBytes::unsigned(b"{\"estate\":\"contoso\"}".to_vec());
+        key.sign(Kind::Approval, &mut signed).expect("no signature yet");
+        let (_, signature) = signed.signatures[0];
+        let hex: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "259b421125fd8c14219b524c4a61adb6e0ea39619a24fa61f657aae13fc485ce\
+             f5e02a4d2af61a2aabd9810df71ecf458f8671c09131032b3985174eae84b30d"
+        );
+    }
+
+    #[test]
+    fn text_that_is_no_key_is_refused_without_repeating_it() {
+        let body = "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp";
+        let mut wrong: Vec<String> = (0..RFC_8410.len() - 2).map(|length| RFC_8410[..length].to_owned()).collect();
+        wrong.push(RFC_8410.repeat(2));
+        wrong.push(RFC_8410.replace("PRIVATE", "PUBLIC"));
+        wrong.push("x".repeat(5000));
+        for text in wrong {
+            let error = SigningKey::from_file_text(&text).expect_err("must be refused").to_string();
+            assert!(!error.contains(body), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_shows_only_its_public_half() {
+        let key = SigningKey::from_file_text(RFC_8410).expect("a key");
+        assert_eq!(format!("{key:?}"), format!("SigningKey({})", key.id()));
+    }
+}

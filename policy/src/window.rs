@@ -1,5 +1,7 @@
 //! When work may run and when not: maintenance windows and freezes, in the zone where the people live.
 
+use std::fmt;
+
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -103,6 +105,26 @@ impl Window {
     }
 }
 
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { days, start, length, zone } = self;
+        let days: Vec<&str> = days.iter().map(|day| short(*day)).collect();
+        write!(f, "{} from {} for {length}, {}", days.join(", "), start.strftime("%H:%M"), zone.iana_name().unwrap_or("?"))
+    }
+}
+
+fn short(day: Weekday) -> &'static str {
+    match day {
+        Weekday::Monday => "mon",
+        Weekday::Tuesday => "tue",
+        Weekday::Wednesday => "wed",
+        Weekday::Thursday => "thu",
+        Weekday::Friday => "fri",
+        Weekday::Saturday => "sat",
+        Weekday::Sunday => "sun",
+    }
+}
+
 fn weekday(name: &str) -> Result<Weekday, InvalidWindow> {
     match name.to_ascii_lowercase().as_str() {
         "mon" => Ok(Weekday::Monday),
@@ -149,6 +171,13 @@ impl Freeze {
     }
 }
 
+impl fmt::Display for Freeze {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, until, reason } = self;
+        write!(f, "from {from} until {until}: {reason}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +213,13 @@ mod tests {
         let window = Window::new(&["sun".to_owned()], "02:30", "1h".parse().expect("1h"), "Europe/Berlin").expect("a window");
         assert_eq!(window.next_opening(at("2026-10-24T12:00:00Z")), Some(at("2026-10-25T00:30:00Z")));
         assert_eq!(window.open_until(at("2026-10-25T01:30:00Z")), None);
+    }
+
+    #[test]
+    fn windows_and_freezes_are_shown_as_they_hold() {
+        assert_eq!(saturday_night("Europe/Berlin").to_string(), "sat from 22:00 for 4h, Europe/Berlin");
+        let freeze = Freeze::new("2026-12-20", "2027-01-06", "Europe/Berlin", "year end".into()).expect("a freeze");
+        assert_eq!(freeze.to_string(), "from 2026-12-19T23:00:00Z until 2027-01-06T23:00:00Z: year end");
     }
 
     #[test]

@@ -219,6 +219,13 @@ mod tests {
     }
 
     #[test]
+    fn a_role_has_the_same_word_in_certificates_and_in_documents() {
+        for role in PersonRole::ALL {
+            assert_eq!(serde_json::to_value(role).expect("a word"), role.as_str());
+        }
+    }
+
+    #[test]
     fn a_certificate_with_no_uri_or_with_several_names_nobody() {
         let uri = agent().to_string();
         assert_eq!(Peer::of_certificate(&certificate(&[])), Err(InvalidPeer::Uris(0)));

@@ -1,14 +1,19 @@
 //! The agent of one Exchange host.
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod backoff;
+pub mod config;
 pub mod driver;
+pub mod identity;
 pub mod journal;
 pub mod ledger;
+pub mod link;
 pub mod memory;
 pub mod probe;
 pub mod run;
 pub mod session;
+pub mod tls;
 pub mod work;
 
 /// An error with everything that caused it, in one line for logs and receipts.

@@ -1,0 +1,187 @@
+//! Joining an estate with a one-use token, and renewing the identity later, both on the enrolment port, where the controller
+//! proves itself and the agent does not yet.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use policy::Timestamp;
+use policy::id::{EstateName, ServerName, Sha256};
+use proto::agent::{EnrolRequest, EnrolResponse, EnrolmentServiceClient, RenewRequest, RenewResponse};
+use proto::invalid;
+use proto::names::{Address, Peer};
+use proto::signed::SignedBytes;
+use proto::token::JoinToken;
+use proto::types::Signed;
+use rcgen::string::Ia5String;
+use rcgen::{CertificateParams, DnType, SanType};
+use rustls::pki_types::CertificateDer;
+use tonic::Request;
+use tonic::transport::Channel;
+use zeroize::Zeroizing;
+
+use super::{HostKey, Identity, IdentityError, Joined, MAX_CA, check_certificate, write};
+use crate::authority::{Authority, first_trust};
+use crate::session::Document;
+use crate::tls::{self, Dialled, PinnedCa};
+
+/// How long a controller may take to enrol or renew.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// The largest token file that is read, in bytes.
+const MAX_TOKEN: u64 = 64 * 1024;
+
+/// What a host that joined holds.
+#[derive(Debug)]
+pub struct Admission {
+    /// Its identity.
+    pub identity: Identity,
+    /// The first documents.
+    pub authority: Authority,
+}
+
+/// Reads the join token; `None` when there is no file.
+///
+/// # Errors
+/// [`IdentityError`], which repeats nothing of the token.
+pub fn read_token(path: &Path) -> Result<Option<JoinToken>, IdentityError> {
+    let io = |source| IdentityError::Io { path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() > MAX_TOKEN => {
+            return Err(IdentityError::Damaged { path: path.to_owned(), expected: "a join token" });
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io(source)),
+    }
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
+    JoinToken::decode(&text).map(Some).map_err(|source| IdentityError::Token { path: path.to_owned(), source })
+}
+
+/// Joins: tries the controllers in turn, believes one whose CA the token names and whose trust document is signed by the root
+/// that the token names, and keeps what it gives. The caller removes the token.
+///
+/// # Errors
+/// [`IdentityError`] of the last controller that was tried.
+pub async fn enrol(
+    folder: &Path,
+    token: &JoinToken,
+    addresses: &[Address],
+    server: &ServerName,
+    machine_id: &str,
+    now: Timestamp,
+) -> Result<Admission, IdentityError> {
+    if token.server != *server {
+        return Err(IdentityError::OtherServer { expected: server.clone(), found: token.server.clone() });
+    }
+    let key = HostKey::open_or_make(folder)?;
+    let request = certificate_request(&key, &token.estate, server)?;
+    let (address, Dialled { channel, shown }) = dial_any(addresses, &token.ca, &[]).await?;
+    let mut client = client(channel);
+    let enrol = EnrolRequest {
+        secret: token.secret.to_text().as_str().to_owned(),
+        server: server.to_string(),
+        machine_id: machine_id.to_owned(),
+        request,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let answer = client.enrol(limited(enrol)).await.map_err(|status| IdentityError::Refused {
+        address,
+        what: "enrol this host",
+        source: Box::new(status),
+    })?;
+
+    let EnrolResponse { certificate, ca, trust, policy } = answer.into_inner();
+    let read = |signed: Signed| SignedBytes::try_from(signed).map_err(IdentityError::Answer);
+    let trust = read(invalid::present("EnrolResponse.trust", trust).map_err(IdentityError::Answer)?)?;
+    let policy = policy.map(read).transpose()?;
+    check_certificate(&certificate, &key, &token.estate, server)?;
+    let document = first_trust(&trust, token.root).map_err(IdentityError::Trust)?.value;
+    let proven = shown.iter().map(|der| Sha256::of(der)).find(|id| token.ca.contains(id));
+    if !proven.is_some_and(|id| document.ca.contains(&id)) {
+        return Err(IdentityError::OtherCa(proven.map_or_else(|| "none".to_owned(), |id| id.to_string())));
+    }
+    let ca: Vec<_> =
+        ca.into_iter().filter(|der| document.ca.contains(&Sha256::of(der))).take(MAX_CA).map(CertificateDer::from).collect();
+
+    let mut authority = Authority::found(folder, &trust, token.root, now).map_err(IdentityError::Trust)?;
+    if let Some(policy) = policy
+        && let Err(error) = authority.judge(&Document::Policy(policy), now)
+    {
+        // The host has joined all the same: without a policy it observes.
+        tracing::error!(error = crate::chain(&error), "the policy that came with the enrolment is refused");
+    }
+    write(&folder.join("identity.der"), &certificate)?;
+    write(&folder.join("ca.der"), &ca.iter().flat_map(|der| der.iter().copied()).collect::<Vec<_>>())?;
+    let joined = Joined {
+        estate: token.estate.clone(),
+        server: server.clone(),
+        root: token.root,
+        enrolment: token.controllers.clone(),
+        agents: token.agents.clone(),
+    };
+    write(&folder.join("joined.json"), &serde_json::to_vec_pretty(&joined).expect("names and addresses are plain data"))?;
+    let identity = Identity::open(folder)?.expect("joined.json was written a moment ago");
+    Ok(Admission { identity, authority })
+}
+
+impl Identity {
+    /// Renews the certificate, also after it ran out: the enrolled key proves the host.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; the present certificate stays.
+    pub async fn renew(&mut self, addresses: &[Address], ca: &BTreeSet<Sha256>) -> Result<(), IdentityError> {
+        let request = certificate_request(&self.key, &self.joined.estate, &self.joined.server)?;
+        let (address, Dialled { channel, .. }) = dial_any(addresses, ca, &self.ca).await?;
+        let renew = RenewRequest { certificate: self.der.to_vec(), request };
+        let answer = client(channel).renew(limited(renew)).await.map_err(|status| IdentityError::Refused {
+            address,
+            what: "renew the identity",
+            source: Box::new(status),
+        })?;
+        let RenewResponse { certificate } = answer.into_inner();
+        self.replace_certificate(certificate)
+    }
+}
+
+/// The first of the controllers that answers and is believed.
+async fn dial_any(
+    addresses: &[Address],
+    fingerprints: &BTreeSet<Sha256>,
+    known: &[CertificateDer<'static>],
+) -> Result<(Address, Dialled), IdentityError> {
+    let config = tls::anonymous(PinnedCa::new(fingerprints.clone(), known.to_vec()));
+    let mut last = IdentityError::NoAddress;
+    for address in addresses {
+        match tls::dial(address, config.clone()).await {
+            Ok(dialled) => return Ok((address.clone(), dialled)),
+            Err(error) => {
+                tracing::debug!(error = crate::chain(&error), "enrolment port not reached");
+                last = IdentityError::Dial(error);
+            }
+        }
+    }
+    Err(last)
+}
+
+fn client(channel: Channel) -> EnrolmentServiceClient<Channel> {
+    EnrolmentServiceClient::new(channel).max_decoding_message_size(proto::MAX_MESSAGE)
+}
+
+fn limited<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(ANSWER_LIMIT);
+    request
+}
+
+/// The request names the host as its certificate will; the controller decides from the token all the same.
+fn certificate_request(key: &HostKey, estate: &EstateName, server: &ServerName) -> Result<Vec<u8>, IdentityError> {
+    let peer = Peer::Agent { estate: estate.clone(), server: server.clone() };
+    let uri = Ia5String::try_from(peer.to_string()).map_err(IdentityError::Key)?;
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name.remove(DnType::CommonName);
+    parameters.distinguished_name.push(DnType::CommonName, server.as_str());
+    parameters.subject_alt_names = vec![SanType::URI(uri)];
+    parameters.serialize_request(&key.0).map(|request| request.der().to_vec()).map_err(IdentityError::Key)
+}

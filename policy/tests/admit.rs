@@ -1,6 +1,7 @@
 //! The last question, asked with one thing changed at a time: which rules object?
 //!
 //! Long because it is a table. Each row begins with a plan that is admitted. What it changes is the only difference, so that an
+//! objection names its cause.
 
 use policy::admit::{Rule, approvers};
 use policy::decide::{Decision, decide};
@@ -562,9 +563,12 @@ fn a_restore_in_mode_propose_needs_one_who_approves_and_waits_for_no_window() {
     assert_eq!(objections(&ask).0, [Rule::Quiet]);
 }
 
+/// A fact by name, and how it is made unknown.
+type Forgotten = (&'static str, fn(&mut Ask));
+
 #[test]
 fn what_is_unknown_permits_nothing() {
-    let facts: &[(&str, fn(&mut Ask))] = &[
+    let facts: &[Forgotten] = &[
         ("exchange", |ask| ask.sight.report.exchange = unknown()),
         ("setup", |ask| ask.sight.report.setup = unknown()),
         ("stores", |ask| ask.sight.report.stores = unknown()),

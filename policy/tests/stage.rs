@@ -3,6 +3,7 @@
 //! EX1 has the back-end certificate `be` on 444 and a public certificate `fe` on 443, both in `My`; a copy of `be` in Root;
 //! three handshakes that show `be`. Everything is known, nothing is wrong.
 
+pub(crate) mod chance;
 pub(crate) mod der;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -196,7 +196,10 @@ impl Identity {
     }
 
     /// Keeps a renewed certificate.
-    fn replace_certificate(&mut self, der: Vec<u8>) -> Result<(), IdentityError> {
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it is not for this host and its key, or cannot be written; the present one stays.
+    pub fn keep(&mut self, der: Vec<u8>) -> Result<(), IdentityError> {
         let certificate = check_certificate(&der, &self.key, &self.joined.estate, &self.joined.server)?;
         write(&self.folder.join("identity.der"), &der)?;
         self.certificate = certificate;

@@ -79,7 +79,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    fn authority_fresh(&self, now: Timestamp) -> bool {
+    /// Whether that was recently enough for the agent to act by itself.
+    pub fn authority_fresh(&self, now: Timestamp) -> bool {
         let days = policy::duration::Span::days(self.policy.limits.authority_days);
         self.policy_confirmed.is_some_and(|confirmed| now <= days.after(confirmed))
     }
@@ -103,6 +104,7 @@ pub struct Workbench {
     open: Option<PlanId>,
     damaged: Option<String>,
     cancel: Arc<AtomicBool>,
+    on_begin: Option<Box<dyn Fn(PlanId) + Send>>,
     _lock: File,
 }
 
@@ -130,7 +132,7 @@ impl Workbench {
             Err(error @ JournalError::Io { .. }) => return Err(WorkError::Journal(error)),
         };
         let cancel = Arc::new(AtomicBool::new(false));
-        Ok(Self { driver, folder: folder.to_owned(), ledger, memory, open, damaged, cancel, _lock: lock })
+        Ok(Self { driver, folder: folder.to_owned(), ledger, memory, open, damaged, cancel, on_begin: None, _lock: lock })
     }
 
     /// Looks at the host: observation, handshakes with 444, and memory.
@@ -267,6 +269,9 @@ impl Workbench {
             return refused(id, nothing, vec![note]);
         }
         self.open = Some(id);
+        if let Some(tell) = &self.on_begin {
+            tell(id);
+        }
         if plan.purpose.restores() && standing_id.is_some() {
             let last = self.memory.last().clone().restored(now);
             if let Err(error) = self.memory.remember(last) {
@@ -319,13 +324,27 @@ impl Workbench {
         self.cancel.clone()
     }
 
-    fn sight(&self) -> Result<Sight, WorkError> {
-        let mut sight = self.driver.observe().map_err(WorkError::Driver)?;
-        let name = sight.report.host.fqdn.known().map_or(sight.report.host.name.as_str(), String::as_str).to_owned();
-        let (probes, shown) = probe(self.driver.as_ref(), BACK_END_PORT, &name);
-        sight.report.probes = probes;
-        sight.certificates.extend(shown.into_iter().map(|certificate| (certificate.id(), certificate)));
-        sight.report.hold = self.hold();
-        Ok(sight)
+    /// From here on, `tell` hears of each plan that was admitted and has begun, before its first step.
+    pub fn on_begin(&mut self, tell: impl Fn(PlanId) + Send + 'static) {
+        self.on_begin = Some(Box::new(tell));
     }
+
+    fn sight(&self) -> Result<Sight, WorkError> {
+        sight(self.driver.as_ref(), self.hold())
+    }
+}
+
+/// What a host shows at this moment: observation, handshakes with 444, and why nothing is done there. Changes nothing, and
+/// may be asked while a plan is at work.
+///
+/// # Errors
+/// [`WorkError::Driver`] when the host cannot be looked at.
+pub fn sight(driver: &dyn Driver, hold: Option<String>) -> Result<Sight, WorkError> {
+    let mut sight = driver.observe().map_err(WorkError::Driver)?;
+    let name = sight.report.host.fqdn.known().map_or(sight.report.host.name.as_str(), String::as_str).to_owned();
+    let (probes, shown) = probe(driver, BACK_END_PORT, &name);
+    sight.report.probes = probes;
+    sight.certificates.extend(shown.into_iter().map(|certificate| (certificate.id(), certificate)));
+    sight.report.hold = hold;
+    Ok(sight)
 }

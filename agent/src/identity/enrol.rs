@@ -127,21 +127,26 @@ pub async fn enrol(
 }
 
 impl Identity {
-    /// Renews the certificate, also after it ran out: the enrolled key proves the host.
+    /// Asks for a renewed certificate, also after the present one ran out: the enrolled key proves the host. What comes back is
+    /// kept by [`Identity::keep`].
     ///
     /// # Errors
-    /// [`IdentityError`]; the present certificate stays.
-    pub async fn renew(&mut self, addresses: &[Address], ca: &BTreeSet<Sha256>) -> Result<(), IdentityError> {
+    /// [`IdentityError::Key`] at once; everything else when the future ends.
+    pub fn renewal(
+        &self,
+        addresses: Vec<Address>,
+        ca: BTreeSet<Sha256>,
+    ) -> Result<impl Future<Output = Result<Vec<u8>, IdentityError>> + Send + 'static, IdentityError> {
         let request = certificate_request(&self.key, &self.joined.estate, &self.joined.server)?;
-        let (address, Dialled { channel, .. }) = dial_any(addresses, ca, &self.ca).await?;
-        let renew = RenewRequest { certificate: self.der.to_vec(), request };
-        let answer = client(channel).renew(limited(renew)).await.map_err(|status| IdentityError::Refused {
-            address,
-            what: "renew the identity",
-            source: Box::new(status),
-        })?;
-        let RenewResponse { certificate } = answer.into_inner();
-        self.replace_certificate(certificate)
+        let (certificate, known) = (self.der.to_vec(), self.ca.clone());
+        Ok(async move {
+            let (address, Dialled { channel, .. }) = dial_any(&addresses, &ca, &known).await?;
+            let answer = client(channel).renew(limited(RenewRequest { certificate, request })).await;
+            let RenewResponse { certificate } = answer
+                .map_err(|status| IdentityError::Refused { address, what: "renew the identity", source: Box::new(status) })?
+                .into_inner();
+            Ok(certificate)
+        })
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Unread {
 pub struct Assembly {
     /// The server as far as the exports show it. What none of them shows is unknown, with the command that would show it.
     pub sight: Sight,
+    /// The server with what Exchange itself says is on 444, when the export that is believed names another certificate
+    /// there: one of the two is of another machine or moment, and the files cannot tell which.
+    pub otherwise: Option<Sight>,
     /// What was read from which file, how it was judged, and where files contradict each other.
     pub notes: Vec<String>,
     /// Files that were not read, or not whole. The others were.
@@ -115,7 +118,13 @@ pub fn assemble(exports: &[Export], server: Option<&ServerName>) -> Result<Assem
         probes: Vec::new(),
         hold: None,
     };
-    Ok(Assembly { sight: Sight { report, certificates: held.by_id() }, notes, unread })
+    let sight = Sight { report, certificates: held.by_id() };
+    let otherwise = records::otherwise(&sight.report.records, &sight.report.sites, &held).map(|records| {
+        let records = Fact::Known(records);
+        let stores = held.stores(&records, &mut Vec::new());
+        Sight { report: Report { records, stores, ..sight.report.clone() }, certificates: sight.certificates.clone() }
+    });
+    Ok(Assembly { sight, otherwise, notes, unread })
 }
 
 /// The fact that nothing showed, and the command that would.

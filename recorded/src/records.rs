@@ -54,6 +54,13 @@ pub(crate) fn of(
     Fact::Known(records.clone())
 }
 
+/// The records by Exchange's own word, when it names another certificate for the back end than `believed` does.
+pub(crate) fn otherwise(believed: &Fact<Vec<SslRecord>>, sites: &Fact<Vec<Site>>, held: &Held<'_>) -> Option<Vec<SslRecord>> {
+    let thumbprint = |records: &[SslRecord]| records.iter().find(|record| record.is_back_end()).map(|record| record.thumbprint);
+    let said = said_by_exchange(sites, held)?;
+    (thumbprint(believed.known()?) != thumbprint(&said)).then_some(said)
+}
+
 /// Exchange asks IIS for the certificate of each site, and IIS asks http.sys. So where Exchange names one certificate for a
 /// site, it is the one on the site's wildcard address; other addresses may have another. `None` unless it says so of the
 /// back end: a list without that record would say that there is none.

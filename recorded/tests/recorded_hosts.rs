@@ -53,7 +53,8 @@ fn the_server_is_told_with_version_site_and_roles() {
 #[test]
 fn without_the_web_bindings_exchange_itself_tells_what_is_on_444() {
     let files = ["GetExchangeCertificate.xml", "GetExchangeServer.xml", "applicationHost.config"];
-    let Some(Assembly { sight, notes, .. }) = read(&files) else { return };
+    let Some(Assembly { sight, otherwise, notes, .. }) = read(&files) else { return };
+    assert_eq!(otherwise, None);
     let Fact::Known(Some(record)) = sight.report.back_end_record() else { panic!("{:?}", sight.report.records) };
     let thumbprint = record.thumbprint.expect("a certificate");
     assert_eq!(thumbprint.to_string(), "823884A32609DCDC8C4B5462952586C30D814073");
@@ -86,7 +87,7 @@ fn without_the_web_bindings_exchange_itself_tells_what_is_on_444() {
 /// neither pass in silence nor make the certificate "deleted".
 #[test]
 fn bindings_that_do_not_fit_the_certificates_are_a_contradiction_and_no_proof_of_loss() {
-    let Some(Assembly { sight, notes, .. }) = read(&[]) else { return };
+    let Some(Assembly { sight, otherwise, notes, .. }) = read(&[]) else { return };
     let records = sight.report.records.known().expect("exported");
     let shown: Vec<_> = records.iter().map(|record| (record.kind, record.endpoint.as_str())).collect();
     let address = RecordKind::Address;
@@ -98,6 +99,13 @@ fn bindings_that_do_not_fit_the_certificates_are_a_contradiction_and_no_proof_of
     assert!(notes.iter().any(|note| contradiction(&note)), "{notes:#?}");
     let left_out = |note: &String| note.starts_with("GetExchangeCertificate.incomplete.xml: left out");
     assert!(notes.iter().any(left_out), "{notes:#?}");
+
+    // What Exchange itself says is shown beside it, whole.
+    let otherwise = otherwise.expect("a contradiction has another side").report;
+    let Fact::Known(Some(record)) = otherwise.back_end_record() else { panic!("{:?}", otherwise.records) };
+    let thumbprint = record.thumbprint.expect("a certificate");
+    assert_eq!(thumbprint.to_string(), "823884A32609DCDC8C4B5462952586C30D814073");
+    assert!(matches!(otherwise.entry(&record.store(), thumbprint), Fact::Known(Some(_))));
 }
 
 #[test]

@@ -4,9 +4,12 @@
 //! the keys whose signatures held. Whether these keys count is decided here, from the trust document that is held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::duration::Span;
@@ -118,8 +121,10 @@ pub struct TrustDocument {
     /// Root keys and how many of them must sign the next document.
     pub root: Root,
     /// People and their keys.
+    #[serde(deserialize_with = "without_repeats")]
     pub persons: BTreeMap<Person, PersonKeys>,
     /// Persons needed per class; a class that is not named needs one.
+    #[serde(deserialize_with = "without_repeats")]
     pub need: BTreeMap<Class, u32>,
     /// SHA-256 fingerprints of the CA certificates whose controllers are believed.
     pub ca: BTreeSet<Sha256>,
@@ -266,6 +271,34 @@ impl TrustDocument {
         }
         Ok(())
     }
+}
+
+/// Reads a map in which no key stands twice. Readers that keep the last or the first of two would see two documents in one,
+/// and `Anna` and `anna` are one person.
+fn without_repeats<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord + fmt::Debug,
+    V: Deserialize<'de>,
+{
+    struct Once<K, V>(PhantomData<(K, V)>);
+    impl<'de, K: Deserialize<'de> + Ord + fmt::Debug, V: Deserialize<'de>> Visitor<'de> for Once<K, V> {
+        type Value = BTreeMap<K, V>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map in which no key stands twice")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = entries.next_entry::<K, V>()? {
+                if map.contains_key(&key) {
+                    return Err(serde::de::Error::custom(format!("{key:?} stands twice")));
+                }
+                map.insert(key, value);
+            }
+            Ok(map)
+        }
+    }
+    deserializer.deserialize_map(Once(PhantomData))
 }
 
 /// The root's fingerprint, which agents pin when they enrol: SHA-256 over threshold and sorted keys.

@@ -1,0 +1,220 @@
+//! The command line: parses what is asked, asks it, prints the answer, and ends with a code that scripts can rely on.
+//!
+//! Data goes to standard output, talk to standard error. Every command is a file of its own below this one and is a
+//! client like any other: it speaks to a controller by gRPC, also on the controller's own machine, and never touches the
+//! store. Keys that sign never leave the workstation. `serve` and `init` are the server's and absent without it.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::connection::Connection;
+use self::failure::{Doing, Exit, Failure};
+use self::output::{Format, Output};
+use crate::clock::Clock;
+
+pub mod assess;
+pub mod audit;
+pub mod connection;
+pub mod explain;
+pub mod failure;
+pub mod files;
+#[cfg(feature = "server")]
+pub mod init;
+pub mod output;
+mod pages;
+pub mod plan;
+pub mod policy;
+#[cfg(feature = "server")]
+pub mod serve;
+pub mod server;
+pub mod status;
+pub mod token;
+pub mod trust;
+mod wire;
+
+/// Guards the back-end certificates of an Exchange estate.
+#[derive(Debug, Parser)]
+#[command(
+    name = "backstay",
+    version,
+    before_help = "Examples:
+  backstay assess exports/EX1                look at files exported from a server; nothing is installed
+  backstay status                            the estate in ten lines
+  backstay explain EX1                       why EX1 is judged as it is, and what happens next
+  backstay plan approve 3f2a9c01 --key anna.key --reason \"renewal, CHG-12\""
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How to print data.
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    pub output: Format,
+
+    /// Which controller, and who asks.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the controller of an estate.
+    #[cfg(feature = "server")]
+    Serve(serve::Serve),
+    /// Makes state folder, CA, database and the first operator's certificate; overwrites nothing.
+    #[cfg(feature = "server")]
+    Init(init::Init),
+    /// Who may approve: the trust document and its keys.
+    #[command(subcommand)]
+    Trust(trust::Trust),
+    /// What is wanted: the policy.
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Lets hosts join.
+    #[command(subcommand)]
+    Token(token::Token),
+    /// The estate in ten lines.
+    Status(status::Status),
+    /// The servers.
+    #[command(subcommand)]
+    Server(server::Server),
+    /// Why a server is judged as it is, what happens next, and what would change it.
+    Explain(explain::Explain),
+    /// What is to be done, and your yes or no to it.
+    #[command(subcommand)]
+    Plan(plan::Plan),
+    /// Who did what, as a chain in which no change goes unseen.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Judges servers from exported files; needs no controller and changes nothing.
+    Assess(assess::Assess),
+}
+
+/// What every command works with.
+pub struct Context {
+    /// Which controller, and who asks.
+    pub connection: Connection,
+    /// Where to print.
+    pub output: Output,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// Reads the command line, does what it says, and gives the exit code.
+pub fn main() -> ExitCode {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        // Help and version are answers, everything else is a mistake: clap knows which is which, and prints accordingly.
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            drop(error.print());
+            return exit.code().into();
+        }
+    };
+    let mut talk = Output::standard(Format::Table);
+    let exit = run(cli).unwrap_or_else(|failure| {
+        talk.say(&failure.report());
+        failure.exit()
+    });
+    exit.code().into()
+}
+
+/// The command line as clap knows it, with examples before everything else.
+pub fn command() -> clap::Command {
+    fn examples_first(command: clap::Command) -> clap::Command {
+        command
+            .help_template("{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}")
+            .mut_subcommands(examples_first)
+    }
+    examples_first(Cli::command())
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { command, output, connection } = cli;
+    let mut context = Context { connection, output: Output::standard(output), clock: Clock::system() };
+    match command {
+        #[cfg(feature = "server")]
+        Command::Serve(serve) => serve.run(&mut context),
+        #[cfg(feature = "server")]
+        Command::Init(init) => interruptible(init.run(&mut context)),
+        Command::Trust(trust) => interruptible(trust.run(&mut context)),
+        Command::Policy(policy) => interruptible(policy.run(&mut context)),
+        Command::Token(token) => interruptible(token.run(&mut context)),
+        Command::Status(status) => interruptible(status.run(&mut context)),
+        Command::Server(server) => interruptible(server.run(&mut context)),
+        Command::Explain(explain) => interruptible(explain.run(&mut context)),
+        Command::Plan(plan) => interruptible(plan.run(&mut context)),
+        Command::Audit(audit) => interruptible(audit.run(&mut context)),
+        Command::Assess(assess) => assess.run(&mut context),
+    }
+}
+
+/// Runs a command until it is done or somebody presses Ctrl-C.
+fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting to wait for answers".to_owned())?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = work => done,
+            heard = tokio::signal::ctrl_c() => {
+                heard.doing(|| "listening for Ctrl-C".to_owned())?;
+                Err(Failure::new(Exit::Interrupted, "interrupted").next("ask what became of it: `backstay plan list`, `backstay status`"))
+            }
+        }
+    });
+    // A question that nobody answered must not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_shows_examples_first() {
+        fn check(command: &mut clap::Command, path: &str) {
+            if !command.has_subcommands() {
+                let help = command.render_help().to_string();
+                let examples = help.find("Examples:").unwrap_or_else(|| panic!("{path} shows no examples:\n{help}"));
+                assert!(examples < help.find("Usage:").expect("usage"), "{path}");
+            }
+            for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+                let path = format!("{path} {}", sub.get_name());
+                check(sub, &path);
+            }
+        }
+        let mut whole = command();
+        whole.clone().debug_assert();
+        whole.build();
+        check(&mut whole, "backstay");
+    }
+
+    #[test]
+    fn connection_and_format_may_stand_behind_the_command() {
+        let line = ["backstay", "server", "list", "-o", "json", "--controller", "ctl.contoso.test:7445"];
+        let matches = command().try_get_matches_from(line).expect("parses");
+        let cli = Cli::from_arg_matches(&matches).expect("parses");
+        assert_eq!(cli.output, Format::Json);
+        assert_eq!(cli.connection.controller.as_str(), "ctl.contoso.test:7445");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_when_it_is_parsed() {
+        for line in [
+            &["backstay", "server", "show", "EX 1"][..],
+            &["backstay", "--controller", "nowhere", "status"],
+            &["backstay", "token", "create", "--server", "EX1", "--ttl", "8d"],
+            &["backstay", "plan", "approve", "3f2a9c01", "--key", "k", "--reason", "x", "--days", "91"],
+            &["backstay", "plan", "show", "3f2a"],
+            &["backstay", "assess", "x", "--as-of", "yesterday"],
+        ] {
+            let error = command().try_get_matches_from(line).expect_err("must be refused");
+            assert!(error.use_stderr(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The way to a controller: TLS 1.3 with the operator's certificate, and a deadline on every call.
+//!
+//! Whatever address is dialled, the server must show a certificate for the one name of [`names::CONTROLLER`], issued by a
+//! CA that stands in the operator's own bundle. Nothing else is believed, not even what the system trusts.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use hyper_util::rt::TokioIo;
+use proto::names::{self, Address};
+use proto::operator::operator_service_client::OperatorServiceClient;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Response, Status};
+use zeroize::Zeroizing;
+
+use super::failure::{Doing, Exit, Failure, chain};
+use super::files;
+
+/// How long a controller has for each answer.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where an operator's bundle lies.
+#[cfg(not(windows))]
+const IDENTITY: &str = "/etc/backstay/operator.pem";
+/// Where an operator's bundle lies.
+#[cfg(windows)]
+const IDENTITY: &str = r"C:\ProgramData\Backstay\operator.pem";
+
+/// Which controller, and who asks.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// The controller's port for operators.
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "BACKSTAY_CONTROLLER", default_value = "127.0.0.1:7445")]
+    pub controller: Address,
+
+    /// Your certificate, its key and the CA, in one PEM file.
+    #[arg(long, global = true, value_name = "FILE", env = "BACKSTAY_IDENTITY", default_value = IDENTITY)]
+    pub identity: PathBuf,
+}
+
+type Deadlined = fn(Request<()>) -> Result<Request<()>, Status>;
+
+/// A connected client.
+pub type Client = OperatorServiceClient<InterceptedService<Channel, Deadlined>>;
+
+impl Connection {
+    /// Connects, within the deadline.
+    ///
+    /// # Errors
+    /// [`Failure`] that says whether the bundle, the network or the certificates are to blame.
+    pub async fn connect(&self) -> Result<Client, Failure> {
+        let doing = || format!("connecting to the controller at {}", self.controller);
+        let config = Arc::new(bundle(&self.identity)?);
+        let address = self.controller.clone();
+        let dial = tower::service_fn(move |_: Uri| {
+            let (config, address) = (Arc::clone(&config), address.clone());
+            async move {
+                let tcp = TcpStream::connect(address.as_str()).await?;
+                tcp.set_nodelay(true)?;
+                let name = ServerName::try_from(names::CONTROLLER).expect("the constant is a DNS name");
+                TlsConnector::from(config).connect(name, tcp).await.map(TokioIo::new)
+            }
+        });
+        // The URI is never resolved: `dial` goes to the address, and TLS is below what tonic sees.
+        let endpoint = Endpoint::from_static("http://controller.backstay.internal");
+        let connected = tokio::time::timeout(DEADLINE, endpoint.connect_with_connector(dial)).await;
+        let late = || {
+            Failure::new(Exit::Timeout, doing())
+                .because(format!("no answer within {} s", DEADLINE.as_secs()))
+                .next("is the address right, and does a firewall drop the port? --controller HOST:PORT")
+        };
+        let channel = connected.map_err(|_| late())?.map_err(|error| {
+            let distrusted = chain(&error).iter().any(|line| line.contains("certificate"));
+            let (exit, next) = if distrusted {
+                (Exit::Auth, "is this the controller that issued your bundle? --controller HOST:PORT, --identity FILE")
+            } else {
+                (Exit::Error, "is the controller running, and is this its port for operators? --controller HOST:PORT")
+            };
+            Failure::new(exit, doing()).because(error).next(next)
+        })?;
+        let client = OperatorServiceClient::with_interceptor(channel, deadlined as Deadlined);
+        Ok(client.max_decoding_message_size(proto::MAX_MESSAGE))
+    }
+}
+
+/// The answer to a call, within the deadline.
+///
+/// # Errors
+/// [`Failure`] with what the controller said, or that it said nothing.
+pub async fn answer<T>(doing: &str, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(Failure::refused(doing, &status)),
+        Err(_) => Err(Failure::refused(doing, &Status::deadline_exceeded(format!("no answer within {} s", DEADLINE.as_secs())))),
+    }
+}
+
+/// Tells the controller how long the answer is waited for, so that it does not work for nobody.
+fn deadlined(mut request: Request<()>) -> Result<Request<()>, Status> {
+    request.set_timeout(DEADLINE);
+    Ok(request)
+}
+
+/// Reads an operator's bundle: the certificate first, then its key and the CA certificates in any order.
+fn bundle(path: &Path) -> Result<ClientConfig, Failure> {
+    let bytes = Zeroizing::new(files::document(path).map_err(|failure| {
+        let exit = failure.exit();
+        Failure::new(if exit == Exit::NotFound { Exit::Auth } else { exit }, "reading your identity")
+            .because(failure)
+            .next("`backstay init` makes operator.pem on the controller's machine; name yours with --identity FILE")
+    })?);
+    let doing = || format!("reading {} as an operator's bundle", path.display());
+    let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().doing(doing)?;
+    let Some((own, authorities)) = certificates.split_first().filter(|(_, authorities)| !authorities.is_empty()) else {
+        let found = certificates.len();
+        return Err(Failure::new(Exit::Auth, doing()).because(format!("expected your certificate and a CA's, found {found}")));
+    };
+    let key = PrivateKeyDer::from_pem_slice(&bytes).doing(doing)?;
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).doing(doing)?;
+    }
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .doing(doing)?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![own.clone()], key)
+        .doing(doing)
+        .map(|mut config| {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            config
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_bundle_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("operator.pem");
+        assert_eq!(bundle(&path).expect_err("missing").exit(), Exit::Auth);
+        for content in ["", "hello", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"] {
+            std::fs::write(&path, content).expect("written");
+            let report = bundle(&path).expect_err("no bundle").report();
+            assert!(report.contains("operator.pem"), "{report}");
+        }
+    }
+}

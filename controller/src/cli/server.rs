@@ -1,0 +1,327 @@
+//! `backstay server list|show`: what is known of the servers.
+
+use clap::{Args, Subcommand};
+use policy::Timestamp;
+use policy::id::ServerName;
+use proto::invalid::{Invalid, present};
+use proto::operator::{self, GetServerRequest, GetServerResponse, ListServersRequest};
+use serde::Serialize;
+
+use super::connection::{Client, answer};
+use super::failure::{Doing, Exit, Failure};
+use super::output::{View, dash, line, moment_if_any, pairs, table};
+use super::plan::{PlanRow, plan_table};
+use super::{Context, pages, wire};
+
+/// The servers of the estate.
+#[derive(Debug, Subcommand)]
+pub enum Server {
+    /// All servers, a line each.
+    List(List),
+    /// One server: what was found, what is planned, and with `-o json` its whole report.
+    Show(Show),
+}
+
+impl Server {
+    pub(super) async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        match self {
+            Self::List(list) => list.run(context).await,
+            Self::Show(show) => show.run(context).await,
+        }
+    }
+}
+
+/// Lists the servers.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:
+  backstay server list
+  backstay server list -o json")]
+pub struct List {}
+
+impl List {
+    async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        let client = context.connection.connect().await?;
+        let doing = "listing the servers";
+        let mut rows = Vec::new();
+        let ask = |page_token| page(client.clone(), doing, page_token);
+        pages::each(doing, ask, |servers| {
+            let read: Result<Vec<_>, _> = servers.into_iter().map(ServerRow::try_from).collect();
+            rows.extend(read.doing(|| doing.to_owned())?);
+            Ok(())
+        })
+        .await?;
+        context.output.show(&ServerList(rows))?;
+        Ok(Exit::Ok)
+    }
+}
+
+async fn page(mut client: Client, doing: &str, page_token: String) -> Result<(Vec<operator::Server>, String), Failure> {
+    let request = ListServersRequest { page_size: pages::PAGE, page_token };
+    let response = answer(doing, client.list_servers(request)).await?;
+    Ok((response.servers, response.next_page_token))
+}
+
+/// Shows one server.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:
+  backstay server show EX1
+  backstay server show EX1 -o json")]
+pub struct Show {
+    /// The server.
+    #[arg(value_name = "SERVER")]
+    name: ServerName,
+}
+
+impl Show {
+    async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        let mut client = context.connection.connect().await?;
+        let doing = format!("asking for {}", self.name);
+        let response = answer(&doing, client.get_server(GetServerRequest { name: self.name.to_string() })).await?;
+        let view = ServerView::try_from(response).doing(|| doing)?;
+        context.output.show(&view)?;
+        context.output.say(&format!("why, and what happens next: backstay explain {}", self.name));
+        Ok(Exit::Ok)
+    }
+}
+
+/// A server, as it is printed in lists.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerRow {
+    name: String,
+    verdict: String,
+    connected: bool,
+    last_seen: Option<Timestamp>,
+    thumbprint: Option<String>,
+    not_after: Option<Timestamp>,
+    decision: String,
+    mode: String,
+    dag: String,
+    ad_site: String,
+    exchange: String,
+    generation: String,
+    agent_version: String,
+    trust_version: u64,
+    policy_version: u64,
+}
+
+impl TryFrom<operator::Server> for ServerRow {
+    type Error = Invalid;
+
+    fn try_from(server: operator::Server) -> Result<Self, Invalid> {
+        let operator::Server {
+            name,
+            verdict,
+            connected,
+            last_seen,
+            thumbprint,
+            not_after,
+            decision,
+            mode,
+            dag,
+            site,
+            exchange,
+            generation,
+            agent_version,
+            trust_version,
+            policy_version,
+        } = server;
+        let generation = generation.unwrap_or_default();
+        Ok(Self {
+            name,
+            verdict,
+            connected,
+            last_seen: wire::moment_or_never("Server.last_seen", last_seen)?,
+            thumbprint,
+            not_after: not_after.map(|micros| proto::invalid::moment("Server.not_after", micros)).transpose()?,
+            decision,
+            mode,
+            dag,
+            ad_site: site,
+            exchange,
+            generation: format!("{}.{}", generation.epoch, generation.counter),
+            agent_version,
+            trust_version,
+            policy_version,
+        })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct ServerList(Vec<ServerRow>);
+
+impl View for ServerList {
+    fn text(&self) -> String {
+        let header = ["SERVER", "VERDICT", "LINK", "LAST SEEN", "CERTIFICATE", "ENDS", "DECISION", "MODE", "DAG"];
+        table(
+            header,
+            self.0.iter().map(|row| {
+                [
+                    row.name.clone(),
+                    dash(&row.verdict),
+                    (if row.connected { "up" } else { "down" }).to_owned(),
+                    moment_if_any(row.last_seen),
+                    row.thumbprint.as_deref().map_or_else(|| "-".to_owned(), short),
+                    row.not_after.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d").to_string()),
+                    dash(&row.decision),
+                    dash(&row.mode),
+                    dash(&row.dag),
+                ]
+            }),
+        )
+    }
+}
+
+/// The first digits of a thumbprint: enough to tell two apart in a table.
+fn short(thumbprint: &str) -> String {
+    thumbprint.chars().take(8).collect()
+}
+
+/// A server, as it is printed alone.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerView {
+    #[serde(flatten)]
+    server: ServerRow,
+    findings: Vec<FindingView>,
+    plans: Vec<PlanRow>,
+    /// The whole report, for programs.
+    report: serde_json::Value,
+}
+
+/// A finding, as it is printed.
+#[derive(Debug, Clone, Serialize)]
+pub struct FindingView {
+    /// Its stable code.
+    pub code: String,
+    /// What it says, in a few words.
+    pub title: String,
+    /// Whether somebody should be woken.
+    pub severity: String,
+    /// The facts that it rests on.
+    pub evidence: Vec<String>,
+}
+
+impl From<operator::Finding> for FindingView {
+    fn from(finding: operator::Finding) -> Self {
+        let operator::Finding { code, title, severity, evidence } = finding;
+        Self { code, title, severity, evidence }
+    }
+}
+
+impl TryFrom<GetServerResponse> for ServerView {
+    type Error = Invalid;
+
+    fn try_from(response: GetServerResponse) -> Result<Self, Invalid> {
+        let GetServerResponse { server, findings, report_json, plans } = response;
+        // The report is passed through for programs; a person does not see it, and one that does not read takes nothing away.
+        let report = serde_json::from_str(&report_json).unwrap_or(serde_json::Value::Null);
+        Ok(Self {
+            server: ServerRow::try_from(present("GetServerResponse.server", server)?)?,
+            findings: findings.into_iter().map(FindingView::from).collect(),
+            plans: plans.into_iter().map(PlanRow::try_from).collect::<Result<_, _>>()?,
+            report,
+        })
+    }
+}
+
+impl View for ServerView {
+    fn text(&self) -> String {
+        let Self { server, findings, plans, report: _ } = self;
+        let mut text = pairs([
+            ("server", line(&server.name)),
+            ("verdict", dash(&line(&server.verdict))),
+            ("decision", dash(&line(&server.decision))),
+            ("mode", dash(&line(&server.mode))),
+            ("certificate", line(server.thumbprint.as_deref().unwrap_or("-"))),
+            ("ends", moment_if_any(server.not_after)),
+            ("link", format!("{}, last seen {}", if server.connected { "up" } else { "down" }, moment_if_any(server.last_seen))),
+            ("dag", dash(&line(&server.dag))),
+            ("AD site", dash(&line(&server.ad_site))),
+            ("Exchange", dash(&line(&server.exchange))),
+            ("report", server.generation.clone()),
+            ("agent", format!("{}, trust {}, policy {}", dash(&line(&server.agent_version)), server.trust_version, server.policy_version)),
+        ]);
+        text.push('\n');
+        text.push_str(&finding_lines(findings));
+        if !plans.is_empty() {
+            text.push('\n');
+            text.push_str(&plan_table(plans));
+        }
+        text
+    }
+}
+
+/// Findings with their evidence, as people read them.
+pub fn finding_lines(findings: &[FindingView]) -> String {
+    if findings.is_empty() {
+        return "no findings\n".to_owned();
+    }
+    let one = |FindingView { code, title, severity, evidence }: &FindingView| {
+        let head = format!("{} {} ({})\n", line(code), line(title), line(severity));
+        evidence.iter().fold(head, |text, fact| format!("{text}    {}\n", line(fact)))
+    };
+    findings.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> operator::Server {
+        operator::Server {
+            name: "EX1".to_owned(),
+            verdict: "deleted".to_owned(),
+            connected: true,
+            last_seen: 1_795_000_000_000_000,
+            thumbprint: Some("92E196F3C8D3D753FCFC5B7690C3173AA1C0ABE3".to_owned()),
+            not_after: Some(1_900_000_000_000_000),
+            decision: "act".to_owned(),
+            mode: "act".to_owned(),
+            dag: "DAG1".to_owned(),
+            site: "Berlin".to_owned(),
+            exchange: "15.1.2507.6".to_owned(),
+            generation: Some(proto::types::Generation { epoch: 1, counter: 7 }),
+            agent_version: "0.1.0".to_owned(),
+            trust_version: 1,
+            policy_version: 2,
+        }
+    }
+
+    #[test]
+    fn servers_are_listed_a_line_each() {
+        let quiet = operator::Server { name: "EX2".to_owned(), ..operator::Server::default() };
+        let rows = [server(), quiet].map(|server| ServerRow::try_from(server).expect("reads"));
+        let text = ServerList(rows.into()).text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "SERVER  VERDICT  LINK  LAST SEEN             CERTIFICATE  ENDS        DECISION  MODE  DAG");
+        assert_eq!(lines[1], "EX1     deleted  up    2026-11-18T11:06:40Z  92E196F3     2030-03-17  act       act   DAG1");
+        assert_eq!(lines[2], "EX2     -        down  -                     -            -           -         -     -");
+    }
+
+    #[test]
+    fn one_server_is_shown_with_its_findings_and_their_evidence() {
+        let finding = operator::Finding {
+            code: "BST102".to_owned(),
+            title: "the certificate on 444 was deleted".to_owned(),
+            severity: "page".to_owned(),
+            evidence: vec!["the record 0.0.0.0:444 names 92E1, which is not in MY".to_owned()],
+        };
+        let response = GetServerResponse {
+            server: Some(server()),
+            findings: vec![finding],
+            report_json: "{\"hold\":null}".to_owned(),
+            plans: Vec::new(),
+        };
+        let view = ServerView::try_from(response).expect("reads");
+        let text = view.text();
+        assert!(text.contains("BST102 the certificate on 444 was deleted (page)\n    the record 0.0.0.0:444"), "{text}");
+        let json = serde_json::to_value(&view).expect("json");
+        assert_eq!((&json["name"], &json["report"]["hold"]), (&"EX1".into(), &serde_json::Value::Null));
+    }
+
+    #[test]
+    fn an_answer_without_its_server_names_the_field() {
+        let error = ServerView::try_from(GetServerResponse::default()).expect_err("no server");
+        assert_eq!(error.to_string(), "GetServerResponse.server: expected a value, found none");
+    }
+}

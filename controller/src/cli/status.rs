@@ -1,0 +1,148 @@
+//! `backstay status`: the estate in ten lines.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use policy::id::Sha256;
+use proto::operator::{GetStatusRequest, GetStatusResponse};
+use serde::Serialize;
+
+use super::connection::answer;
+use super::failure::{Doing, Exit, Failure};
+use super::output::{View, pairs};
+use super::{Context, wire};
+
+/// Asks a controller how its estate is.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:
+  backstay status
+  backstay status --exit-code || echo \"somebody should look\"")]
+pub struct Status {
+    /// End with code 6 when a server is not healthy.
+    #[arg(long)]
+    exit_code: bool,
+}
+
+impl Status {
+    pub(super) async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        let mut client = context.connection.connect().await?;
+        let response = answer("asking for the status", client.get_status(GetStatusRequest {})).await?;
+        let view = StatusView::try_from(response).doing(|| "reading the status".to_owned())?;
+        context.output.show(&view)?;
+        Ok(if self.exit_code && view.unhealthy() > 0 { Exit::Findings } else { Exit::Ok })
+    }
+}
+
+/// The estate, as it is printed.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusView {
+    estate: String,
+    controller_version: String,
+    trust_version: u64,
+    policy_version: u64,
+    servers: u32,
+    connected: u32,
+    verdicts: BTreeMap<String, u32>,
+    plans: BTreeMap<String, u32>,
+    audit_sequence: u64,
+    audit_head: Sha256,
+}
+
+impl StatusView {
+    fn unhealthy(&self) -> u32 {
+        self.verdicts.iter().filter(|(verdict, _)| !matches!(verdict.as_str(), "healthy" | "not_applicable")).map(|(_, n)| n).sum()
+    }
+}
+
+impl TryFrom<GetStatusResponse> for StatusView {
+    type Error = proto::invalid::Invalid;
+
+    fn try_from(response: GetStatusResponse) -> Result<Self, Self::Error> {
+        let GetStatusResponse {
+            estate,
+            version,
+            trust_version,
+            policy_version,
+            servers,
+            connected,
+            verdicts,
+            plans,
+            audit_sequence,
+            audit_head,
+        } = response;
+        Ok(Self {
+            estate,
+            controller_version: version,
+            trust_version,
+            policy_version,
+            servers,
+            connected,
+            verdicts: verdicts.into_iter().collect(),
+            plans: plans.into_iter().collect(),
+            audit_sequence,
+            audit_head: wire::digest("GetStatusResponse.audit_head", &audit_head)?,
+        })
+    }
+}
+
+impl View for StatusView {
+    fn text(&self) -> String {
+        let counted = |counts: &BTreeMap<String, u32>| {
+            let each: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+            if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+        };
+        let version = |version: u64, missing: &str| if version == 0 { missing.to_owned() } else { format!("version {version}") };
+        pairs([
+            ("estate", self.estate.clone()),
+            ("controller", self.controller_version.clone()),
+            ("trust", version(self.trust_version, "none: `backstay trust apply FILE`")),
+            ("policy", version(self.policy_version, "none: every server is only observed")),
+            ("servers", format!("{}, {} connected", self.servers, self.connected)),
+            ("verdicts", counted(&self.verdicts)),
+            ("plans", counted(&self.plans)),
+            ("audit", format!("{} entries, head {}", self.audit_sequence, self.audit_head.short())),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(verdicts: &[(&str, u32)]) -> StatusView {
+        let response = GetStatusResponse {
+            estate: "contoso".to_owned(),
+            version: "0.1.0".to_owned(),
+            trust_version: 1,
+            policy_version: 0,
+            servers: 3,
+            connected: 2,
+            verdicts: verdicts.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect(),
+            plans: [("proposed".to_owned(), 1)].into(),
+            audit_sequence: 41,
+            audit_head: vec![0xab; 32],
+        };
+        StatusView::try_from(response).expect("a status")
+    }
+
+    #[test]
+    fn the_status_reads_in_ten_lines() {
+        let expected = "\
+estate      contoso
+controller  0.1.0
+trust       version 1
+policy      none: every server is only observed
+servers     3, 2 connected
+verdicts    1 deleted, 2 healthy
+plans       1 proposed
+audit       41 entries, head abababababab
+";
+        assert_eq!(view(&[("healthy", 2), ("deleted", 1)]).text(), expected);
+    }
+
+    #[test]
+    fn unknown_counts_as_not_healthy_and_no_back_end_does_not() {
+        assert_eq!(view(&[("healthy", 2), ("not_applicable", 1)]).unhealthy(), 0);
+        assert_eq!(view(&[("unknown", 1), ("expired", 2)]).unhealthy(), 3);
+    }
+}

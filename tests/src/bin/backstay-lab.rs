@@ -1,1 +1,220 @@
-fn main() {}
+//! `backstay-lab`: Exchange hosts made of files, with a real http.sys, to break and to heal.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command speaks on standard output")]
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use tests::lab::{Call, Damage, Estate, Fault, Mode, Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exchange hosts made of files, with a real http.sys, to break and to heal
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve an estate until interrupted; it is made when there is none
+    Up {
+        #[command(flatten)]
+        estate: Folder,
+        /// A server to add when it is missing, as NAME or NAME=DAG [default: EX1=DAG1 EX2=DAG1 EX3]
+        #[arg(long = "server", value_name = "NAME[=DAG]")]
+        servers: Vec<String>,
+        /// Also stop when standard input closes
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
+    /// Show the servers and what is on 444
+    List {
+        #[command(flatten)]
+        estate: Folder,
+    },
+    /// Let something happen to a server; each is a row of EXCHANGE.md 6
+    Break {
+        #[command(flatten)]
+        on: On,
+        #[command(subcommand)]
+        what: Damage,
+    },
+    /// Restart a server's http.sys: what was deleted is no longer served
+    Restart {
+        #[command(flatten)]
+        on: On,
+    },
+    /// Put a server back into the state in which Setup left it
+    Heal {
+        #[command(flatten)]
+        on: On,
+    },
+    /// Let a call of a server fail, hang or lie
+    Fault {
+        #[command(flatten)]
+        on: On,
+        #[command(subcommand)]
+        what: FaultCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum FaultCommand {
+    /// The call gives an error code and does nothing
+    Fail {
+        #[command(flatten)]
+        call: CallArgs,
+        /// The Windows error code
+        #[arg(long, default_value_t = 5)]
+        code: u32,
+    },
+    /// The call does not come back in time
+    Hang {
+        #[command(flatten)]
+        call: CallArgs,
+        /// For so long
+        #[arg(long, default_value_t = 10_000)]
+        millis: u64,
+    },
+    /// The call says that it did what it did not do
+    Lie {
+        #[command(flatten)]
+        call: CallArgs,
+    },
+    /// Take every fault away
+    Clear,
+}
+
+#[derive(Debug, Args)]
+struct CallArgs {
+    /// The call, for example httpsys.set
+    call: Call,
+    /// So many times, then never again [default: until it is taken away]
+    #[arg(long)]
+    times: Option<u32>,
+    /// Only after so many calls that go right
+    #[arg(long, default_value_t = 0)]
+    after: u32,
+}
+
+#[derive(Debug, Args)]
+struct Folder {
+    /// The estate's folder
+    #[arg(long, value_name = "FOLDER")]
+    dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct On {
+    #[command(flatten)]
+    estate: Folder,
+    /// The server
+    #[arg(long)]
+    server: String,
+}
+
+impl On {
+    fn server(&self) -> Result<Server> {
+        Estate::open(&self.estate.dir)?.server(&self.server)
+    }
+}
+
+fn main() -> Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    match Cli::parse().command {
+        Command::Up { estate, servers, until_stdin_closes } => up(&estate.dir, &servers, until_stdin_closes),
+        Command::List { estate } => list(&Estate::open(&estate.dir)?),
+        Command::Break { on, what } => {
+            on.server()?.damage(&what)?;
+            println!("{}: {what:?} ({})", on.server, what.row());
+            Ok(())
+        }
+        Command::Restart { on } => on.server()?.restart(),
+        Command::Heal { on } => on.server()?.heal(),
+        Command::Fault { on, what } => match what.fault() {
+            Some(fault) => on.server()?.fault(fault),
+            None => on.server()?.clear_faults(),
+        },
+    }
+}
+
+impl FaultCommand {
+    /// `None` takes all away.
+    fn fault(self) -> Option<Fault> {
+        let (CallArgs { call, times, after }, mode) = match &self {
+            Self::Fail { call, .. } => (call, Mode::Fail),
+            Self::Hang { call, .. } => (call, Mode::Hang),
+            Self::Lie { call } => (call, Mode::Lie),
+            Self::Clear => return None,
+        };
+        let fault = Fault { times: *times, ..Fault::new(*call, mode).after(*after) };
+        Some(match self {
+            Self::Fail { code, .. } => fault.code(code),
+            Self::Hang { millis, .. } => fault.millis(millis),
+            Self::Lie { .. } | Self::Clear => fault,
+        })
+    }
+}
+
+fn up(folder: &std::path::Path, servers: &[String], until_stdin_closes: bool) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let named: Vec<(&str, Option<&str>)> = servers
+        .iter()
+        .map(|server| server.split_once('=').map_or((server.as_str(), None), |(name, dag)| (name, Some(dag))))
+        .collect();
+    let estate = match (Estate::open(folder), named.as_slice()) {
+        (Ok(estate), []) => estate,
+        (Err(_), []) => Estate::usual(folder)?,
+        (_, named) => Estate::with(folder, named)?,
+    };
+    let running = estate.up()?;
+    list(&estate)?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(end(until_stdin_closes))?;
+    drop(running);
+    Ok(())
+}
+
+/// Waits for the signal to stop.
+async fn end(until_stdin_closes: bool) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stdin_closes(), if until_stdin_closes => {}
+    }
+    Ok(())
+}
+
+async fn stdin_closes() {
+    let (send, closed) = tokio::sync::oneshot::channel::<()>();
+    // A thread, for reading a terminal blocks; it ends with the process.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(send);
+    });
+    let _ = closed.await;
+}
+
+fn list(estate: &Estate) -> Result<()> {
+    println!("{:<15} {:<30} {:<10} {:<21} {:<21} 444 holds", "server", "full name", "DAG", "443 is at", "444 is at");
+    for server in estate.servers()? {
+        let place = server.place()?;
+        let at = |port| place.socket(port).map_or_else(|| "not yet up".to_owned(), |socket| socket.to_string());
+        let holds = match (server.is_up(), server.back_end_record()?, server.back_end_certificate()?) {
+            (false, _, _) => "http.sys is down".to_owned(),
+            (true, None, _) => "no record".to_owned(),
+            (true, Some(record), None) => match record.thumbprint {
+                Some(thumbprint) => format!("{thumbprint}, which is not in {}", record.store()),
+                None => "a record without certificate".to_owned(),
+            },
+            (true, Some(_), Some(certificate)) => format!("{}, until {}", certificate.thumbprint(), certificate.not_after()),
+        };
+        let dag = place.dag.as_deref().unwrap_or("-");
+        println!("{:<15} {:<30} {dag:<10} {:<21} {:<21} {holds}", place.name, place.fqdn, at(443), at(444));
+    }
+    Ok(())
+}

@@ -93,6 +93,9 @@ pub struct HostFile {
     pub setup: Setup,
     /// Services by key name.
     pub services: BTreeMap<String, ServiceFile>,
+    /// http.sys can replace a record at once, as from Server 2019 on; else it must be deleted and set.
+    #[serde(default)]
+    pub updates_records: bool,
 }
 
 /// A service in `host.json`.

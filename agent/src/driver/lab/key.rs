@@ -56,6 +56,12 @@ impl Key {
         KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size).ok().map(|pair| Self { pair, access })
     }
 
+    /// Reads an RSA key from PKCS#8. `None` when the bytes are none.
+    pub fn from_pkcs8(pkcs8: &[u8], access: Vec<Access>) -> Option<Self> {
+        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &PKCS_RSA_SHA256).ok()?;
+        Some(Self { pair, access: Vec::new() }.with_access(access))
+    }
+
     /// What a key that was just made allows: SYSTEM and administrators everything.
     pub fn default_access() -> Vec<Access> {
         [SYSTEM, ADMINISTRATORS].map(|sid| Access { sid: sid.to_owned(), mask: FULL }).to_vec()
@@ -94,9 +100,8 @@ impl Key {
         if r#type != "RSA" {
             return Err(file::unreadable(path, "a key of type RSA".to_owned(), r#type.chars().take(80).collect()));
         }
-        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8.0), &PKCS_RSA_SHA256)
-            .map_err(|error| file::unreadable(path, "an RSA key in PKCS#8".to_owned(), error.to_string()))?;
-        Ok(Self { pair, access: Vec::new() }.with_access(access))
+        Self::from_pkcs8(&pkcs8.0, access)
+            .ok_or_else(|| file::unreadable(path, "an RSA key in PKCS#8".to_owned(), "other bytes".to_owned()))
     }
 
     pub(super) fn file(&self) -> KeyFile {

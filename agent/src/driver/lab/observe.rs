@@ -17,7 +17,8 @@ use crate::driver::DriverError;
 impl LabDriver {
     pub(super) fn look(&self) -> Result<Sight, DriverError> {
         self.meet(Call::HostRead, "host.json")?;
-        let HostFile { name, fqdn, machine_id, ad_site, dag, exchange, setup, services } = self.folder.host()?;
+        let HostFile { name, fqdn, machine_id, ad_site, dag, exchange, setup, services, updates_records: _ } =
+            self.folder.host()?;
         let (stores, certificates) = match self.stores() {
             Ok((entries, certificates)) => (Fact::Known(entries), certificates),
             Err(error) => (unknown(&error), BTreeMap::new()),

@@ -1,1 +1,214 @@
-fn main() {}
+//! `backstay-agent`: the agent of one Exchange host.
+
+use std::io::{IsTerminal as _, Write as _};
+#[cfg(feature = "lab")]
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::config::{Config, ConfigError, LogFormat};
+use agent::driver::Driver;
+use agent::{chain, hold, observe};
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Watches the back-end certificate of one Exchange host, tells a controller what it sees, and repairs what the signed policy
+/// or signed approvals let it repair.
+#[derive(Parser)]
+#[command(name = "backstay-agent", version)]
+struct Cli {
+    /// The configuration; every key of it has a default
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Another state folder than the configuration's
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct HostArgs {
+    /// What kind of host this is
+    #[arg(long, global = true, value_enum)]
+    driver: Option<DriverKind>,
+    /// The lab's folder
+    #[cfg(feature = "lab")]
+    #[arg(long, global = true, value_name = "DIR", requires = "lab_server")]
+    lab_dir: Option<PathBuf>,
+    /// The server in the lab
+    #[cfg(feature = "lab")]
+    #[arg(long, global = true, value_name = "SERVER", requires = "lab_dir")]
+    lab_server: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DriverKind {
+    /// A server of the lab: files, and sockets that `backstay-lab` holds
+    #[cfg(feature = "lab")]
+    Lab,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watch this host until SIGTERM or Ctrl-C
+    Run,
+    /// Look once, print what is seen as JSON, and change nothing
+    Observe,
+    /// Keep the agent from doing anything on this host: beats policy and orders
+    #[command(subcommand)]
+    Hold(Hold),
+}
+
+#[derive(Subcommand)]
+enum Hold {
+    /// Hold this host
+    On {
+        /// Why, for whoever finds it
+        reason: String,
+    },
+    /// Lift the hold
+    Off,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match configuration(&cli) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&chain(&error));
+            return ExitCode::from(2);
+        }
+    };
+    match dispatch(&cli, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The file that was named; the default one, which need not exist.
+fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
+    let default = Config::default_path();
+    let path = cli.config.as_deref().unwrap_or(&default);
+    let read = if cli.config.is_none() && !path.exists() { Config::from_toml("", path) } else { Config::open(path) };
+    read.map(|config| match &cli.state_dir {
+        Some(state_dir) => Config { state_dir: state_dir.clone(), ..config },
+        None => config,
+    })
+}
+
+fn dispatch(cli: &Cli, config: Config) -> Result<()> {
+    match &cli.command {
+        Command::Run => run(config, driver(&cli.host)?),
+        Command::Observe => {
+            let observation = observe::observe(&config.state_dir, driver(&cli.host)?.as_ref())?;
+            say(&serde_json::to_string_pretty(&observation)?);
+            Ok(())
+        }
+        Command::Hold(Hold::On { reason }) => {
+            hold::set(&config.state_dir, reason)?;
+            say("held: nothing is done on this host until `backstay-agent hold off`");
+            Ok(())
+        }
+        Command::Hold(Hold::Off) => {
+            let lifted = hold::lift(&config.state_dir)?;
+            say(if lifted { "the hold is lifted" } else { "there was no hold" });
+            Ok(())
+        }
+    }
+}
+
+fn run(config: Config, driver: Arc<dyn Driver>) -> Result<()> {
+    log_to_stderr(&config)?;
+    // One thread for the loop, few for what blocks: this runs beside Exchange and must not be noticed.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_keep_alive(Duration::from_secs(5))
+        .build()
+        .context("no runtime")?;
+    let stop = CancellationToken::new();
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = agent::run(config, driver, stop.clone()) => ended.map_err(Into::into),
+            signals = signals(&stop) => signals,
+        }
+    });
+    // What hangs in a call of the system is left alone: the journal is made for that.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Asks the agent to stop at the first signal; returns at the second, which leaves everything as it is.
+async fn signals(stop: &CancellationToken) -> Result<()> {
+    signal().await.context("signals cannot be received")?;
+    stop.cancel();
+    signal().await.context("signals cannot be received")?;
+    bail!("stopped at once by a second signal; the next start takes up what was at work");
+}
+
+#[cfg(unix)]
+async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+#[cfg(feature = "lab")]
+fn driver(host: &HostArgs) -> Result<Arc<dyn Driver>> {
+    match (host.driver, &host.lab_dir, &host.lab_server) {
+        (Some(DriverKind::Lab), Some(folder), Some(server)) => Ok(Arc::new(lab(folder, server)?)),
+        (Some(DriverKind::Lab), _, _) => bail!("driver lab: expected --lab-dir and --lab-server"),
+        (None, _, _) => bail!("expected --driver lab: this build has no other driver"),
+    }
+}
+
+#[cfg(feature = "lab")]
+fn lab(folder: &Path, server: &str) -> Result<agent::driver::lab::LabDriver> {
+    let server: policy::id::ServerName = server.parse().context("--lab-server")?;
+    Ok(agent::driver::lab::LabDriver::new(&folder.join(server.as_str())))
+}
+
+#[cfg(not(feature = "lab"))]
+fn driver(host: &HostArgs) -> Result<Arc<dyn Driver>> {
+    match host.driver {
+        Some(kind) => match kind {},
+        None => bail!("this build has no driver for this system"),
+    }
+}
+
+fn log_to_stderr(config: &Config) -> Result<()> {
+    let filter = EnvFilter::try_new(&config.log.filter).context("log.filter of the configuration")?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}
+
+/// A reader that is gone is no failure of ours.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "backstay-agent: {text}");
+}

@@ -25,7 +25,7 @@ mod message;
 mod tests;
 
 pub use message::{
-    Acknowledged, Anchor, Document, FromController, Held, Kept, Latest, Offer, Speaker, ToController, Version, Welcome,
+    Acknowledged, Anchor, Document, FromController, Held, Hello, Kept, Latest, Offer, Speaker, ToController, Version, Welcome,
 };
 
 /// How long the controller may take to answer a hello, a report or a receipt.
@@ -132,12 +132,12 @@ impl Session {
     /// A stream is open. After `lifetime` a new one is wanted, whatever happens.
     pub fn connected(&mut self, lifetime: Duration, now: Duration) -> Vec<Effect> {
         self.line = Line::Hailing { since: now, until: now + lifetime, told: self.held };
-        vec![Effect::Send(ToController::Hello {
+        vec![Effect::Send(ToController::Hello(Box::new(Hello {
             speaker: self.speaker.clone(),
             held: self.held,
             kept: self.kept.clone(),
             running: self.work.filter(|work| work.begun).map(|work| work.plan),
-        })]
+        })))]
     }
 
     /// The stream is gone, or could not be opened. Returns how long to wait before the next try.

@@ -8,14 +8,16 @@ use policy::plan;
 use proto::agent::open_request::Message as Up;
 use proto::agent::open_response::Message as Down;
 use proto::agent::{
-    Answer, Busy, CancelOffer, Certificates, Heartbeat, Held as WireHeld, Hello, Offer as WireOffer, OpenRequest, OpenResponse,
-    ReceiptAcknowledged, ReportAcknowledged, ReportMessage, Running, Welcome as WireWelcome, answer,
+    Answer, Busy, CancelOffer, Certificates, Heartbeat, Held as WireHeld, Hello as WireHello, Offer as WireOffer, OpenRequest,
+    OpenResponse, ReceiptAcknowledged, ReportAcknowledged, ReportMessage, Running, Welcome as WireWelcome, answer,
 };
 use proto::invalid::{self, Invalid};
 use proto::signed::SignedBytes;
 use proto::types;
 
-use crate::session::{Acknowledged, Anchor, Document, FromController, Held, Kept, Latest, Offer, Speaker, ToController, Welcome};
+use crate::session::{
+    Acknowledged, Anchor, Document, FromController, Held, Hello, Kept, Latest, Offer, Speaker, ToController, Welcome,
+};
 
 /// The longest lineage nonce, in bytes.
 const MAX_LINEAGE: usize = 64;
@@ -32,7 +34,7 @@ const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
 /// What the agent says, at `now` by its clock.
 pub(super) fn outward(message: ToController, now: Timestamp) -> OpenRequest {
     let message = match message {
-        ToController::Hello { speaker, held, kept, running } => Up::Hello(hello(speaker, held, kept, running, now)),
+        ToController::Hello(said) => Up::Hello(hello(*said, now)),
         ToController::Report { generation, latest } => {
             let Latest { sight, digest: _, decision, seen_at } = latest.as_ref();
             Up::Report(ReportMessage {
@@ -81,10 +83,11 @@ pub(super) fn inward(response: OpenResponse) -> Result<Option<FromController>, I
     Ok(Some(message))
 }
 
-fn hello(speaker: Speaker, held: Held, kept: Kept, running: Option<PlanId>, now: Timestamp) -> Hello {
+fn hello(said: Hello, now: Timestamp) -> WireHello {
+    let Hello { speaker, held, kept, running } = said;
     let Speaker { server, machine_id, agent_version } = speaker;
     let Kept { lineage, generation: _, acknowledged, audit } = kept;
-    Hello {
+    WireHello {
         protocol: proto::PROTOCOL,
         server: server.to_string(),
         machine_id,

@@ -87,20 +87,24 @@ pub struct Acknowledged {
     pub digest: Sha256,
 }
 
+/// The first thing that the agent says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// Who.
+    pub speaker: Speaker,
+    /// Documents.
+    pub held: Held,
+    /// Lineage, last acknowledged report and audit anchor.
+    pub kept: Kept,
+    /// The plan whose journal is open.
+    pub running: Option<PlanId>,
+}
+
 /// What the agent says.
 #[derive(Debug, Clone)]
 pub enum ToController {
     /// First of all.
-    Hello {
-        /// Who.
-        speaker: Speaker,
-        /// Documents.
-        held: Held,
-        /// Lineage, last acknowledged report and audit anchor.
-        kept: Kept,
-        /// The plan whose journal is open.
-        running: Option<PlanId>,
-    },
+    Hello(Box<Hello>),
     /// A report that differs from the acknowledged one.
     Report {
         /// Its age.

@@ -84,8 +84,7 @@ fn opened(mut session: Session) -> Session {
 }
 
 fn sent(effects: &[Effect]) -> Vec<&ToController> {
-    let send = |effect| if let &Effect::Send(ref message) = effect { Some(message) } else { None };
-    effects.iter().filter_map(send).collect()
+    effects.iter().filter_map(|effect| if let Effect::Send(message) = effect { Some(message) } else { None }).collect()
 }
 
 fn acknowledge(generation: Generation) -> FromController {
@@ -105,7 +104,7 @@ fn the_lineage_is_kept_before_anything_is_said_after_the_welcome() {
 #[test]
 fn nothing_but_the_hello_is_said_before_the_welcome() {
     let mut session = session(Kept::default(), Vec::new());
-    assert!(matches!(sent(&session.connected(HOUR, Duration::ZERO))[..], [ToController::Hello { .. }]));
+    assert!(matches!(sent(&session.connected(HOUR, Duration::ZERO))[..], [ToController::Hello(_)]));
     assert!(session.looked(latest(1), Duration::ZERO).is_empty());
     assert!(session.settled(receipt(1, Outcome::Restored), Duration::ZERO).is_empty());
     assert!(session.received(offer(2), Duration::ZERO).is_empty());
@@ -360,7 +359,7 @@ impl World {
 
     fn controller(&mut self, message: ToController) {
         match message {
-            ToController::Hello { .. } => {
+            ToController::Hello(_) => {
                 let newest = self.committed.last_key_value();
                 self.down
                     .push(welcome(newest.map(|(generation, digest)| Acknowledged { generation: *generation, digest: *digest })));

@@ -1,0 +1,242 @@
+//! The main loop of an agent that has joined: it looks, decides, works and tells, one thing at a time.
+//!
+//! ```text
+//!   watcher ──wake──▶ ┌────────┐ ──looks, plans──▶ bench (a blocking thread: driver, journal, ledger)
+//!   timers ─────────▶ │ attend │ ◀──────done──────
+//!                     └────────┘ ──effects──▶ link ══ TLS ══▶ controller
+//!   authority, session ──┘  ▲ ◀──events──────┘
+//! ```
+//!
+//! All state is here and nothing is shared, so that whatever happens is handled to its end before the next thing.
+//! While a plan is at work the host is still looked at, but nothing else is begun (TRUST J6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::receipt::{Outcome, Receipt};
+use policy::report::Sight;
+use tokio::sync::Notify;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::authority::Authority;
+use crate::bench::{Bench, Done};
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::identity::Identity;
+use crate::link::Link;
+use crate::session::{Latest, Offer, Session};
+use crate::view::View;
+use crate::work::{Look, WorkError, sight};
+use crate::{AgentError, now};
+
+mod renew;
+mod talk;
+mod turns;
+
+use turns::{Turns, Work};
+
+/// The shortest time between two looks, however often the host changes.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// A plan of the agent's own that was refused is not tried again before.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a plan at work may take to come to its end when the agent is stopped; the journal makes it safe to leave then.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Everything about the one host.
+pub(crate) struct Attendant {
+    pub(crate) config: Config,
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) bench: Bench,
+    pub(crate) authority: Authority,
+    pub(crate) identity: Identity,
+    pub(crate) session: Session,
+    pub(crate) link: Link,
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl Attendant {
+    /// Attends to the host until `stop`. A plan at work comes to its end first, within a minute.
+    pub(crate) async fn attend(mut self, stop: CancellationToken) -> Result<(), AgentError> {
+        let mut turns = Turns::new(&self.bench);
+        turns.renew_at = self.renewal_due();
+        self.dial(Duration::ZERO);
+        let mut leave_by: Option<Instant> = None;
+        loop {
+            if leave_by.is_none() {
+                self.begin_work(&mut turns);
+            } else if self.bench.free().is_some() {
+                break;
+            }
+            let due = self.due(&turns, leave_by);
+            tokio::select! {
+                () = stop.cancelled(), if leave_by.is_none() => {
+                    tracing::info!("stopping");
+                    leave_by = Some(Instant::now() + STOP_LIMIT);
+                }
+                done = self.bench.done() => self.worked(done.map_err(AgentError::Lost)?, &mut turns),
+                Ok(()) = turns.begun.changed() => self.begun(&mut turns),
+                event = self.link.next() => self.heard(event, &mut turns),
+                () = self.wake.notified() => turns.look_at = turns.look_at.min(Instant::now()),
+                sight = turns::ended(&mut turns.glance) => self.glanced(sight, &mut turns),
+                renewed = turns::ended(&mut turns.renewal) => self.renewed(renewed, &mut turns),
+                () = sleep_until(due) => {
+                    if leave_by.is_some_and(|by| by <= Instant::now()) {
+                        tracing::warn!("the work in hand did not end in time: the next start takes its journal up");
+                        break;
+                    }
+                    self.tick(&mut turns);
+                }
+            }
+        }
+        self.link.close();
+        Ok(())
+    }
+
+    /// Gives the workbench the next thing to do, if it has nothing: what was said first, then orders, then the agent's own
+    /// plan, then a look.
+    fn begin_work(&mut self, turns: &mut Turns) {
+        let (at, now) = (Instant::now(), now());
+        let Some(workbench) = self.bench.free() else {
+            if turns.work.is_plan() && turns.look_at <= at && turns.glance.is_none() {
+                let (driver, hold) = (self.driver.clone(), turns.hold.clone());
+                turns.glance = Some(spawn_blocking(move || sight(driver.as_ref(), hold)));
+                turns.look_at = at + self.config.look_every;
+            }
+            return;
+        };
+        for plan in std::mem::take(&mut turns.acknowledged) {
+            if let Err(error) = workbench.acknowledge(&plan) {
+                tracing::error!(plan = plan.short(), error = crate::chain(&error), "acknowledged receipt could not be put away");
+            }
+        }
+        let taken_back = std::mem::take(&mut turns.cancels).into_iter();
+        let receipts: Vec<_> =
+            taken_back.map(|plan| workbench.ended(&plan).unwrap_or_else(|| turns::taken_back(plan, now))).collect();
+        turns.hold = workbench.hold();
+        let open = workbench.open_plan().filter(|_| !turns.recovered);
+        let own = turns.own.take().map(|plan| plan.untried(|id| workbench.has_begun(id)));
+        if let Some(Offer { id, plan, approvals }) = turns.offer.take() {
+            tracing::info!(plan = id.short(), "an offered plan is judged");
+            self.bench.run(plan, Some(approvals), self.authority.standing(now), crate::now);
+            turns.work = Work::Offered(id);
+        } else if let Some(plan) = own.filter(|plan| turns.may_try(plan.id(), at)) {
+            let id = plan.id();
+            tracing::info!(plan = id.short(), purpose = plan.purpose.as_str(), "the policy lets the agent act");
+            self.session.starts(id);
+            self.bench.run(plan.to_bytes(), None, self.authority.standing(now), crate::now);
+            turns.work = Work::Own(id);
+        } else if turns.look_at <= at {
+            if open.is_some() {
+                // Its receipt could not be kept, or the host could not be asked: that comes before everything, once per look.
+                self.bench.recover(self.authority.standing(now), crate::now);
+                turns.recovered = true;
+            } else {
+                self.bench.look(self.authority.standing(now), now);
+                turns.recovered = false;
+                turns.look_at = at + self.config.look_every;
+            }
+            turns.work = Work::Looking;
+        }
+        for receipt in receipts {
+            let effects = self.session.settled(receipt, turns.up());
+            self.perform(effects, turns);
+        }
+    }
+
+    fn begun(&mut self, turns: &mut Turns) {
+        let plan = *turns.begun.borrow_and_update();
+        let effects = plan.map(|plan| self.session.began(plan)).unwrap_or_default();
+        self.perform(effects, turns);
+    }
+
+    fn worked(&mut self, done: Done, turns: &mut Turns) {
+        let work = std::mem::replace(&mut turns.work, Work::Nothing);
+        match done {
+            Done::Looked(Ok(look)) => self.looked(*look, turns),
+            Done::Looked(Err(error)) => turns.grumble("the host could not be looked at", &error),
+            Done::Recovered(Ok(Some(receipt))) => self.ended(receipt, turns),
+            Done::Recovered(Ok(None)) => {}
+            Done::Recovered(Err(error)) => turns.grumble("the open run could not be taken up", &error),
+            Done::Ran(receipt) if receipt.outcome == Outcome::Refused && matches!(work, Work::Own(_)) => {
+                tracing::warn!(plan = receipt.plan.short(), why = receipt.notes.join("; "), "the agent's own plan was refused");
+                turns.refused = Some((receipt.plan, Instant::now() + REFUSED_PAUSE));
+                self.session.gave_up(receipt.plan);
+            }
+            Done::Ran(receipt) => self.ended(receipt, turns),
+        }
+    }
+
+    /// A receipt is told at once; what the host looks like then is the next look's to say.
+    fn ended(&mut self, receipt: Receipt, turns: &mut Turns) {
+        let (plan, outcome) = (receipt.plan.short(), receipt.outcome.as_str());
+        tracing::info!(plan, outcome, notes = receipt.notes.join("; "), "plan ended");
+        let effects = self.session.settled(receipt, turns.up());
+        self.perform(effects, turns);
+        turns.look_at = Instant::now();
+    }
+
+    fn looked(&mut self, look: Look, turns: &mut Turns) {
+        let (at, now) = (Instant::now(), now());
+        turns.fine("the host could not be looked at");
+        if let Err(error) = self.authority.clock_read(now) {
+            turns.grumble("the clock's high-water mark could not be kept", &error);
+        }
+        let standing = self.authority.standing(now);
+        let View { text, act, look_again } = View::of(&look, &standing.policy, standing.authority_fresh(now), now);
+        if turns.said != text {
+            tracing::info!(view = text, "the host was looked at");
+            turns.said.clone_from(&text);
+        }
+        turns.look_at = turns.look_at.max(at + BREATH);
+        if let Some(moment) = look_again {
+            turns.look_at = turns.look_at.min(at + moment.duration_since(now).unsigned_abs().max(BREATH));
+        }
+        turns.own = act.filter(|_| self.session.at_work().is_none());
+        self.tell(look.sight, text, turns);
+    }
+
+    /// A look while a plan is at work: it is told, and nothing follows from it.
+    fn glanced(&mut self, sight: Result<Result<Sight, WorkError>, JoinError>, turns: &mut Turns) {
+        match (sight, &turns.work) {
+            (Ok(Ok(sight)), Work::Offered(plan) | Work::Own(plan)) => {
+                let text = format!("plan {} is at work", plan.short());
+                self.tell(sight, text, turns);
+            }
+            // The plan has ended meanwhile: the look that follows knows more.
+            (Ok(Ok(_)), Work::Nothing | Work::Looking) => {}
+            (Ok(Err(error)), _) => turns.grumble("the host could not be looked at", &error),
+            (Err(error), _) => turns.grumble("the host could not be looked at", &error),
+        }
+    }
+
+    fn tell(&mut self, sight: Sight, decision: String, turns: &mut Turns) {
+        let digest = sight.report.digest();
+        let latest = Arc::new(Latest { sight, digest, decision, seen_at: now() });
+        let effects = self.session.looked(latest, turns.up());
+        self.perform(effects, turns);
+    }
+
+    fn tick(&mut self, turns: &mut Turns) {
+        let effects = self.session.tick(turns.up());
+        self.perform(effects, turns);
+        self.renew_if_due(turns);
+    }
+
+    /// When something is due though nothing happens. Whoever is about to leave begins nothing any more.
+    fn due(&mut self, turns: &Turns, leave_by: Option<Instant>) -> Instant {
+        let session = self.session.due().map(|up| turns.born + up);
+        let far = Instant::now() + self.config.look_every;
+        let due = session.into_iter().chain([far]);
+        if let Some(leave_by) = leave_by {
+            return due.chain([leave_by]).min().unwrap_or(far);
+        }
+        let can_look = self.bench.free().is_some() || (turns.work.is_plan() && turns.glance.is_none());
+        let look = can_look.then_some(turns.look_at);
+        let renewal = turns.renewal.is_none().then_some(turns.renew_at);
+        due.chain(look).chain(renewal).min().unwrap_or(far)
+    }
+}

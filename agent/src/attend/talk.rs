@@ -1,0 +1,138 @@
+//! What the main loop does for the session: it hands in what was heard, and does the effects.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use policy::id::PlanId;
+use tokio::time::Instant;
+
+use super::Attendant;
+use super::turns::{Turns, Work};
+use crate::authority::Judged;
+use crate::link::Event;
+use crate::session::{Document, Effect};
+use crate::tls::{self, PinnedCa};
+use crate::{keep_session, now, random};
+
+/// A session ends after this long, give or take a tenth: each new one confirms the policy anew.
+const SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
+
+/// Plans that were taken back and wait for the workbench.
+const MAX_CANCELS: usize = 64;
+
+const NO_SESSION: &str = "no session with a controller";
+const NOT_KEPT: &str = "the state of the session could not be kept";
+
+impl Attendant {
+    pub(super) fn heard(&mut self, event: Event, turns: &mut Turns) {
+        match event {
+            Event::Connected(address) => {
+                tracing::debug!(controller = %address, "connected");
+                let age = SESSION_AGE.mul_f64(0.9 + 0.2 * random());
+                let effects = self.session.connected(age, turns.up());
+                self.perform(effects, turns);
+            }
+            Event::Received(message) => {
+                let effects = self.session.received(message, turns.up());
+                self.perform(effects, turns);
+            }
+            Event::Invalid(invalid) => {
+                tracing::warn!(error = crate::chain(&invalid), "a message of the controller cannot be, and is ignored");
+            }
+            Event::Lost(error) => {
+                turns.grumble(NO_SESSION, &error);
+                self.redial(turns);
+            }
+        }
+    }
+
+    /// Does the effects in order; when one cannot be done, the connection is dropped and the rest with it.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>, turns: &mut Turns) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Keep(kept) => {
+                    if let Err(error) = keep_session(&self.config.state_dir, &kept) {
+                        turns.grumble(NOT_KEPT, &error);
+                        return self.redial(turns);
+                    }
+                    turns.fine(NOT_KEPT);
+                }
+                Effect::Send(message) => {
+                    if let Err(error) = self.link.send(message, now()) {
+                        turns.grumble(NO_SESSION, &error);
+                        return self.redial(turns);
+                    }
+                }
+                Effect::Run(offer) => turns.offer = Some(offer),
+                Effect::Cancel(plan) => self.cancel(plan, turns),
+                Effect::Settle(plan) => {
+                    turns.acknowledged.insert(plan);
+                }
+                Effect::Judge(document) => effects.extend(self.judge(&document, turns)),
+                Effect::Confirm { policy, clock } => {
+                    tracing::info!("a session with a controller began");
+                    turns.fine(NO_SESSION);
+                    if let Err(error) = self.authority.confirm(policy, clock, now()) {
+                        turns.grumble("that the policy is in force could not be written down", &error);
+                    }
+                }
+                Effect::Reconnect(why) => {
+                    tracing::info!(why, "the session is begun anew");
+                    return self.redial(turns);
+                }
+            }
+        }
+    }
+
+    /// Dials the next controller at once or after a while, with the identity and the pins of this moment.
+    pub(super) fn dial(&mut self, wait: Duration) {
+        let (certificate, key) = self.identity.credentials();
+        let ca = PinnedCa::new(self.authority.ca().clone(), self.identity.ca().to_vec());
+        match tls::identified(ca, certificate, key) {
+            Ok(config) => self.link.dial_at(Instant::now() + wait, config),
+            Err(error) => {
+                // Only another identity helps; its renewal dials again.
+                tracing::error!(error = crate::chain(&error), "key and certificate of this host cannot be used together");
+                self.link.close();
+            }
+        }
+    }
+
+    fn redial(&mut self, turns: &Turns) {
+        let wait = self.session.disconnected(random(), turns.up());
+        self.dial(wait);
+    }
+
+    fn cancel(&mut self, plan: PlanId, turns: &mut Turns) {
+        tracing::info!(plan = plan.short(), "a plan was taken back");
+        if matches!(turns.work, Work::Offered(at_work) if at_work == plan) {
+            return self.bench.cancel();
+        }
+        turns.offer.take_if(|offer| offer.id == plan);
+        if turns.cancels.len() < MAX_CANCELS {
+            turns.cancels.insert(plan);
+        }
+    }
+
+    fn judge(&mut self, document: &Document, turns: &mut Turns) -> Vec<Effect> {
+        let what = match document {
+            Document::Trust(_) => "trust document",
+            Document::Policy(_) => "policy",
+        };
+        let ca = self.authority.ca().clone();
+        match self.authority.judge(document, now()) {
+            Ok(Judged::Adopted(version)) => {
+                tracing::info!(what, version = version.number, id = version.id.short(), "a new document is held");
+                turns.look_at = Instant::now();
+            }
+            Ok(Judged::Known) => tracing::debug!(what, "the document is held already"),
+            Err(error) => tracing::error!(what, error = crate::chain(&error), "a document is refused"),
+        }
+        let mut effects = self.session.held(self.authority.held());
+        if ca != *self.authority.ca() {
+            effects.push(Effect::Reconnect("other CA certificates count from here on"));
+        }
+        effects
+    }
+}

@@ -1,0 +1,144 @@
+//! What the main loop remembers between two turns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::time::Duration;
+
+use policy::Timestamp;
+use policy::id::PlanId;
+use policy::plan::Plan;
+use policy::receipt::{Outcome, Receipt};
+use policy::report::Sight;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::bench::Bench;
+use crate::identity::IdentityError;
+use crate::session::Offer;
+use crate::work::WorkError;
+
+/// A request for a renewed certificate that is on its way.
+pub(super) type Renewal = Pin<Box<dyn Future<Output = Result<Vec<u8>, IdentityError>> + Send>>;
+
+pub(super) struct Turns {
+    /// When the loop began; sessions count from here.
+    pub(super) born: Instant,
+    /// Names the last plan that has begun.
+    pub(super) begun: watch::Receiver<Option<PlanId>>,
+    /// What the workbench is busy with.
+    pub(super) work: Work,
+    /// The plan that was offered and accepted, until the workbench is free.
+    pub(super) offer: Option<Offer>,
+    /// The agent's own plan, from the look just before.
+    pub(super) own: Option<Plan>,
+    /// Its last plan that was refused, and when it may be tried again.
+    pub(super) refused: Option<(PlanId, Instant)>,
+    /// Receipts that the controller has, until the workbench is free.
+    pub(super) acknowledged: BTreeSet<PlanId>,
+    /// Plans that were taken back, until the workbench is free.
+    pub(super) cancels: BTreeSet<PlanId>,
+    /// An open run was tried since the last look.
+    pub(super) recovered: bool,
+    pub(super) look_at: Instant,
+    /// A look beside a plan at work.
+    pub(super) glance: Option<JoinHandle<Result<Sight, WorkError>>>,
+    /// Why nothing is done, when the workbench was last asked.
+    pub(super) hold: Option<String>,
+    /// The view that was logged last.
+    pub(super) said: String,
+    pub(super) renewal: Option<Renewal>,
+    pub(super) renew_at: Instant,
+    pub(super) renewals_failed: u32,
+    troubles: BTreeMap<&'static str, String>,
+}
+
+/// What the workbench is busy with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work {
+    Nothing,
+    Looking,
+    /// A plan that persons approved.
+    Offered(PlanId),
+    /// A plan of the agent's own.
+    Own(PlanId),
+}
+
+impl Work {
+    pub(super) fn is_plan(self) -> bool {
+        matches!(self, Self::Offered(_) | Self::Own(_))
+    }
+}
+
+impl Turns {
+    pub(super) fn new(bench: &Bench) -> Self {
+        let born = Instant::now();
+        Self {
+            born,
+            begun: bench.begun(),
+            work: Work::Nothing,
+            offer: None,
+            own: None,
+            refused: None,
+            acknowledged: BTreeSet::new(),
+            cancels: BTreeSet::new(),
+            recovered: false,
+            look_at: born,
+            glance: None,
+            hold: None,
+            said: String::new(),
+            renewal: None,
+            renew_at: born,
+            renewals_failed: 0,
+            troubles: BTreeMap::new(),
+        }
+    }
+
+    /// How long the agent is up: the time of sessions.
+    pub(super) fn up(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    pub(super) fn may_try(&self, plan: PlanId, at: Instant) -> bool {
+        self.refused.is_none_or(|(refused, until)| refused != plan || until <= at)
+    }
+
+    /// Logs a trouble once, not at every try.
+    pub(super) fn grumble(&mut self, what: &'static str, error: &dyn std::error::Error) {
+        let text = crate::chain(error);
+        if self.troubles.get(what) == Some(&text) {
+            return;
+        }
+        tracing::warn!(error = text, "{what}");
+        self.troubles.insert(what, text);
+    }
+
+    /// The trouble is over.
+    pub(super) fn fine(&mut self, what: &'static str) {
+        self.troubles.remove(what);
+    }
+}
+
+/// The end of something that may be under way; never, when it is not. May be dropped and asked again.
+pub(super) async fn ended<F: Future + Unpin>(slot: &mut Option<F>) -> F::Output {
+    let Some(under_way) = slot else { return std::future::pending().await };
+    let output = under_way.await;
+    *slot = None;
+    output
+}
+
+/// The receipt of a plan that was taken back before it began.
+pub(super) fn taken_back(plan: PlanId, now: Timestamp) -> Receipt {
+    Receipt {
+        plan,
+        outcome: Outcome::Refused,
+        notes: vec!["taken back before it began".to_owned()],
+        foreign: Vec::new(),
+        plan_body: None,
+        standing: None,
+        began_at: now,
+        ended_at: now,
+        gap_micros: 0,
+        objections: Vec::new(),
+    }
+}

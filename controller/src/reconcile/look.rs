@@ -336,7 +336,7 @@ fn advance(seen: &PlanSeen, events: Vec<Event>, standing: Standing) -> Move {
 /// It stays where it is; said only when there is something new to say.
 fn waits(seen: &PlanSeen, why: String, rest: Standing) -> Option<Move> {
     let now = Standing { why, ..rest };
-    (now != standing(seen)).then(|| Move::Note { plan: seen.row.id, at: seen.row.life, standing: now })
+    (now != standing(seen)).then_some(Move::Note { plan: seen.row.id, at: seen.row.life, standing: now })
 }
 
 fn standing(seen: &PlanSeen) -> Standing {

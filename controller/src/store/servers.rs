@@ -171,22 +171,31 @@ impl Store {
         row.as_ref().map(server).transpose()
     }
 
-    /// Servers that are to be looked at at some time, with that time; those behind `after`, by name.
+    /// The newest report of a server.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn looks(
-        &self,
-        after: Option<&ServerName>,
-        limit: u32,
-    ) -> Result<Vec<(ServerName, Option<Timestamp>)>, StoreError> {
-        let rows = sqlx::query("SELECT name, next_look FROM servers WHERE name > $1 ORDER BY name LIMIT $2")
+    pub async fn newest_report(&self, name: &ServerName) -> Result<Option<Report>, StoreError> {
+        let row = sqlx::query("SELECT report FROM reports WHERE server = $1")
+            .bind(name.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .doing("reading a report")?;
+        row.map(|row| Columns(&row).json("report")).transpose()
+    }
+
+    /// Names of servers behind `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn server_names(&self, after: Option<&ServerName>, limit: u32) -> Result<Vec<ServerName>, StoreError> {
+        let rows = sqlx::query("SELECT name FROM servers WHERE name > $1 ORDER BY name LIMIT $2")
             .bind(after.map_or("", ServerName::as_str))
             .bind(page(limit))
             .fetch_all(self.readers())
             .await
-            .doing("reading when servers are looked at")?;
-        rows.iter().map(|row| Ok((Columns(row).parsed("name")?, Columns(row).time_if_any("next_look")?))).collect()
+            .doing("reading the names of servers")?;
+        rows.iter().map(|row| Columns(row).parsed("name")).collect()
     }
 
     /// How many servers have each verdict; the word is `none` before the first look.

@@ -1,0 +1,43 @@
+//! What the rooms of a running controller share.
+
+use std::sync::Arc;
+
+use proto::names::Address;
+
+use crate::ca::Authority;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::reconcile::Nudge;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// Everything that a listener needs. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// As configured.
+    pub config: Arc<Config>,
+    /// What is on disk.
+    pub store: Store,
+    /// The estate's certification authority.
+    pub authority: Arc<Authority>,
+    /// Agents that are connected here.
+    pub connections: Connections,
+    /// Tells the reconciler to look again.
+    pub nudge: Nudge,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The present moment.
+    pub clock: Clock,
+    /// Where this controller is reached from outside, with the ports as they are.
+    pub advertised: Advertised,
+}
+
+/// Addresses for join tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Advertised {
+    /// Agents' port.
+    pub agents: Vec<Address>,
+    /// Enrolment port.
+    pub enrolment: Vec<Address>,
+}

@@ -1,0 +1,366 @@
+//! A running controller: every port is bound before anything runs, and when it stops, streams are closed and what was begun is
+//! written before it ends.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::agent::{EnrolmentServiceServer, SessionServiceServer};
+use proto::signed::SigningKey;
+use serde::Serialize;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use crate::agents::Gateway;
+use crate::ca::{Authority, CaError};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::enrolment::{self, Door};
+use crate::listen::Bound;
+use crate::parts::{Advertised, Parts};
+use crate::reconcile::{Nudge, Reconciler};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{self, Metrics};
+use crate::tls::{self, OwnCertificate, TlsError};
+
+/// The longest orderly stop.
+const STOP: Duration = Duration::from_secs(10);
+
+/// How often the controller makes itself a new certificate, which is good for 90 days.
+const OWN_CERTIFICATE: Duration = Duration::from_secs(86_400);
+
+/// Connections of agents at once.
+const AGENTS: usize = 20_000;
+
+/// Connections of anybody else at once, per port.
+const OTHERS: usize = 256;
+
+/// The most files of the state folder that are looked at for a root key.
+const FILES: usize = 1_000;
+
+/// A controller that does not start, or did not end well.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The estate's root key lies where a thief of the controller would find it.
+    #[error("state folder: expected no root key in it, found {0}: move it to where no controller runs")]
+    RootKey(PathBuf),
+    /// The state folder does not read.
+    #[error("state folder {path}")]
+    StateFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No certification authority.
+    #[error("the certification authority cannot be used; `backstay init` makes one")]
+    Authority(#[source] CaError),
+    /// No store.
+    #[error("the store cannot be used")]
+    Store(#[source] StoreError),
+    /// No TLS.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] TlsError),
+    /// A port is taken, or not ours to take.
+    #[error("port {address} for {what}")]
+    Bind {
+        /// For what.
+        what: &'static str,
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The file that says where it listens.
+    #[error("ready file {path}")]
+    Ready {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A listener ended by itself.
+    #[error("the listener for {what} ended")]
+    Listener {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It did not stop in time; what was acknowledged is on disk all the same.
+    #[error("expected to stop within {STOP:?}, found work still under way")]
+    Slow,
+}
+
+/// Where a controller listens, as written into the ready file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// Agents' sessions.
+    pub agents: SocketAddr,
+    /// Enrolment.
+    pub enrolment: SocketAddr,
+    /// Operators.
+    pub operators: SocketAddr,
+    /// Metrics and health.
+    pub web: SocketAddr,
+}
+
+/// Runs a controller until `stop` is cancelled. When it listens, it says where in `ready_file`, if one is named.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(config: Config, ready_file: Option<&Path>, clock: Clock, stop: CancellationToken) -> Result<(), ServeError> {
+    let authority = Authority::load(&config.state_dir, &config.estate).map_err(ServeError::Authority)?;
+    refuse_root_keys(&config.state_dir, &[])?;
+    let ports = Ports::bind(&config)?;
+    let store = Store::open(&config.database(), &config.estate, clock.now()).await.map_err(ServeError::Store)?;
+    let served = with_store(config, authority, ports, store.clone(), ready_file, clock, stop).await;
+    // Also when it ends badly: what waits is written.
+    let closed = tokio::time::timeout(STOP, store.close()).await;
+    served.and(closed.map_err(|_| ServeError::Slow))
+}
+
+/// Ends when the system asks this process to stop.
+pub async fn asked_to_stop() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        let terminated = async {
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(mut signal) => {
+                    signal.recv().await;
+                }
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = interrupted => {}
+            () = terminated => {}
+        }
+    }
+    #[cfg(not(unix))]
+    interrupted.await;
+}
+
+async fn with_store(
+    config: Config,
+    authority: Authority,
+    ports: Ports,
+    store: Store,
+    ready_file: Option<&Path>,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    if let Some(document) = store.trust().await.map_err(ServeError::Store)? {
+        let roots = document.trust().map_err(ServeError::Store)?.value.root.keys;
+        refuse_root_keys(&config.state_dir, &roots.into_iter().collect::<Vec<_>>())?;
+    }
+    let own = Arc::new(OwnCertificate::new(&authority, &config.advertise, clock.now()).map_err(ServeError::Tls)?);
+    let addresses = ports.addresses();
+    let parts = Parts {
+        advertised: advertised(&config, &addresses),
+        config: Arc::new(config),
+        store,
+        authority: Arc::new(authority),
+        connections: Connections::default(),
+        nudge: Nudge::default(),
+        metrics: Metrics::new(),
+        clock,
+    };
+    // What ends by itself ends everything; what ends everything else is the caller's token.
+    let ending = stop.child_token();
+    let tasks = TaskTracker::new();
+    let failures = ports.run(&parts, &own, &tasks, &ending)?;
+    if let Some(path) = ready_file {
+        write_ready(path, &addresses).map_err(|source| ServeError::Ready { path: path.to_owned(), source })?;
+    }
+    tracing::info!(estate = %parts.config.estate, agents = %addresses.agents, enrolment = %addresses.enrolment, operators = %addresses.operators, web = %addresses.web, "ready");
+    ending.cancelled().await;
+    tracing::info!("stopping");
+    tasks.close();
+    let waited = tokio::time::timeout(STOP, tasks.wait()).await;
+    let failure = failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    match (failure, waited) {
+        (Some(failure), _) => Err(failure),
+        (None, Err(_)) => Err(ServeError::Slow),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// The first failure of a listener.
+type Failures = Arc<std::sync::Mutex<Option<ServeError>>>;
+
+/// Every port, bound and silent.
+struct Ports {
+    agents: Bound,
+    enrolment: Bound,
+    operators: Bound,
+    web: Bound,
+}
+
+impl Ports {
+    fn bind(config: &Config) -> Result<Self, ServeError> {
+        let bind = |what, address| Bound::new(address).map_err(|source| ServeError::Bind { what, address, source });
+        let listen = config.listen;
+        Ok(Self {
+            agents: bind("agents", listen.agents)?,
+            enrolment: bind("enrolment", listen.enrolment)?,
+            operators: bind("operators", listen.operators)?,
+            web: bind("metrics and health", listen.web)?,
+        })
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            agents: self.agents.address(),
+            enrolment: self.enrolment.address(),
+            operators: self.operators.address(),
+            web: self.web.address(),
+        }
+    }
+
+    /// Everything that runs, each a task of `tasks`.
+    fn run(
+        self,
+        parts: &Parts,
+        own: &Arc<OwnCertificate>,
+        tasks: &TaskTracker,
+        ending: &CancellationToken,
+    ) -> Result<Failures, ServeError> {
+        let mutual = tls::mutual(&parts.authority, Arc::clone(own)).map_err(ServeError::Tls)?;
+        let server_only = tls::server_only(Arc::clone(own)).map_err(ServeError::Tls)?;
+        let failures = Failures::default();
+        let guard = Guard { tasks: tasks.clone(), ending: ending.clone(), failures: Arc::clone(&failures) };
+
+        let gateway = Gateway::new(parts.clone(), tasks.clone(), ending.clone());
+        let gateway = SessionServiceServer::new(gateway).max_decoding_message_size(proto::MAX_MESSAGE);
+        guard.listen("agents", self.agents, Arc::clone(&mutual), AGENTS, Server::builder(), Routes::new(gateway));
+
+        let door = EnrolmentServiceServer::new(Door::new(parts.clone())).max_decoding_message_size(enrolment::MAX_MESSAGE);
+        // Whoever is not known yet has a minute.
+        let brief = Server::builder().max_connection_age(Duration::from_secs(60)).timeout(Duration::from_secs(30));
+        guard.listen("enrolment", self.enrolment, server_only, OTHERS, brief, Routes::new(door));
+
+        let (health, service) = tonic_health::server::health_reporter();
+        guard.tasks.spawn(async move { health.set_service_status("", tonic_health::ServingStatus::Serving).await });
+        guard.listen("operators", self.operators, mutual, OTHERS, Server::builder(), Routes::new(service));
+
+        let (router, until) = (telemetry::router(parts.clone()), ending.clone());
+        guard.watch("metrics and health", async move {
+            axum::serve(self.web.into_listener(), router)
+                .with_graceful_shutdown(until.cancelled_owned())
+                .await
+                .map_err(Into::into)
+        });
+
+        let Parts { store, connections, nudge, config, clock, .. } = parts.clone();
+        let reconciler = Reconciler { store, connections, nudge, soak: config.soak, clock };
+        tasks.spawn(reconciler.run(ending.clone()));
+        tasks.spawn(renew_own(parts.clone(), Arc::clone(own), ending.clone()));
+        Ok(failures)
+    }
+}
+
+/// Spawns listeners and notices when one ends that should not.
+struct Guard {
+    tasks: TaskTracker,
+    ending: CancellationToken,
+    failures: Failures,
+}
+
+impl Guard {
+    fn listen(
+        &self,
+        what: &'static str,
+        port: Bound,
+        config: Arc<rustls::ServerConfig>,
+        connections: usize,
+        server: Server,
+        routes: Routes,
+    ) {
+        let (accepting, incoming) = port.accept(config, connections, self.ending.clone());
+        self.tasks.spawn(accepting);
+        let until = self.ending.clone().cancelled_owned();
+        let served = server
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+            .http2_max_header_list_size(16 * 1024)
+            .max_concurrent_streams(32)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(incoming, until);
+        self.watch(what, async move { served.await.map_err(Into::into) });
+    }
+
+    fn watch(
+        &self,
+        what: &'static str,
+        listener: impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    ) {
+        let (ending, failures) = (self.ending.clone(), Arc::clone(&self.failures));
+        self.tasks.spawn(async move {
+            if let Err(source) = listener.await {
+                let mut first = failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                first.get_or_insert(ServeError::Listener { what, source });
+            }
+            ending.cancel();
+        });
+    }
+}
+
+async fn renew_own(parts: Parts, own: Arc<OwnCertificate>, ending: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return,
+            () = tokio::time::sleep(OWN_CERTIFICATE) => {}
+        }
+        if let Err(error) = own.renew(&parts.authority, &parts.config.advertise, parts.clock.now()) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the controller's own certificate was not renewed");
+        }
+    }
+}
+
+/// By its name, or by being the private half of a root key in force.
+fn refuse_root_keys(folder: &Path, roots: &[policy::id::KeyId]) -> Result<(), ServeError> {
+    let failed = |source| ServeError::StateFolder { path: folder.to_owned(), source };
+    for entry in std::fs::read_dir(folder).map_err(failed)?.take(FILES) {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        let small = || std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= 4_096);
+        let is_root = || {
+            let text = std::fs::read_to_string(&path).map(zeroize::Zeroizing::new).ok();
+            text.and_then(|text| SigningKey::from_file_text(&text).ok()).is_some_and(|key| roots.contains(&key.id()))
+        };
+        if name == "root.key" || name.ends_with(".root.key") || (!roots.is_empty() && small() && is_root()) {
+            return Err(ServeError::RootKey(path));
+        }
+    }
+    Ok(())
+}
+
+fn advertised(config: &Config, addresses: &Addresses) -> Advertised {
+    let at = |port| config.advertise.iter().filter_map(|name| name.at(port).ok()).collect();
+    Advertised { agents: at(addresses.agents.port()), enrolment: at(addresses.enrolment.port()) }
+}
+
+/// Whole or not at all: whoever waits for it never reads half of it.
+fn write_ready(path: &Path, addresses: &Addresses) -> io::Result<()> {
+    let text = serde_json::to_string(addresses)?;
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text)?;
+    std::fs::rename(beside, path)
+}

@@ -1,0 +1,228 @@
+//! What operators' tools see: logs, metrics, and whether this controller lives.
+//!
+//! Labels are bounded: by the servers that are enrolled, by words of ours, never by what somebody sent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+use crate::parts::Parts;
+use crate::store::{MAX_PAGE, ServerRow, StoreError};
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Servers with series of their own. Beyond that only sums are shown.
+const MAX_HOSTS: usize = 2_000;
+
+/// Writes logs to standard error from here on. `filter` is a list of targets and levels, such as `info,controller=debug`.
+/// A second call in one process changes nothing.
+pub fn init_logs(format: LogFormat, filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let done = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    if done.is_err() {
+        tracing::debug!("logs are written already");
+    }
+}
+
+/// What is counted as it happens. Clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    /// Reports that are on disk.
+    reports: Counter,
+    refused: Family<Reason, Counter>,
+    enrolled: Counter,
+    connected: Family<Host, Gauge<i64, AtomicI64>>,
+    connected_sum: Gauge<i64, AtomicI64>,
+    last_report: Family<Host, Gauge<f64, AtomicU64>>,
+    not_after: Family<Host, Gauge<f64, AtomicU64>>,
+    healthy: Family<Host, Gauge<i64, AtomicI64>>,
+    servers: Family<Verdict, Gauge<i64, AtomicI64>>,
+    plans: Family<PlanState, Gauge<i64, AtomicI64>>,
+    audit: Gauge<i64, AtomicI64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Host {
+    host: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Verdict {
+    verdict: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PlanState {
+    state: &'static str,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("backstay");
+        let mut inner = Inner {
+            registry: Registry::default(),
+            reports: Counter::default(),
+            refused: Family::default(),
+            enrolled: Counter::default(),
+            connected: Family::default(),
+            connected_sum: Gauge::default(),
+            last_report: Family::default(),
+            not_after: Family::default(),
+            healthy: Family::default(),
+            servers: Family::default(),
+            plans: Family::default(),
+            audit: Gauge::default(),
+        };
+        registry.register("build", "Version of this program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("reports", "Reports written down", inner.reports.clone());
+        registry.register("messages_refused", "Messages of agents that were refused", inner.refused.clone());
+        registry.register("enrolments", "Agents let in", inner.enrolled.clone());
+        registry.register("agent_connected", "Whether the agent of a host is connected here", inner.connected.clone());
+        registry.register("agents_connected", "Agents connected here", inner.connected_sum.clone());
+        registry.register(
+            "host_last_report_timestamp_seconds",
+            "When a host last said that it is there",
+            inner.last_report.clone(),
+        );
+        registry.register(
+            "certificate_not_after_timestamp_seconds",
+            "End of the back-end certificate of a host",
+            inner.not_after.clone(),
+        );
+        registry.register("binding_compliant", "Whether the back end of a host is healthy", inner.healthy.clone());
+        registry.register("servers", "Servers by verdict", inner.servers.clone());
+        registry.register("changes", "Plans by state", inner.plans.clone());
+        registry.register("audit_sequence", "Last entry of the audit trail", inner.audit.clone());
+        inner.registry = registry;
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// A report was written down.
+    pub fn reported(&self) {
+        self.inner.reports.inc();
+    }
+
+    /// A message was refused, for a reason that is a word of ours.
+    pub fn refused(&self, reason: &'static str) {
+        self.inner.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// An agent was let in.
+    pub fn enrolled(&self) {
+        self.inner.enrolled.inc();
+    }
+
+    /// The text that Prometheus reads, with what rows say at this moment.
+    async fn text(&self, parts: &Parts) -> Result<String, StoreError> {
+        let Inner { connected_sum, servers, plans, audit, registry, .. } = &*self.inner;
+        connected_sum.set(i64::try_from(parts.connections.count()).unwrap_or(i64::MAX));
+        servers.clear();
+        for (verdict, count) in parts.store.verdicts().await? {
+            servers.get_or_create(&Verdict { verdict }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for (life, count) in parts.store.lives().await? {
+            plans.get_or_create(&PlanState { state: life.as_str() }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        audit.set(i64::try_from(parts.store.audit_head().await?.sequence).unwrap_or(i64::MAX));
+        self.hosts(parts).await?;
+        let mut text = String::new();
+        encode(&mut text, registry).expect("a String takes every character");
+        Ok(text)
+    }
+
+    async fn hosts(&self, parts: &Parts) -> Result<(), StoreError> {
+        let (mut after, mut seen) = (None, 0);
+        while seen < MAX_HOSTS {
+            let page = parts.store.servers(after.as_ref(), MAX_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.name.clone());
+            seen += page.len();
+            page.iter().for_each(|server| self.host(server, parts));
+        }
+        Ok(())
+    }
+
+    fn host(&self, server: &ServerRow, parts: &Parts) {
+        let Inner { connected, last_report, not_after, healthy, .. } = &*self.inner;
+        let host = Host { host: server.name.as_str().to_owned() };
+        connected.get_or_create(&host).set(i64::from(parts.connections.is_connected(&server.name)));
+        let heard = parts.connections.heard_at(&server.name).max(server.recorded_at);
+        last_report.get_or_create(&host).set(heard.map_or(0.0, |at| at.as_duration().as_secs_f64()));
+        if let Some(end) = server.not_after {
+            not_after.get_or_create(&host).set(end.as_duration().as_secs_f64());
+        }
+        healthy.get_or_create(&host).set(i64::from(server.verdict == Some(policy::finding::Verdict::Healthy)));
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// `/metrics` and `/healthz`, for plain HTTP on loopback.
+pub fn router(parts: Parts) -> Router {
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).with_state(parts)
+}
+
+async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
+    match parts.metrics.text(&parts).await {
+        Ok(text) => {
+            (StatusCode::OK, [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "metrics could not be read");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+                "the store does not answer\n".to_owned(),
+            )
+        }
+    }
+}
+
+/// It lives when its store answers.
+async fn healthz(State(parts): State<Parts>) -> impl IntoResponse {
+    match parts.store.audit_head().await {
+        Ok(_) => (StatusCode::OK, "ok\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+    }
+}

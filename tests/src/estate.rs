@@ -1,0 +1,449 @@
+//! A whole estate of real processes: `backstay-lab`, `backstay serve` and an agent per server over mutual TLS, with a
+//! workstation beside it. Everything lies in one folder, and everything ends when it is dropped or when we are killed.
+//!
+//! | in the folder | what |
+//! | --- | --- |
+//! | `lab/` | the hosts, as `backstay-lab` keeps them |
+//! | `controller/` | `controller.toml` and the controller's state |
+//! | `agents/EX1/` | `agent.toml`, join token and state of one agent |
+//! | `desk/` | the workstation: operator's bundle, keys, policies |
+//! | `logs/` | what each process says |
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use proto::operator::{GetServerResponse, Plan};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::binaries::Binaries;
+use crate::desk::Desk;
+use crate::lab;
+use crate::process::{Guard, Process};
+use crate::wait::{self, Look, when};
+
+mod found;
+
+/// How long a process may take to be ready.
+const READY: Duration = Duration::from_secs(30);
+
+/// What an estate is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Servers and their DAGs.
+    pub servers: Vec<(&'static str, Option<&'static str>)>,
+    /// Who may approve.
+    pub approvers: Vec<&'static str>,
+    /// How many must, by class, for example `renew=2`.
+    pub need: Vec<&'static str>,
+    /// The first policy, without its head; signed by the first approver. `None`: no policy.
+    pub policy: Option<String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            servers: vec![("EX1", Some("DAG1")), ("EX2", Some("DAG1")), ("EX3", None)],
+            approvers: vec!["anna", "ben"],
+            need: Vec::new(),
+            policy: Some(policy("observe")),
+        }
+    }
+}
+
+/// A policy without its head, with times of the lab: `mode` for every server.
+pub fn policy(mode: &str) -> String {
+    format!(
+        "mode = \"{mode}\"\n\n[quiet]\nrecord_missing = \"2s\"\ndangling = \"2s\"\nceiling = \"60s\"\n\n\
+         [limits]\nrestores_per_hour = 100\nrestores_per_day = 1000\n"
+    )
+}
+
+/// An estate whose processes run.
+#[derive(Debug)]
+pub struct Estate {
+    agents: BTreeMap<String, Process>,
+    controller: Option<Process>,
+    lab: Option<Process>,
+    ports: Ports,
+    binaries: Binaries,
+    desk: Desk,
+    folder: PathBuf,
+    guard: Guard,
+    _lock: File,
+    // The last to go.
+    temporary: Option<TempDir>,
+}
+
+/// Where a controller listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Ports {
+    /// Agents' sessions.
+    pub agents: SocketAddr,
+    /// Enrolment.
+    pub enrolment: SocketAddr,
+    /// Operators.
+    pub operators: SocketAddr,
+    /// Metrics and health.
+    pub web: SocketAddr,
+}
+
+impl Estate {
+    /// An estate in a temporary folder, running, with every agent connected and the policy in force everywhere.
+    ///
+    /// # Errors
+    /// When something does not start; the error says what, with the end of its log.
+    pub fn temporary(setup: &Setup) -> Result<Self> {
+        let temporary = tempfile::tempdir().context("a temporary folder")?;
+        let mut estate = Self::in_folder(temporary.path(), setup)?;
+        estate.temporary = Some(temporary);
+        Ok(estate)
+    }
+
+    /// The estate in this folder, running: founded when there is none, else as it was left.
+    ///
+    /// # Errors
+    /// When something does not start; the error says what, with the end of its log.
+    pub fn in_folder(folder: &Path, setup: &Setup) -> Result<Self> {
+        let binaries = Binaries::build()?;
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
+        let lock = locked(&folder)?;
+        let nowhere = SocketAddr::from((address(&folder), 0));
+        let mut estate = Self {
+            agents: BTreeMap::new(),
+            controller: None,
+            lab: None,
+            ports: Ports { agents: nowhere, enrolment: nowhere, operators: nowhere, web: nowhere },
+            desk: Desk::new(binaries.clone(), &folder.join("desk"), nowhere),
+            binaries,
+            guard: Guard::new()?,
+            folder,
+            _lock: lock,
+            temporary: None,
+        };
+        estate.start_lab(setup)?;
+        if !estate.founded() {
+            estate.found(setup)?;
+        } else {
+            estate.start_controller()?;
+        }
+        for (server, _) in &setup.servers {
+            estate.start_agent(server)?;
+        }
+        estate.wait_until_joined(setup)?;
+        Ok(estate)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The workstation.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Where the controller listens.
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// The controller's state folder, which a thief has.
+    pub fn controller_state(&self) -> PathBuf {
+        self.folder.join("controller").join("state")
+    }
+
+    /// The folder of one agent: its configuration, and in `state` what it keeps.
+    pub fn agent_folder(&self, server: &str) -> PathBuf {
+        self.folder.join("agents").join(server)
+    }
+
+    /// The hosts.
+    ///
+    /// # Errors
+    /// When their folder does not read.
+    pub fn lab(&self) -> Result<lab::Estate> {
+        lab::Estate::open(&self.folder.join("lab"))
+    }
+
+    /// One host.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn host(&self, name: &str) -> Result<lab::Server> {
+        self.lab()?.server(name)
+    }
+
+    /// Where 444 of a host really is.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub fn back_end(&self, name: &str) -> Result<SocketAddr> {
+        self.host(name)?.address(444)
+    }
+
+    /// The binaries of which it is made.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// What ends its processes when we end.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    // --- processes ---
+
+    /// The running controller.
+    ///
+    /// # Errors
+    /// When it was stopped.
+    pub fn controller(&mut self) -> Result<&mut Process> {
+        self.controller.as_mut().context("the controller was stopped")
+    }
+
+    /// The running agent of a server.
+    ///
+    /// # Errors
+    /// When it was stopped.
+    pub fn agent(&mut self, server: &str) -> Result<&mut Process> {
+        self.agents.get_mut(server).with_context(|| format!("the agent of {server} was stopped"))
+    }
+
+    /// Starts the controller and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn start_controller(&mut self) -> Result<()> {
+        let ready = self.folder.join("controller").join("ready.json");
+        let _ = fs::remove_file(&ready);
+        let mut command = self.binaries.command("backstay")?;
+        command.args(["serve", "--config"]).arg(self.controller_config()).arg("--ready-file").arg(&ready);
+        let mut process = Process::start("controller", command, &self.folder.join("logs"), &self.guard)?;
+        self.ports = wait::until("the controller to be ready", READY, || {
+            if let Err(ended) = process.still_runs() {
+                return Look::NotYet(format!("{ended:#}"));
+            }
+            Look::from(read_ready(&ready))
+        })?;
+        self.controller = Some(process);
+        // From now on the agents know where it is: it must come back there.
+        self.write_controller_config()?;
+        self.desk = Desk::new(self.binaries.clone(), &self.folder.join("desk"), self.ports.operators);
+        Ok(())
+    }
+
+    /// Kills the controller as a power failure would.
+    ///
+    /// # Errors
+    /// When it does not vanish.
+    pub fn kill_controller(&mut self) -> Result<()> {
+        self.controller.take().map_or(Ok(()), |mut process| process.kill())
+    }
+
+    /// Asks the controller to stop.
+    ///
+    /// # Errors
+    /// When it does not, or says that something went wrong.
+    pub fn stop_controller(&mut self) -> Result<()> {
+        self.controller.take().map_or(Ok(()), |mut process| process.stop())
+    }
+
+    /// Starts the agent of a server.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_agent(&mut self, server: &str) -> Result<()> {
+        let config = self.agent_folder(server).join("agent.toml");
+        let mut command = self.binaries.command("backstay-agent")?;
+        command.args(["run", "--config"]).arg(config).args(["--driver", "lab", "--lab-dir"]);
+        command.arg(self.folder.join("lab")).args(["--lab-server", server]);
+        self.run_agent(server, command)
+    }
+
+    /// Starts a command as the agent of a server.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn run_agent(&mut self, server: &str, command: std::process::Command) -> Result<()> {
+        let process = Process::start(&format!("agent-{server}"), command, &self.folder.join("logs"), &self.guard)?;
+        self.agents.insert(server.to_owned(), process);
+        Ok(())
+    }
+
+    /// Kills the agent of a server as a power failure would.
+    ///
+    /// # Errors
+    /// When it does not vanish.
+    pub fn kill_agent(&mut self, server: &str) -> Result<()> {
+        self.agents.remove(server).map_or(Ok(()), |mut process| process.kill())
+    }
+
+    /// Asks the agent of a server to stop.
+    ///
+    /// # Errors
+    /// When it does not, or says that something went wrong.
+    pub fn stop_agent(&mut self, server: &str) -> Result<()> {
+        self.agents.remove(server).map_or(Ok(()), |mut process| process.stop())
+    }
+
+    /// Asks everything to stop: agents first, then the controller, then the hosts.
+    ///
+    /// # Errors
+    /// The first process that does not stop as it should; the others are stopped all the same.
+    pub fn stop(&mut self) -> Result<()> {
+        let agents = std::mem::take(&mut self.agents).into_values();
+        let stopped = agents.chain(self.controller.take()).chain(self.lab.take()).map(|mut process| process.stop());
+        stopped.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// Fails when a process has ended by itself.
+    ///
+    /// # Errors
+    /// With the end of its log.
+    pub fn still_runs(&mut self) -> Result<()> {
+        self.agents.values_mut().chain(&mut self.controller).chain(&mut self.lab).try_for_each(Process::still_runs)
+    }
+
+    // --- waiting ---
+
+    /// Waits until the controller says of a server what `look` wants to hear.
+    ///
+    /// # Errors
+    /// When it does not within `limit`.
+    pub fn wait_server<T>(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        look: impl Fn(&GetServerResponse) -> Look<T>,
+    ) -> Result<T> {
+        wait::until(&format!("{what} of {name}"), limit, || match self.desk.server(name) {
+            Ok(server) => look(&server),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        })
+    }
+
+    /// Waits until the verdict of a server is `wanted`.
+    ///
+    /// # Errors
+    /// When it is not within `limit`.
+    pub fn wait_verdict(&self, name: &str, wanted: &str, limit: Duration) -> Result<()> {
+        self.wait_server(name, &format!("verdict {wanted}"), limit, |response| {
+            let verdict = response.server.as_ref().map(|server| server.verdict.as_str()).unwrap_or_default();
+            let codes = response.findings.iter().map(|finding| finding.code.as_str()).collect::<Vec<_>>().join(" ");
+            when(verdict == wanted, || format!("verdict {verdict}, findings {codes}"))
+        })
+    }
+
+    /// Waits until a plan of a server is as `wanted` says.
+    ///
+    /// # Errors
+    /// When none is within `limit`.
+    pub fn wait_plan(&self, name: &str, what: &str, limit: Duration, wanted: impl Fn(&Plan) -> bool) -> Result<Plan> {
+        wait::until(&format!("a plan of {name} that is {what}"), limit, || match self.desk.plans(name) {
+            Ok(plans) => match plans.iter().find(|plan| wanted(plan)) {
+                Some(plan) => Look::Found(plan.clone()),
+                None => Look::NotYet(describe(&plans)),
+            },
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        })
+    }
+
+    /// Waits until every agent has a session.
+    ///
+    /// # Errors
+    /// When one has none within `limit`.
+    pub fn wait_connected(&self, name: &str, limit: Duration) -> Result<()> {
+        self.wait_server(name, "the link", limit, |response| {
+            when(response.server.as_ref().is_some_and(|server| server.connected), || "it is not connected".to_owned())
+        })
+    }
+
+    // --- what was said ---
+
+    /// Fails when a process panicked, or said ERROR; a line that contains one of `expected` is what the test asked for.
+    ///
+    /// # Errors
+    /// With the lines.
+    pub fn check_logs(&self, expected: &[&str]) -> Result<()> {
+        let mut wrong = Vec::new();
+        for entry in fs::read_dir(self.folder.join("logs")).context("logs")? {
+            let path = entry.context("logs")?.path();
+            let text = String::from_utf8_lossy(&fs::read(&path).context("a log")?).into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let loud = |line: &&str| {
+                line.contains("panicked") || (line.contains("ERROR") && !expected.iter().any(|word| line.contains(word)))
+            };
+            wrong.extend(text.lines().filter(loud).map(|line| format!("{name}: {line}")));
+        }
+        if wrong.is_empty() { Ok(()) } else { bail!("expected quiet logs, found:\n{}", wrong.join("\n")) }
+    }
+
+    // --- the first start ---
+
+    fn start_lab(&mut self, setup: &Setup) -> Result<()> {
+        let folder = self.folder.join("lab");
+        let mut command = self.binaries.command("backstay-lab")?;
+        command.arg("up").arg("--dir").arg(&folder);
+        for (server, dag) in &setup.servers {
+            command.arg("--server").arg(dag.map_or_else(|| (*server).to_owned(), |dag| format!("{server}={dag}")));
+        }
+        let mut process = Process::start("lab", command, &self.folder.join("logs"), &self.guard)?;
+        for (server, _) in &setup.servers {
+            wait::until(&format!("{server} to be up"), READY, || {
+                if let Err(ended) = process.still_runs() {
+                    return Look::NotYet(format!("{ended:#}"));
+                }
+                let up = lab::Estate::open(&folder).and_then(|lab| lab.server(server)).is_ok_and(|host| host.is_up());
+                when(up, || "its http.sys does not answer".to_owned())
+            })?;
+        }
+        self.lab = Some(process);
+        Ok(())
+    }
+
+    fn wait_until_joined(&self, setup: &Setup) -> Result<()> {
+        let version =
+            self.desk.ask(async |mut client| client.get_status(proto::operator::GetStatusRequest {}).await)?.policy_version;
+        for (name, _) in &setup.servers {
+            self.wait_server(name, "the first report", READY, |response| {
+                let server = response.server.clone().unwrap_or_default();
+                let told = server.generation.is_some() && !server.verdict.is_empty();
+                when(server.connected && told && server.policy_version == version, || format!("{server:?}"))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A loopback address of the estate's own: a port that was free once stays free for its controller, whatever else dials out.
+fn address(folder: &Path) -> Ipv4Addr {
+    let digest = policy::id::Sha256::of(folder.as_os_str().as_encoded_bytes()).0;
+    Ipv4Addr::new(127, 45, digest[0], digest[1].max(1))
+}
+
+fn locked(folder: &Path) -> Result<File> {
+    let lock = File::create(folder.join("estate.lock")).context("estate.lock")?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => bail!("{}: this estate runs already, in another process", folder.display()),
+        Err(fs::TryLockError::Error(error)) => Err(error).context("estate.lock"),
+    }
+}
+
+fn read_ready(path: &Path) -> Result<Ports> {
+    let text = fs::read_to_string(path).context("not ready")?;
+    serde_json::from_str(&text).with_context(|| format!("ready file: {text}"))
+}
+
+fn describe(plans: &[Plan]) -> String {
+    let one = |plan: &Plan| format!("{} {} ({})", plan.purpose, plan.life, plan.waits_for);
+    if plans.is_empty() { "no plan".to_owned() } else { plans.iter().map(one).collect::<Vec<_>>().join(", ") }
+}

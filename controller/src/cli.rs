@@ -93,6 +93,13 @@ pub enum Command {
     Assess(assess::Assess),
 }
 
+/// Where a controller's configuration lies.
+#[cfg(all(feature = "server", not(windows)))]
+const CONFIG: &str = "/etc/backstay/controller.toml";
+/// Where a controller's configuration lies.
+#[cfg(all(feature = "server", windows))]
+const CONFIG: &str = r"C:\ProgramData\Backstay\controller.toml";
+
 /// What every command works with.
 pub struct Context {
     /// Which controller, and who asks.

@@ -31,6 +31,8 @@ pub mod enrolment;
 #[cfg(feature = "server")]
 pub mod listen;
 #[cfg(feature = "server")]
+pub mod operators;
+#[cfg(feature = "server")]
 pub mod parts;
 #[cfg(feature = "server")]
 pub mod reconcile;

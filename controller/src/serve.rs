@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::agent::{EnrolmentServiceServer, SessionServiceServer};
+use proto::operator::operator_service_server::OperatorServiceServer;
 use proto::signed::SigningKey;
 use serde::Serialize;
 use thiserror::Error;
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::connections::Connections;
 use crate::enrolment::{self, Door};
 use crate::listen::Bound;
+use crate::operators::Operators;
 use crate::parts::{Advertised, Parts};
 use crate::reconcile::{Nudge, Reconciler};
 use crate::store::{Store, StoreError};
@@ -257,8 +259,12 @@ impl Ports {
         guard.listen("enrolment", self.enrolment, server_only, OTHERS, brief, Routes::new(door));
 
         let (health, service) = tonic_health::server::health_reporter();
-        guard.tasks.spawn(async move { health.set_service_status("", tonic_health::ServingStatus::Serving).await });
-        guard.listen("operators", self.operators, mutual, OTHERS, Server::builder(), Routes::new(service));
+        guard.tasks.spawn(async move {
+            health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+            health.set_serving::<OperatorServiceServer<Operators>>().await;
+        });
+        let operators = OperatorServiceServer::new(Operators::new(parts.clone())).max_decoding_message_size(proto::MAX_MESSAGE);
+        guard.listen("operators", self.operators, mutual, OTHERS, Server::builder(), Routes::new(service).add_service(operators));
 
         let (router, until) = (telemetry::router(parts.clone()), ending.clone());
         guard.watch("metrics and health", async move {

@@ -238,7 +238,8 @@ mod tests {
     #[test]
     fn a_real_server_is_judged_by_the_certificate_that_its_binding_names() {
         let Some(folder) = real() else { return };
-        let files = ["GetExchangeCertificate.xml", "GetExchangeServer.xml", "applicationHost.config"].map(|name| folder.join(name));
+        let files =
+            ["GetExchangeCertificate.xml", "GetExchangeServer.xml", "applicationHost.config"].map(|name| folder.join(name));
         let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
         let (exit, text) = run(&paths, Format::Table, "2026-11-22");
         assert_eq!(exit.expect("judged"), Exit::Findings);
@@ -278,8 +279,14 @@ mod tests {
         let Some(folder) = real() else { return };
         let (exit, text) = run(&[&folder], Format::Table, "2026-11-22");
         assert_eq!(exit.expect("judged"), Exit::Findings);
-        assert!(text.contains("verdict   unknown\n") && text.contains("B30B89B96AD0351B53D73EC2B5EA7A8B6A746B2B in MY"), "{text}");
-        assert!(text.contains("by Exchange's own word") && text.contains("thumbprint  823884A32609DCDC8C4B5462952586C30D814073"), "{text}");
+        assert!(
+            text.contains("verdict   unknown\n") && text.contains("B30B89B96AD0351B53D73EC2B5EA7A8B6A746B2B in MY"),
+            "{text}"
+        );
+        assert!(
+            text.contains("by Exchange's own word") && text.contains("thumbprint  823884A32609DCDC8C4B5462952586C30D814073"),
+            "{text}"
+        );
         let (_, json) = run(&[&folder], Format::Json, "2026-11-22");
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(json[0]["verdict"], "unknown");

@@ -105,10 +105,8 @@ impl Verify {
 fn anchored(anchors: &[Head], entry: &Entry) -> Result<(), Failure> {
     match anchors.iter().find(|anchor| anchor.sequence == entry.sequence && anchor.hash != entry.hash) {
         None => Ok(()),
-        Some(anchor) => Err(Failure::new(Exit::Error, "the audit trail is another one than it was").because(format!(
-            "audit entry {}: expected hash {}, found {}",
-            entry.sequence, anchor.hash, entry.hash
-        ))),
+        Some(anchor) => Err(Failure::new(Exit::Error, "the audit trail is another one than it was")
+            .because(format!("audit entry {}: expected hash {}, found {}", entry.sequence, anchor.hash, entry.hash))),
     }
 }
 
@@ -133,7 +131,11 @@ async fn each(
     .await
 }
 
-async fn page(mut client: Client, doing: &str, request: ListAuditRequest) -> Result<(Vec<operator::AuditEntry>, String), Failure> {
+async fn page(
+    mut client: Client,
+    doing: &str,
+    request: ListAuditRequest,
+) -> Result<(Vec<operator::AuditEntry>, String), Failure> {
     let response = answer(doing, client.list_audit(request)).await?;
     Ok((response.entries, response.next_page_token))
 }
@@ -214,12 +216,12 @@ struct Verified {
 
 impl View for Verified {
     fn text(&self) -> String {
-        let compared = if self.anchors == 0 { "none given: a trail rewritten as a whole would not show".to_owned() } else { format!("{} held", self.anchors) };
-        pairs([
-            ("trail", format!("{} entries, unbroken", self.entries)),
-            ("head", self.head.to_string()),
-            ("anchors", compared),
-        ])
+        let compared = if self.anchors == 0 {
+            "none given: a trail rewritten as a whole would not show".to_owned()
+        } else {
+            format!("{} held", self.anchors)
+        };
+        pairs([("trail", format!("{} entries, unbroken", self.entries)), ("head", self.head.to_string()), ("anchors", compared)])
     }
 }
 

@@ -11,7 +11,11 @@ pub(super) const PAGE: i32 = 500;
 const MAX_PAGES: usize = 10_000;
 
 /// Hands every page's entries to `take`, until the token that `ask` gives with them is empty.
-pub(super) async fn each<T, A, F>(doing: &str, mut ask: A, mut take: impl FnMut(Vec<T>) -> Result<(), Failure>) -> Result<(), Failure>
+pub(super) async fn each<T, A, F>(
+    doing: &str,
+    mut ask: A,
+    mut take: impl FnMut(Vec<T>) -> Result<(), Failure>,
+) -> Result<(), Failure>
 where
     A: FnMut(String) -> F,
     F: Future<Output = Result<(Vec<T>, String), Failure>>,

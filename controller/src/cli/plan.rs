@@ -142,7 +142,11 @@ async fn fetch(client: &mut Client, id: &str) -> Result<PlanView, Failure> {
 /// A full id, or enough of its first digits.
 fn prefix(text: &str) -> Result<String, String> {
     let fits = (MIN_PREFIX..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if fits { Ok(text.to_ascii_lowercase()) } else { Err(format!("expected {MIN_PREFIX} to 64 hexadecimal digits, found {text:?}")) }
+    if fits {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!("expected {MIN_PREFIX} to 64 hexadecimal digits, found {text:?}"))
+    }
 }
 
 /// A plan, as it is printed in lists.
@@ -245,7 +249,8 @@ impl PlanView {
         let plan = policy::plan::Plan::from_bytes(&body).doing(reading)?;
         let computed = plan.id();
         if computed != row.id || !computed.to_string().starts_with(asked) {
-            let forged = format!("expected the bytes of plan {asked}, found those of {computed}, which the controller calls {}", row.id);
+            let forged =
+                format!("expected the bytes of plan {asked}, found those of {computed}, which the controller calls {}", row.id);
             return Err(Failure::new(Exit::Error, "the controller shows one plan under the name of another")
                 .because(forged)
                 .next("do not approve; the controller may be in foreign hands"));

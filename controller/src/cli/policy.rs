@@ -108,7 +108,8 @@ impl Apply {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let (mut signed, policy) = read(&self.file)?;
         if signed.signatures.is_empty() && self.key.is_empty() {
-            return Err(Failure::new(Exit::Usage, format!("{} is not signed", self.file.display())).next("name an approver's key: --key FILE"));
+            return Err(Failure::new(Exit::Usage, format!("{} is not signed", self.file.display()))
+                .next("name an approver's key: --key FILE"));
         }
         let mut client = context.connection.connect().await?;
         follows(&policy, held(&mut client).await?)?;
@@ -130,9 +131,8 @@ impl Apply {
 fn read(path: &Path) -> Result<(SignedBytes, Document), Failure> {
     let bytes = files::document(path)?;
     let signed = if bytes.trim_ascii_start().starts_with(b"{") { files::signed(path)? } else { SignedBytes::unsigned(bytes) };
-    let policy = Document::from_toml(&signed.body).map_err(|error| {
-        Failure::new(Exit::Error, format!("{} is not a policy that holds", path.display())).because(error)
-    })?;
+    let policy = Document::from_toml(&signed.body)
+        .map_err(|error| Failure::new(Exit::Error, format!("{} is not a policy that holds", path.display())).because(error))?;
     Ok((signed, policy))
 }
 
@@ -163,7 +163,8 @@ fn follows(policy: &Document, held: Option<(u64, PolicyId)>) -> Result<(), Failu
     let quoted = |id: Option<PolicyId>| id.map_or_else(|| "no previous".to_owned(), |id| format!("previous = \"{id}\""));
     let is = format!("version = {} and {}", policy.version, quoted(policy.previous));
     let must = format!("version = {version} and {}", quoted(previous));
-    let in_force = held.map_or_else(|| "no policy is in force".to_owned(), |(version, _)| format!("version {version} is in force"));
+    let in_force =
+        held.map_or_else(|| "no policy is in force".to_owned(), |(version, _)| format!("version {version} is in force"));
     Err(Failure::new(Exit::Denied, "the policy does not follow the one in force")
         .because(format!("{in_force}: expected {must}, found {is}"))
         .next(format!("write {must} at the top of the policy, look at what was changed since, and apply it again")))
@@ -339,7 +340,10 @@ mod tests {
         let failure = follows(&first, Some((4, held))).expect_err("version 4 is held");
         assert_eq!(failure.exit(), Exit::Denied);
         let report = failure.report();
-        assert!(report.contains(&format!("expected version = 5 and previous = \"{held}\", found version = 1 and no previous")), "{report}");
+        assert!(
+            report.contains(&format!("expected version = 5 and previous = \"{held}\", found version = 1 and no previous")),
+            "{report}"
+        );
         let fifth = policy(&format!("estate = \"contoso\"\nversion = 5\nprevious = \"{held}\"\n"));
         assert!(follows(&fifth, Some((4, held))).is_ok());
         assert!(follows(&fifth, Some((4, Sha256([8; 32])))).is_err(), "same version, another past");

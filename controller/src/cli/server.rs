@@ -239,7 +239,15 @@ impl View for ServerView {
             ("AD site", dash(&line(&server.ad_site))),
             ("Exchange", dash(&line(&server.exchange))),
             ("report", server.generation.clone()),
-            ("agent", format!("{}, trust {}, policy {}", dash(&line(&server.agent_version)), server.trust_version, server.policy_version)),
+            (
+                "agent",
+                format!(
+                    "{}, trust {}, policy {}",
+                    dash(&line(&server.agent_version)),
+                    server.trust_version,
+                    server.policy_version
+                ),
+            ),
         ]);
         text.push('\n');
         text.push_str(&finding_lines(findings));

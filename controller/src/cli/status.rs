@@ -50,7 +50,11 @@ pub struct StatusView {
 
 impl StatusView {
     fn unhealthy(&self) -> u32 {
-        self.verdicts.iter().filter(|(verdict, _)| !matches!(verdict.as_str(), "healthy" | "not_applicable")).map(|(_, n)| n).sum()
+        self.verdicts
+            .iter()
+            .filter(|(verdict, _)| !matches!(verdict.as_str(), "healthy" | "not_applicable"))
+            .map(|(_, n)| n)
+            .sum()
     }
 }
 

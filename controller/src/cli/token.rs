@@ -63,7 +63,11 @@ impl Create {
             }
             None => context.output.show(&TokenView { server: self.server.clone(), token, expires_at })?,
         }
-        context.output.say(&format!("good once, until {}; bring it to {} as a file that only its agent may read", at(expires_at), self.server));
+        context.output.say(&format!(
+            "good once, until {}; bring it to {} as a file that only its agent may read",
+            at(expires_at),
+            self.server
+        ));
         Ok(Exit::Ok)
     }
 }

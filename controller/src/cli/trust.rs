@@ -8,9 +8,7 @@ use clap::{Args, Subcommand};
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::{EstateName, KeyId, Person, Sha256};
-use policy::trust::{
-    Class, Kind, KeyKind, PersonKey, PersonKeys, PersonRole, Root, TrustDocument, Verified, root_fingerprint,
-};
+use policy::trust::{Class, KeyKind, Kind, PersonKey, PersonKeys, PersonRole, Root, TrustDocument, Verified, root_fingerprint};
 use proto::invalid::present;
 use proto::operator::{ApplyTrustRequest, GetTrustRequest};
 use proto::signed::{SignedBytes, SigningKey};
@@ -79,7 +77,8 @@ impl Init {
         self.possible(&persons)?;
         let out = |name: &str| self.out.join(name);
         let key_file = |person: &Person| out(&format!("{person}.key"));
-        let paths: Vec<PathBuf> = persons.iter().map(|person| key_file(person)).chain([out("root.key"), out("trust.signed")]).collect();
+        let paths: Vec<PathBuf> =
+            persons.iter().map(|person| key_file(person)).chain([out("root.key"), out("trust.signed")]).collect();
         // Before anything is written: half a set of keys would be of no use.
         if let Some(existing) = paths.iter().find(|path| path.exists()) {
             return Err(Failure::new(Exit::Error, format!("{} exists, and no key is ever overwritten", existing.display()))
@@ -100,7 +99,9 @@ impl Init {
 
         context.output.show(&TrustView::of(&verified))?;
         let folder = self.out.display();
-        context.output.say(&format!("wrote {}", paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")));
+        context
+            .output
+            .say(&format!("wrote {}", paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")));
         context.output.say("root.key makes and unmakes approvers: keep it offline, never on the controller; give each approver the own key and no other");
         context.output.say(&format!("next: backstay trust apply {folder}/trust.signed"));
         Ok(Exit::Ok)
@@ -123,7 +124,8 @@ impl Init {
 
     fn document(&self, root: &SigningKey, keys: BTreeMap<Person, KeyId>, now: Timestamp) -> TrustDocument {
         let until = Span::days(self.days).after(now);
-        let person = |key| PersonKeys { roles: [PersonRole::Approver].into(), keys: vec![PersonKey { key, kind: KeyKind::File, until }] };
+        let person =
+            |key| PersonKeys { roles: [PersonRole::Approver].into(), keys: vec![PersonKey { key, kind: KeyKind::File, until }] };
         TrustDocument {
             estate: self.estate.clone(),
             version: 1,
@@ -219,7 +221,9 @@ impl FromStr for Need {
         let parsed = text.split_once('=').and_then(|(class, persons)| {
             Some(Self { class: class_of(class)?, persons: persons.parse().ok().filter(|persons| (1..=100).contains(persons))? })
         });
-        parsed.ok_or_else(|| "expected CLASS=N with renew, create, front_end, policy, mode or resume and 1 to 100 persons".to_owned())
+        parsed.ok_or_else(|| {
+            "expected CLASS=N with renew, create, front_end, policy, mode or resume and 1 to 100 persons".to_owned()
+        })
     }
 }
 
@@ -323,7 +327,10 @@ mod tests {
         for person in ["anna", "ben"] {
             let key = files::key(&out.join(format!("{person}.key"))).expect("a key").id();
             let person = person.parse().expect("a name");
-            assert_eq!(verified.value.approvers(&[key].into(), "2026-11-22T00:00:00Z".parse().expect("a moment")), [person].into());
+            assert_eq!(
+                verified.value.approvers(&[key].into(), "2026-11-22T00:00:00Z".parse().expect("a moment")),
+                [person].into()
+            );
         }
     }
 

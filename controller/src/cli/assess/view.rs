@@ -153,7 +153,10 @@ fn back_end(sight: &Sight, policy: &Policy) -> BackEnd {
         None => none(format!("{found_by}, and no export shows that certificate")),
         Some(certificate) => BackEnd {
             found_by,
-            also_on: endpoints(&sight.report, thumbprint, &record.store()).filter(|at| *at != record.endpoint).map(str::to_owned).collect(),
+            also_on: endpoints(&sight.report, thumbprint, &record.store())
+                .filter(|at| *at != record.endpoint)
+                .map(str::to_owned)
+                .collect(),
             renewal_opens: Some(policy.renewal_opens(certificate.not_after())),
             certificate: Some(CertificateView::of(certificate)),
         },
@@ -241,8 +244,7 @@ fn unknown(report: &Report) -> Vec<String> {
         ("metabase", metabase.unknown()),
         ("services", services.unknown()),
     ];
-    let mut unknown: Vec<String> =
-        facts.into_iter().filter_map(|(what, why)| why.map(|why| format!("{what}: {why}"))).collect();
+    let mut unknown: Vec<String> = facts.into_iter().filter_map(|(what, why)| why.map(|why| format!("{what}: {why}"))).collect();
     let untried = stores.known().into_iter().flatten().any(|entry| entry.key_state.unknown().is_some());
     if untried {
         unknown.push("private keys: whether they can be used is only seen on the server".to_owned());
@@ -290,7 +292,8 @@ impl Judgement {
         let BackEnd { found_by, also_on, certificate, renewal_opens } = &self.back_end;
         let mut rows = vec![("verdict", self.verdict.to_string()), ("found by", line(found_by))];
         if let Some(certificate) = certificate {
-            let CertificateView { thumbprint, subject, issuer, names, not_before, not_after, key, signature, self_signed } = certificate;
+            let CertificateView { thumbprint, subject, issuer, names, not_before, not_after, key, signature, self_signed } =
+                certificate;
             rows.extend([
                 ("thumbprint", thumbprint.to_string()),
                 ("subject", line(subject)),

@@ -151,11 +151,13 @@ fn owner(trust: &TrustDocument, estate: &EstateName, key: KeyId, now: Timestamp)
     }
     let owner = trust.persons.iter().find(|(_, person)| person.keys.iter().any(|own| own.key == key));
     let Some((name, _)) = owner else {
-        let missing = format!("expected a key of an approver, found key {key}, which nobody in trust version {} has", trust.version);
+        let missing =
+            format!("expected a key of an approver, found key {key}, which nobody in trust version {} has", trust.version);
         return Err(denied(missing).next("is it the right file? `backstay trust show` lists persons and keys"));
     };
     if !trust.approvers(&BTreeSet::from([key]), now).contains(name) {
-        let powerless = format!("expected a key of an approver that counts now, found one of {name} that does not (role, kind or end date)");
+        let powerless =
+            format!("expected a key of an approver that counts now, found one of {name} that does not (role, kind or end date)");
         return Err(denied(powerless).next("`backstay trust show` lists roles and end dates"));
     }
     Ok(name.clone())
@@ -215,8 +217,12 @@ mod tests {
         let approve =
             Approve { ids: Vec::new(), key: PathBuf::new(), reason: "renewal".into(), change: None, days: 90, yes: true };
         let row = super::super::tests::body();
-        let mut approval =
-            approve.approval("contoso".parse().expect("a name"), "anna".parse().expect("a name"), &[], at("2026-11-22T00:00:00Z"));
+        let mut approval = approve.approval(
+            "contoso".parse().expect("a name"),
+            "anna".parse().expect("a name"),
+            &[],
+            at("2026-11-22T00:00:00Z"),
+        );
         approval.plans.insert(row.id());
         let signed = sign(&key, &approval).expect("signed");
         assert_eq!(proto::signed::approval(&signed).expect("believed").value, approval);

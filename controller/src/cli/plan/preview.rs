@@ -42,7 +42,10 @@ impl Preview<'_> {
         text.push_str(&format!("  verified  {}\n", verified(steps)));
         text.push_str(&format!("  back      {}\n", back(steps)));
         let PlanRow { opens_at, approvals, needed, .. } = self.row;
-        text.push_str(&format!("  says the controller: opens {}, approved by {approvals} of {needed}\n", moment_if_any(*opens_at)));
+        text.push_str(&format!(
+            "  says the controller: opens {}, approved by {approvals} of {needed}\n",
+            moment_if_any(*opens_at)
+        ));
         text
     }
 }
@@ -57,7 +60,11 @@ fn found(expects: &[Expect]) -> Vec<String> {
     for expect in expects {
         let Expect::Records { port, records } = expect else { continue };
         if records.is_empty() {
-            lines.push(if *port == BACK_END_PORT { format!("{}  no record", back_end_endpoint()) } else { format!("port {port}  no record") });
+            lines.push(if *port == BACK_END_PORT {
+                format!("{}  no record", back_end_endpoint())
+            } else {
+                format!("port {port}  no record")
+            });
         }
         for record in records {
             let missing = record.thumbprint.is_some_and(|thumbprint| gone.contains(&thumbprint));

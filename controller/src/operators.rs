@@ -1,0 +1,282 @@
+//! gRPC for operators: what the command line asks, answered from the store, and changed only for who may.
+//!
+//! Who asks is taken from the client certificate, never from a message; who may do what stands in one table ([`access`]).
+//! Signed documents are another matter: their signatures decide, whoever hands them in, and they are judged here only to
+//! say early and clearly what every agent would refuse. Every change is told in the audit trail by the store, in its own transaction.
+
+use policy::id::Person;
+use policy::trust::root_fingerprint;
+use proto::invalid;
+use proto::operator::operator_service_server::OperatorService;
+use proto::operator::{
+    ApplyPolicyRequest, ApplyPolicyResponse, ApplyTrustRequest, ApplyTrustResponse, CreateTokenRequest, CreateTokenResponse,
+    ExplainServerRequest, ExplainServerResponse, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse,
+    GetServerRequest, GetServerResponse, GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse,
+    ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse,
+    RejectPlanRequest, RejectPlanResponse, SubmitApprovalRequest, SubmitApprovalResponse,
+};
+use proto::signed::SignedBytes;
+use proto::token::{JoinToken, Secret};
+use tonic::{Request, Response, Status};
+
+use self::access::Right;
+use self::refusal::believed;
+use crate::audit::Actor;
+use crate::parts::Parts;
+use crate::status::failed;
+use crate::store::{PlanFilter, PlanRow};
+
+mod access;
+mod approval;
+mod explain;
+mod pages;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+/// The shortest beginning of a plan's id that names it.
+const MIN_PREFIX: usize = 8;
+
+/// The longest reason that a person may give, in bytes.
+const MAX_REASON: usize = 1000;
+
+/// Answers operators.
+#[derive(Debug, Clone)]
+pub struct Operators {
+    parts: Parts,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Operators {
+    /// On these parts of a running controller.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// Who asks, if that person may do this.
+    fn caller<T>(&self, request: &Request<T>, right: Right) -> Result<Person, Status> {
+        access::caller(request.extensions().get(), self.parts.store.estate(), right)
+    }
+
+    async fn plan_named(&self, id: &str) -> Result<PlanRow, Status> {
+        if id.len() < MIN_PREFIX {
+            let found = id.len();
+            return Err(Status::invalid_argument(format!(
+                "id: expected at least {MIN_PREFIX} hexadecimal digits, found {found}"
+            )));
+        }
+        self.parts.store.plan_by_prefix(id).await.map_err(failed)
+    }
+
+    /// A document in force changed: every server is judged anew, every agent is told.
+    fn documents_changed(&self) {
+        self.parts.nudge.look_at_all();
+        self.parts.connections.wake_all();
+    }
+}
+
+#[tonic::async_trait]
+impl OperatorService for Operators {
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Answer<GetStatusResponse> {
+        self.caller(&request, Right::Read)?;
+        let Parts { store, connections, .. } = &self.parts;
+        let (trust, policy) = (store.trust().await.map_err(failed)?, store.policy().await.map_err(failed)?);
+        let verdicts = store.verdicts().await.map_err(failed)?;
+        let lives = store.lives().await.map_err(failed)?;
+        let head = store.audit_head().await.map_err(failed)?;
+        Ok(Response::new(GetStatusResponse {
+            estate: store.estate().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            trust_version: trust.map_or(0, |document| document.version),
+            policy_version: policy.map_or(0, |document| document.version),
+            servers: wire::count(verdicts.iter().map(|(_, found)| found).sum()),
+            connected: wire::count(connections.count() as u64),
+            verdicts: verdicts.into_iter().map(|(word, found)| (word, wire::count(found))).collect(),
+            plans: lives
+                .into_iter()
+                .filter(|(life, _)| !life.ended())
+                .map(|(life, found)| (life.as_str().to_owned(), wire::count(found)))
+                .collect(),
+            audit_sequence: head.sequence,
+            audit_head: head.hash.0.to_vec(),
+        }))
+    }
+
+    async fn list_servers(&self, request: Request<ListServersRequest>) -> Answer<ListServersResponse> {
+        self.caller(&request, Right::Read)?;
+        let ListServersRequest { page_size, page_token } = request.into_inner();
+        let limit = pages::size(page_size)?;
+        let after = pages::server(&page_token)?;
+        let rows = self.parts.store.servers(after.as_ref(), limit).await.map_err(failed)?;
+        let next_page_token = pages::next(&rows, limit, |row| pages::of_server(&row.name));
+        let servers = rows.into_iter().map(|row| wire::server(row, &self.parts.connections)).collect();
+        Ok(Response::new(ListServersResponse { servers, next_page_token }))
+    }
+
+    async fn get_server(&self, request: Request<GetServerRequest>) -> Answer<GetServerResponse> {
+        self.caller(&request, Right::Read)?;
+        let name = invalid::id("GetServerRequest.name", &request.get_ref().name)?;
+        let Parts { store, connections, .. } = &self.parts;
+        let Some(scene) = store.scene(&name).await.map_err(failed)? else {
+            // Let in, and silent so far.
+            let row = store.server(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
+            let server = Some(wire::server(row, connections));
+            return Ok(Response::new(GetServerResponse { server, ..GetServerResponse::default() }));
+        };
+        let report_json = serde_json::to_string(&scene.sight.report)
+            .map_err(|error| Status::internal(format!("the report of {name} does not write as JSON: {error}")))?;
+        Ok(Response::new(GetServerResponse {
+            server: Some(wire::server(scene.server, connections)),
+            findings: scene.assessment.into_iter().flat_map(|assessment| assessment.findings).map(wire::finding).collect(),
+            report_json,
+            plans: scene.plans.into_iter().map(|seen| wire::plan(&seen.row)).collect(),
+        }))
+    }
+
+    async fn explain_server(&self, request: Request<ExplainServerRequest>) -> Answer<ExplainServerResponse> {
+        self.caller(&request, Right::Read)?;
+        let name = invalid::id("ExplainServerRequest.name", &request.get_ref().name)?;
+        let Parts { store, connections, clock, .. } = &self.parts;
+        let Some(scene) = store.scene(&name).await.map_err(failed)? else {
+            let row = store.server(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
+            return Ok(Response::new(explain::silent(&row)));
+        };
+        let policy = approval::policy_in_force(store).await?;
+        Ok(Response::new(explain::explain(&scene, &policy, connections.is_connected(&name), clock.now())))
+    }
+
+    async fn list_plans(&self, request: Request<ListPlansRequest>) -> Answer<ListPlansResponse> {
+        self.caller(&request, Right::Read)?;
+        let ListPlansRequest { page_size, page_token, open_only, server } = request.into_inner();
+        let limit = pages::size(page_size)?;
+        let server = if server.is_empty() { None } else { Some(invalid::id("ListPlansRequest.server", &server)?) };
+        let filter = PlanFilter { open_only, server };
+        let after = pages::plan(&page_token, &filter)?;
+        let rows = self.parts.store.plans(&filter, after, limit).await.map_err(failed)?;
+        let next_page_token = pages::next(&rows, limit, |row| pages::of_plan(row, &filter));
+        Ok(Response::new(ListPlansResponse { plans: rows.iter().map(wire::plan).collect(), next_page_token }))
+    }
+
+    async fn get_plan(&self, request: Request<GetPlanRequest>) -> Answer<GetPlanResponse> {
+        self.caller(&request, Right::Read)?;
+        let store = &self.parts.store;
+        let row = self.plan_named(&request.get_ref().id).await?;
+        let mut approvals = Vec::new();
+        for stored in store.approvals(&row.id).await.map_err(failed)? {
+            approvals.push(wire::approval(stored.verified().map_err(failed)?.value));
+        }
+        let receipt = store.receipt(&row.id).await.map_err(failed)?.map(Into::into);
+        Ok(Response::new(GetPlanResponse { plan: Some(wire::plan(&row)), body: row.body, approvals, receipt }))
+    }
+
+    async fn submit_approval(&self, request: Request<SubmitApprovalRequest>) -> Answer<SubmitApprovalResponse> {
+        let by = self.caller(&request, Right::Submit)?;
+        let signed = signed("SubmitApprovalRequest.approval", request.into_inner().approval)?;
+        let rows = approval::submit(&self.parts, signed, by).await?;
+        Ok(Response::new(SubmitApprovalResponse { plans: rows.iter().map(wire::plan).collect() }))
+    }
+
+    async fn reject_plan(&self, request: Request<RejectPlanRequest>) -> Answer<RejectPlanResponse> {
+        let by = self.caller(&request, Right::Reject)?;
+        let RejectPlanRequest { id, reason } = request.into_inner();
+        let reason = reason.trim();
+        if !(1..=MAX_REASON).contains(&reason.len()) {
+            let found = reason.len();
+            return Err(Status::invalid_argument(format!("reason: expected 1 to {MAX_REASON} bytes of text, found {found}")));
+        }
+        let Parts { store, connections, nudge, clock, .. } = &self.parts;
+        let plan = self.plan_named(&id).await?;
+        let row = store.reject(&plan.id, by, reason.to_owned(), clock.now()).await.map_err(failed)?;
+        nudge.look(&row.server);
+        connections.wake(&row.server);
+        Ok(Response::new(RejectPlanResponse { plan: Some(wire::plan(&row)) }))
+    }
+
+    async fn get_trust(&self, request: Request<GetTrustRequest>) -> Answer<GetTrustResponse> {
+        self.caller(&request, Right::Read)?;
+        let trust = self.parts.store.trust().await.map_err(failed)?.map(|document| document.signed.into());
+        Ok(Response::new(GetTrustResponse { trust, ca: vec![self.parts.authority.certificate().to_vec()] }))
+    }
+
+    async fn apply_trust(&self, request: Request<ApplyTrustRequest>) -> Answer<ApplyTrustResponse> {
+        let by = self.caller(&request, Right::Trust)?;
+        let signed = signed("ApplyTrustRequest.trust", request.into_inner().trust)?;
+        let trust = proto::signed::trust(&signed).map_err(|error| believed(&error))?;
+        let own = self.parts.authority.fingerprint();
+        if !trust.value.ca.contains(&own) {
+            return Err(Status::failed_precondition(format!(
+                "CA fingerprints of the trust document: expected {own} of this controller among them, found {} other(s): no agent would believe it any more",
+                trust.value.ca.len()
+            )));
+        }
+        let (version, id) = (trust.value.version, trust.id);
+        let Parts { store, clock, .. } = &self.parts;
+        store.apply_trust(trust, signed, Actor::Person(by), clock.now()).await.map_err(failed)?;
+        self.documents_changed();
+        Ok(Response::new(ApplyTrustResponse { version, id: id.0.to_vec() }))
+    }
+
+    async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Answer<GetPolicyResponse> {
+        self.caller(&request, Right::Read)?;
+        let Some(held) = self.parts.store.policy().await.map_err(failed)? else {
+            return Ok(Response::new(GetPolicyResponse::default()));
+        };
+        let (version, id) = (held.version, held.id.0.to_vec());
+        Ok(Response::new(GetPolicyResponse { policy: Some(held.signed.into()), version, id }))
+    }
+
+    async fn apply_policy(&self, request: Request<ApplyPolicyRequest>) -> Answer<ApplyPolicyResponse> {
+        let by = self.caller(&request, Right::Submit)?;
+        let signed = signed("ApplyPolicyRequest.policy", request.into_inner().policy)?;
+        let policy = proto::signed::policy(&signed).map_err(|error| believed(&error))?;
+        let (version, id) = (policy.value.version, policy.id);
+        let Parts { store, clock, .. } = &self.parts;
+        store.apply_policy(policy, signed, Actor::Person(by), clock.now()).await.map_err(failed)?;
+        self.documents_changed();
+        Ok(Response::new(ApplyPolicyResponse { version, id: id.0.to_vec() }))
+    }
+
+    async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
+        let by = self.caller(&request, Right::Token)?;
+        let CreateTokenRequest { server, ttl_seconds } = request.into_inner();
+        let server = invalid::id("CreateTokenRequest.server", &server)?;
+        if !(60..=crate::store::MAX_TTL_SECONDS).contains(&ttl_seconds) {
+            return Err(Status::invalid_argument(format!("ttl_seconds: expected 60 to 604800, found {ttl_seconds}")));
+        }
+        let Parts { store, authority, clock, advertised, .. } = &self.parts;
+        let trust = approval::trust_in_force(store).await?;
+        let secret = Secret::generate().map_err(|error| Status::internal(error.to_string()))?;
+        let hash = secret.hash();
+        let expires_at = store.create_token(&server, hash, ttl_seconds, Actor::Person(by), clock.now()).await.map_err(failed)?;
+        let token = JoinToken {
+            estate: store.estate().clone(),
+            server,
+            ca: [authority.fingerprint()].into(),
+            root: root_fingerprint(&trust.root),
+            secret,
+            controllers: advertised.enrolment.clone(),
+            agents: advertised.agents.clone(),
+        };
+        let token = token.encode().to_string();
+        Ok(Response::new(CreateTokenResponse { token, expires_at: invalid::micros(expires_at) }))
+    }
+
+    async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
+        self.caller(&request, Right::Read)?;
+        let ListAuditRequest { page_size, page_token, after } = request.into_inner();
+        let limit = pages::size(page_size)?;
+        let after = pages::audit(&page_token, after)?;
+        let entries = self.parts.store.audit(after, limit).await.map_err(failed)?;
+        let whole = entries.len();
+        let entries = pages::within_a_message(entries);
+        let cut = entries.len() < whole;
+        let next_page_token = pages::next(&entries, if cut { 0 } else { limit }, |entry| pages::of_audit(entry.sequence));
+        Ok(Response::new(ListAuditResponse { entries: entries.into_iter().map(wire::audit).collect(), next_page_token }))
+    }
+}
+
+fn signed(field: &'static str, wire: Option<proto::types::Signed>) -> Result<SignedBytes, Status> {
+    Ok(SignedBytes::try_from(invalid::present(field, wire)?)?)
+}

@@ -1,0 +1,107 @@
+//! Who may do what: one table.
+
+use policy::id::{EstateName, Person};
+use policy::trust::PersonRole;
+use proto::names::Peer;
+use tonic::Status;
+
+use crate::listen::Caller;
+
+/// What an operator may want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Look at everything.
+    Read,
+    /// Hand in a document that somebody signed.
+    Submit,
+    /// Say no to a plan: narrows, and so needs a role only (TRUST T7).
+    Reject,
+    /// Let a host in.
+    Token,
+    /// Put a trust document in force.
+    Trust,
+}
+
+/// The table. A role is one that stands in the certificate of whoever asks.
+pub(super) fn may(role: PersonRole, right: Right) -> bool {
+    match right {
+        Right::Read => true,
+        // What is handed in carries its own authority: a signature counts or does not, whoever brings it, and a document that was
+        // signed is meant to be handed in. So that an approver needs no second credential, everybody may.
+        Right::Submit => true,
+        Right::Reject => matches!(role, PersonRole::Operator | PersonRole::Approver | PersonRole::Admin),
+        // The first trust document is signed by nobody but itself, and a token lets a machine in: neither carries its own authority.
+        Right::Token | Right::Trust => role == PersonRole::Admin,
+    }
+}
+
+/// Who asks, if that person may do this.
+pub(super) fn caller(caller: Option<&Caller>, estate: &EstateName, right: Right) -> Result<Person, Status> {
+    let Some(identity) = caller.and_then(|caller| caller.identity.as_ref()) else {
+        return Err(Status::unauthenticated("expected an operator's certificate, found none"));
+    };
+    match &identity.peer {
+        Peer::Operator { estate: own, .. } | Peer::Agent { estate: own, .. } if own != estate => {
+            Err(Status::unauthenticated(format!("expected an operator of estate {estate}, found one of {own}")))
+        }
+        Peer::Agent { server, .. } => {
+            Err(Status::permission_denied(format!("expected an operator's certificate, found the agent's of {server}")))
+        }
+        Peer::Operator { person, role, .. } if may(*role, right) => Ok(person.clone()),
+        Peer::Operator { person, role, .. } => {
+            let allowed: Vec<&str> =
+                PersonRole::ALL.into_iter().filter(|role| may(*role, right)).map(PersonRole::as_str).collect();
+            Err(Status::permission_denied(format!(
+                "{person} asks as {}: expected one of {} for this",
+                role.as_str(),
+                allowed.join(", ")
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::id::Sha256;
+
+    use super::*;
+    use crate::listen::CallerIdentity;
+
+    fn asking(uri: &str) -> Caller {
+        let nobody = Sha256([0; 32]);
+        let identity = CallerIdentity { peer: uri.parse().expect("a peer"), key_id: nobody, certificate: nobody };
+        Caller { address: ([127, 0, 0, 1], 1).into(), identity: Some(identity), key_exchange: None }
+    }
+
+    #[test]
+    fn the_whole_table() {
+        use PersonRole::{Admin, Approver, Auditor, Operator, Viewer};
+        let table = [
+            (Right::Read, &[Viewer, Operator, Approver, Auditor, Admin][..]),
+            (Right::Submit, &[Viewer, Operator, Approver, Auditor, Admin]),
+            (Right::Reject, &[Operator, Approver, Admin]),
+            (Right::Token, &[Admin]),
+            (Right::Trust, &[Admin]),
+        ];
+        for (right, allowed) in table {
+            for role in PersonRole::ALL {
+                assert_eq!(may(role, right), allowed.contains(&role), "{role:?} {right:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_asks_is_known_by_the_certificate_and_of_this_estate() {
+        let estate = "contoso".parse().expect("a name");
+        let ask = |uri: &str, right| caller(Some(&asking(uri)), &estate, right);
+        assert_eq!(ask("backstay://contoso/operator/anna/operator", Right::Reject).expect("may").as_str(), "anna");
+        let code = |uri: &str, right| ask(uri, right).expect_err("must be refused").code();
+        assert_eq!(code("backstay://contoso/operator/anna/viewer", Right::Reject), tonic::Code::PermissionDenied);
+        assert_eq!(code("backstay://fabrikam/operator/anna/admin", Right::Read), tonic::Code::Unauthenticated);
+        assert_eq!(code("backstay://fabrikam/agent/EX1", Right::Read), tonic::Code::Unauthenticated);
+        assert_eq!(code("backstay://contoso/agent/EX1", Right::Read), tonic::Code::PermissionDenied);
+        assert_eq!(caller(None, &estate, Right::Read).expect_err("nobody").code(), tonic::Code::Unauthenticated);
+        let refused = ask("backstay://contoso/operator/anna/viewer", Right::Token).expect_err("must be refused");
+        assert_eq!(refused.message(), "anna asks as viewer: expected one of admin for this");
+    }
+}

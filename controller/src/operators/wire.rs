@@ -1,0 +1,124 @@
+//! Rows as the wire has them. Each is taken apart whole, so that a new field asks here what becomes of it.
+
+use policy::finding::Finding;
+use policy::trust::Approval;
+use proto::invalid::micros;
+use proto::{operator, types};
+
+use crate::audit::Entry;
+use crate::connections::Connections;
+use crate::store::{Held, PlanRow, ServerRow};
+
+/// A number that a list cannot exceed in practice.
+pub(super) fn count(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+pub(super) fn server(row: ServerRow, connections: &Connections) -> operator::Server {
+    let ServerRow {
+        name,
+        generation,
+        digest: _,
+        recorded_at,
+        // The agent's clock may be wrong; when it was heard is told by ours.
+        seen_at: _,
+        said: _,
+        verdict,
+        decision,
+        why: _,
+        mode,
+        group: _,
+        dag,
+        ad_site,
+        exchange,
+        thumbprint,
+        not_after,
+        agent_version,
+        held: Held { trust: _, trust_version, policy: _, policy_version },
+        next_look: _,
+    } = row;
+    let heard_at = connections.heard_at(&name);
+    operator::Server {
+        verdict: verdict.map(|verdict| verdict.as_str().to_owned()).unwrap_or_default(),
+        connected: heard_at.is_some(),
+        last_seen: heard_at.max(recorded_at).map(micros).unwrap_or_default(),
+        thumbprint: thumbprint.map(|thumbprint| thumbprint.to_string()),
+        not_after: not_after.map(micros),
+        decision: decision.unwrap_or_default(),
+        mode: mode.unwrap_or_default(),
+        dag: dag.unwrap_or_default(),
+        site: ad_site.unwrap_or_default(),
+        exchange: exchange.unwrap_or_default(),
+        generation: Some(types::Generation { epoch: generation.epoch, counter: generation.counter }),
+        agent_version,
+        trust_version,
+        policy_version,
+        name: name.to_string(),
+    }
+}
+
+pub(super) fn finding(finding: Finding) -> operator::Finding {
+    let Finding { code, evidence } = finding;
+    operator::Finding {
+        code: code.to_string(),
+        title: code.title().to_owned(),
+        severity: format!("{:?}", code.severity()).to_lowercase(),
+        evidence,
+    }
+}
+
+pub(super) fn plan(row: &PlanRow) -> operator::Plan {
+    let PlanRow {
+        id,
+        server,
+        purpose,
+        body: _,
+        life,
+        waits_for,
+        opens_at,
+        urgent: _,
+        approved,
+        needed,
+        group: _,
+        cancelled: _,
+        created_at,
+        changed_at,
+    } = row;
+    operator::Plan {
+        id: id.0.to_vec(),
+        server: server.to_string(),
+        purpose: purpose.as_str().to_owned(),
+        life: life.as_str().to_owned(),
+        waits_for: waits_for.clone(),
+        opens_at: micros(*opens_at),
+        created_at: micros(*created_at),
+        changed_at: micros(*changed_at),
+        approvals: count(*approved),
+        needed: count(*needed),
+    }
+}
+
+pub(super) fn approval(approval: Approval) -> operator::ApprovalSummary {
+    let Approval { estate: _, plans: _, person, requester: _, reason, change, not_before, not_after } = approval;
+    operator::ApprovalSummary {
+        person: person.to_string(),
+        reason,
+        change: change.unwrap_or_default(),
+        not_before: micros(not_before),
+        not_after: micros(not_after),
+    }
+}
+
+pub(super) fn audit(entry: Entry) -> operator::AuditEntry {
+    let Entry { sequence, at, actor, action, subject, detail, previous, hash } = entry;
+    operator::AuditEntry {
+        sequence,
+        at: micros(at),
+        actor,
+        action,
+        subject,
+        detail,
+        previous: previous.0.to_vec(),
+        hash: hash.0.to_vec(),
+    }
+}

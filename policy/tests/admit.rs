@@ -10,6 +10,7 @@ use policy::plan::{Purpose, Step};
 use policy::report::{Fact, KeyState, MetabaseBinding, Setup, SslParameters, Store};
 use policy::trust::PersonRole;
 
+use crate::stage::der::Recipe;
 use crate::stage::{self, Ask, approval, at, key};
 
 /// A renewal of EX1 in its window, approved by anna and bert; two are needed.
@@ -509,6 +510,15 @@ fn every_expectation_of_a_restore_is_compared() {
                 "distrusted",
             ),
             (
+                "three restores in a day, the last of them two hours ago",
+                |ask| {
+                    let times = ["2026-11-21T10:10:00Z", "2026-11-22T03:00:00Z", "2026-11-22T08:00:00Z"];
+                    ask.last.restores.extend(times.map(at));
+                },
+                &[Rule::Expectation],
+                "none before 2026-11-22T10:10:00Z",
+            ),
+            (
                 "a restore was done half an hour ago",
                 |ask| ask.last.restores.push(at("2026-11-22T09:35:00Z")),
                 &[Rule::Expectation],
@@ -623,9 +633,11 @@ fn what_is_unknown_permits_nothing() {
 #[test]
 fn a_report_that_contradicts_itself_permits_nothing() {
     let mut ask = renewal();
-    let (be, fe) = (stage::be().bake(), stage::fe().bake());
-    ask.sight.certificates.insert(be.id(), fe);
-    assert!(ask.answer().is_err(), "the decoded certificate is not the one that the store entry names");
+    let twin = Recipe { to: at("2029-03-01T08:00:01Z"), ..stage::be() }.bake();
+    ask.sight.certificates.insert(stage::be().bake().id(), twin);
+    let (rules, text) = objections(&ask);
+    assert_eq!(rules, [Rule::Expectation], "the decoded certificate is not the one that the store entry names");
+    assert!(text.contains("contradicts itself"), "{text}");
 
     let mut ask = undelete();
     ask.last.good.as_mut().expect("a good state").der = policy::plan::Der(stage::fe().der());

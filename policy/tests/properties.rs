@@ -24,7 +24,7 @@ use crate::stage::{self, Ask, approval, at};
 
 fn config() -> ProptestConfig {
     let standard = ProptestConfig::default();
-    ProptestConfig { cases: standard.cases.max(2000), failure_persistence: None, ..standard }
+    ProptestConfig { cases: standard.cases.max(1000), failure_persistence: None, ..standard }
 }
 
 fn decision(case: &Case) -> Decision {

@@ -6,7 +6,7 @@
 use policy::admit::{Rule, approvers};
 use policy::decide::{Decision, decide};
 use policy::last::LastKnown;
-use policy::plan::{Purpose, Step};
+use policy::plan::{Expect, Purpose, Step};
 use policy::report::{Fact, KeyState, MetabaseBinding, Setup, SslParameters, Store};
 use policy::trust::PersonRole;
 
@@ -628,6 +628,15 @@ fn what_is_unknown_permits_nothing() {
             assert_eq!(acts, spared.contains(fact), "{kind} with {fact} unknown: {decision:?}");
         }
     }
+}
+
+#[test]
+fn unknown_is_not_equal_even_to_the_same_unknown() {
+    let mut ask = renewal();
+    records(&mut ask)[2].parameters = unknown();
+    let expect = Expect::Records { port: 444, records: vec![records(&mut ask)[2].clone()] };
+    let difference = expect.met(&ask.sight.report).expect_err("nobody knows whether they are the same");
+    assert!(difference.to_string().contains("not read"), "{difference}");
 }
 
 #[test]

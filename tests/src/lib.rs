@@ -2,7 +2,8 @@
 //!
 //! * [`lab`] is Exchange hosts made of files and sockets, to break and to heal.
 //! * [`estate`] is a whole estate of the real binaries, built by [`binaries`] and held by [`process`]; [`desk`] is the operator's
-//!   workstation in it, [`forger`] a controller in foreign hands.
+//!   workstation in it, [`forger`] a controller in foreign hands, [`impostor`] an
+//!   agent's identity in them.
 //! * [`outside`] looks at a server as a stranger does, [`poll`] does so all the time. What is claimed to be served is checked
 //!   with them.
 //! * [`demo`] is an estate to play with, [`tour`] the main job told and checked step by step.
@@ -14,6 +15,7 @@ pub mod demo;
 pub mod desk;
 pub mod estate;
 pub mod forger;
+pub mod impostor;
 pub mod lab;
 pub mod outside;
 pub mod poll;

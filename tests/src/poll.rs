@@ -42,10 +42,11 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { handshakes, refusals, longest, shown, first_refusal: _ } = self;
         let shown: Vec<&str> = shown.iter().map(|thumbprint| thumbprint.get(..8).unwrap_or(thumbprint)).collect();
-        write!(f, "{handshakes} handshakes, {} then seen", shown.join(" then "))?;
+        write!(f, "{handshakes} handshakes show {}; ", shown.join(", then "))?;
         match refusals {
-            0 => write!(f, ", never refused"),
-            _ => write!(f, ", {refusals} refused within {:.1} ms", longest.as_secs_f64() * 1000.0),
+            0 => write!(f, "none was refused"),
+            1 => write!(f, "1 was refused"),
+            _ => write!(f, "{refusals} were refused, over {:.1} ms", longest.as_secs_f64() * 1000.0),
         }
     }
 }

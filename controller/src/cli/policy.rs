@@ -112,7 +112,11 @@ impl Apply {
                 .next("name an approver's key: --key FILE"));
         }
         let mut client = context.connection.connect().await?;
-        follows(&policy, held(&mut client).await?)?;
+        // The one in force again: somebody repeats what was done, perhaps after an answer that never came.
+        let held = held(&mut client).await?;
+        if held.is_none_or(|(_, id)| id != policy.id) {
+            follows(&policy, held)?;
+        }
         sign(&mut signed, &self.key)?;
         let id = signed.id();
         let doing = format!("putting policy version {} in force", policy.version);

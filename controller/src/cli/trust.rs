@@ -9,12 +9,11 @@ use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::{EstateName, KeyId, Person, Sha256};
 use policy::trust::{Class, KeyKind, Kind, PersonKey, PersonKeys, PersonRole, Root, TrustDocument, Verified, root_fingerprint};
-use proto::invalid::present;
 use proto::operator::{ApplyTrustRequest, GetTrustRequest};
 use proto::signed::{SignedBytes, SigningKey};
 use serde::{Deserialize, Serialize};
 
-use super::connection::answer;
+use super::connection::{Client, answer};
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, moment, pairs};
 use super::{Context, files, wire};
@@ -161,15 +160,24 @@ impl Show {
         let signed = match &self.file {
             Some(path) => files::signed(path)?,
             None => {
-                let doing = "asking for the trust document";
                 let mut client = context.connection.connect().await?;
-                let response = answer(doing, client.get_trust(GetTrustRequest {})).await?;
-                present("GetTrustResponse.trust", response.trust).and_then(SignedBytes::try_from).doing(|| doing.to_owned())?
+                in_force(&mut client).await?
             }
         };
         context.output.show(&TrustView::of(&believed(&signed)?))?;
         Ok(Exit::Ok)
     }
+}
+
+/// The trust document that a controller has in force.
+pub(super) async fn in_force(client: &mut Client) -> Result<SignedBytes, Failure> {
+    let doing = "asking for the trust document";
+    let response = answer(doing, client.get_trust(GetTrustRequest {})).await?;
+    let Some(signed) = response.trust else {
+        return Err(Failure::new(Exit::NotFound, "no trust document is in force")
+            .next("make one on a workstation with `backstay trust init`, then `backstay trust apply FILE`"));
+    };
+    SignedBytes::try_from(signed).doing(|| doing.to_owned())
 }
 
 /// Puts a trust document in force.

@@ -1,1 +1,297 @@
+//! The operators' API on a real store, asked as tonic asks it: with the caller in the extensions of the request.
 
+use std::sync::Arc;
+
+use policy::Timestamp;
+use policy::duration::Span;
+use policy::id::PlanId;
+use policy::trust::Approval;
+use tonic::Code;
+
+use super::*;
+use crate::ca::Authority;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::listen::{Caller, CallerIdentity};
+use crate::parts::Advertised;
+use crate::reconcile::{Nudge, Terms, look};
+use crate::stage::{self, PROPOSE, People, later, noon, server};
+use crate::store::Held;
+use crate::telemetry::Metrics;
+
+/// A controller without sockets.
+struct Desk {
+    operators: Operators,
+    people: People,
+    _folder: tempfile::TempDir,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let (folder, store) = stage::store().await;
+        let authority = Authority::create(folder.path(), &stage::estate(), noon()).expect("an authority");
+        let config = Config::from_toml("estate = \"contoso\"").expect("a configuration");
+        let address = |text: &str| vec![text.parse().expect("an address")];
+        let parts = Parts {
+            config: Arc::new(config),
+            store,
+            authority: Arc::new(authority),
+            connections: Connections::default(),
+            nudge: Nudge::default(),
+            metrics: Metrics::new(),
+            clock: Clock::of(noon),
+            advertised: Advertised { agents: address("ctl:7443"), enrolment: address("ctl:7444") },
+        };
+        Self { operators: Operators::new(parts), people: People::new(), _folder: folder }
+    }
+
+    /// With documents in force, and a server whose certificate ends so soon that a renewal is proposed.
+    async fn with_plan(need: u32) -> (Self, PlanId) {
+        let desk = Self::new().await;
+        let store = &desk.operators.parts.store;
+        desk.people.rule(store, need, PROPOSE).await;
+        stage::enrol(store, "EX1").await;
+        let certificate = stage::certificate("EX1", (2026, 12, 10));
+        stage::report(store, &stage::sight("EX1", &certificate), 1, noon()).await;
+        desk.look(noon()).await;
+        let plans = store.plans(&PlanFilter::default(), None, 10).await.expect("reads");
+        let [plan] = &plans[..] else { panic!("{plans:?}") };
+        (desk, plan.id)
+    }
+
+    /// Looks at EX1 as the reconciler does.
+    async fn look(&self, now: Timestamp) {
+        let store = &self.operators.parts.store;
+        let name = server("EX1");
+        let scene = store.scene(&name).await.expect("reads").expect("reported");
+        let trust = approval::trust_in_force(store).await.expect("in force");
+        let policy = approval::policy_in_force(store).await.expect("in force");
+        let terms = Terms {
+            policy: &policy,
+            trust: Some(&trust),
+            in_force: Held::default(),
+            connected: false,
+            soak: Span::seconds(60),
+            now,
+        };
+        store.conclude(&name, look(&scene, &terms), now).await.expect("written");
+    }
+
+    async fn submit(&self, approval: SignedBytes) -> Result<SubmitApprovalResponse, Status> {
+        let request = SubmitApprovalRequest { approval: Some(approval.into()) };
+        self.operators.submit_approval(asked("viewer", request)).await.map(Response::into_inner)
+    }
+
+    fn approval(&self, who: &str, plan: PlanId) -> SignedBytes {
+        self.people.approval(who, plan, noon(), later(86_400))
+    }
+
+    /// An approval by anna with something changed in it.
+    fn altered(&self, plan: PlanId, change: impl FnOnce(&mut Approval)) -> SignedBytes {
+        let mut approval = stage::verified(&self.approval("anna", plan)).value;
+        change(&mut approval);
+        let mut signed = SignedBytes::unsigned(approval.to_bytes());
+        self.people.anna.sign(policy::trust::Kind::Approval, &mut signed).expect("signed");
+        signed
+    }
+
+    async fn told(&self) -> Vec<String> {
+        let entries = self.operators.parts.store.audit(0, 1000).await.expect("reads");
+        entries.into_iter().map(|entry| format!("{} {}", entry.actor, entry.action)).collect()
+    }
+}
+
+/// A request by olga, in that role.
+fn asked<T>(role: &str, message: T) -> Request<T> {
+    let nobody = policy::id::Sha256([0; 32]);
+    let peer = format!("backstay://contoso/operator/olga/{role}").parse().expect("a peer");
+    let identity = Some(CallerIdentity { peer, key_id: nobody, certificate: nobody });
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(Caller { address: ([127, 0, 0, 1], 1).into(), identity, key_exchange: None });
+    request
+}
+
+fn code<T: std::fmt::Debug>(answer: Result<T, Status>) -> Code {
+    answer.expect_err("must be refused").code()
+}
+
+#[tokio::test]
+async fn approvals_are_counted_by_person_and_told_with_who_brought_them() {
+    let (desk, plan) = Desk::with_plan(2).await;
+    let first = desk.submit(desk.approval("anna", plan)).await.expect("counts");
+    assert_eq!((first.plans[0].approvals, first.plans[0].needed), (1, 2));
+    let again = desk.submit(desk.approval("anna", plan)).await.expect("the same one again changes nothing");
+    assert_eq!(again.plans[0].approvals, 1);
+    let second = desk.submit(desk.approval("bert", plan)).await.expect("counts");
+    assert_eq!(second.plans[0].approvals, 2);
+    desk.look(later(1)).await;
+    let shown =
+        desk.operators.get_plan(asked("viewer", GetPlanRequest { id: plan.to_string() })).await.expect("there").into_inner();
+    let persons: std::collections::BTreeSet<_> = shown.approvals.iter().map(|approval| approval.person.as_str()).collect();
+    assert_eq!(persons, ["anna", "bert"].into());
+    assert_eq!(PlanId::of(&shown.body), plan);
+    let told = desk.told().await;
+    assert_eq!(told.iter().filter(|entry| *entry == "person:olga plan.approval").count(), 2, "{told:#?}");
+}
+
+#[tokio::test]
+async fn an_approval_that_no_agent_would_count_is_refused_with_its_reason() {
+    let (desk, plan) = Desk::with_plan(2).await;
+    desk.submit(desk.approval("anna", plan)).await.expect("counts");
+    let before = desk.told().await.len();
+
+    let unknown = desk.submit(desk.approval("bert", PlanId::of(b"another"))).await;
+    assert_eq!(code(unknown), Code::NotFound);
+    let stranger = SignedBytes {
+        signatures: desk.people.approval("bert", plan, noon(), later(60)).signatures,
+        ..desk.approval("anna", plan)
+    };
+    assert_eq!(code(desk.submit(stranger).await), Code::PermissionDenied, "a signature over other bytes");
+    let foreign = desk.altered(plan, |approval| approval.person = stage::person("bert"));
+    assert_eq!(code(desk.submit(foreign).await), Code::PermissionDenied, "anna signs as bert");
+    let outsider = desk.altered(plan, |approval| approval.person = stage::person("olga"));
+    assert_eq!(code(desk.submit(outsider).await), Code::PermissionDenied, "no approver");
+    let own_wish = desk.altered(plan, |approval| approval.requester = Some(stage::person("anna")));
+    let refused = desk.submit(own_wish).await.expect_err("the requester");
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "anna asked for the plan and cannot approve it"));
+    let elsewhere = desk.altered(plan, |approval| approval.estate = "fabrikam".parse().expect("a name"));
+    assert_eq!(code(desk.submit(elsewhere).await), Code::FailedPrecondition);
+    let over = desk.people.approval("bert", plan, Span::days(2).before(noon()), Span::days(1).before(noon()));
+    assert_eq!(code(desk.submit(over).await), Code::FailedPrecondition);
+    let twice = desk.altered(plan, |approval| approval.reason = "once more".to_owned());
+    assert_eq!(code(desk.submit(twice).await), Code::AlreadyExists);
+    let nothing = desk.operators.submit_approval(asked("viewer", SubmitApprovalRequest::default())).await;
+    assert_eq!(code(nothing), Code::InvalidArgument);
+
+    assert_eq!(desk.told().await.len(), before, "a refusal changes nothing");
+}
+
+#[tokio::test]
+async fn whoever_asked_for_a_plan_in_anothers_words_cannot_approve_it() {
+    let (desk, plan) = Desk::with_plan(2).await;
+    desk.submit(desk.altered(plan, |approval| approval.requester = Some(stage::person("bert")))).await.expect("counts");
+    let refused = desk.submit(desk.approval("bert", plan)).await.expect_err("the requester");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("bert asked for the plan"), "{}", refused.message());
+}
+
+#[tokio::test]
+async fn a_rejected_plan_takes_no_approval_any_more() {
+    let (desk, plan) = Desk::with_plan(1).await;
+    let reject = |role, reason: &str| {
+        let request = RejectPlanRequest { id: plan.to_string()[..8].to_owned(), reason: reason.to_owned() };
+        desk.operators.reject_plan(asked(role, request))
+    };
+    assert_eq!(code(reject("viewer", "no").await), Code::PermissionDenied);
+    assert_eq!(code(reject("operator", " ").await), Code::InvalidArgument);
+    let plan_now = reject("operator", "EX1 goes away").await.expect("withdrawn").into_inner().plan.expect("a plan");
+    assert_eq!(plan_now.life, "withdrawn");
+    assert_eq!(code(reject("operator", "again").await), Code::FailedPrecondition);
+    let refused = desk.submit(desk.approval("anna", plan)).await.expect_err("ended");
+    assert!(refused.message().contains("found it withdrawn"), "{}", refused.message());
+    assert!(desk.told().await.contains(&"person:olga plan.withdrawn".to_owned()));
+}
+
+#[tokio::test]
+async fn a_trust_document_that_does_not_know_this_controller_is_refused() {
+    let desk = Desk::new().await;
+    let apply =
+        |role, trust: SignedBytes| desk.operators.apply_trust(asked(role, ApplyTrustRequest { trust: Some(trust.into()) }));
+    let strange = desk.people.trust(1, 1);
+    assert_eq!(code(apply("operator", strange.clone()).await), Code::PermissionDenied);
+    let refused = apply("admin", strange.clone()).await.expect_err("another CA");
+    assert!(refused.message().contains(&desk.operators.parts.authority.fingerprint().to_string()), "{}", refused.message());
+
+    let mut document = proto::signed::trust(&strange).expect("trust").value;
+    document.ca.insert(desk.operators.parts.authority.fingerprint());
+    let mut signed = SignedBytes::unsigned(document.to_bytes());
+    desk.people.anna.sign(policy::trust::Kind::Trust, &mut signed).expect("signed");
+    assert_eq!(code(apply("admin", signed.clone()).await), Code::FailedPrecondition, "not signed by its own root");
+    desk.people.root.sign(policy::trust::Kind::Trust, &mut signed).expect("signed");
+    let applied = apply("admin", signed.clone()).await.expect("in force").into_inner();
+    assert_eq!((applied.version, applied.id), (1, signed.id().0.to_vec()));
+    let got = desk.operators.get_trust(asked("viewer", GetTrustRequest {})).await.expect("there").into_inner();
+    assert_eq!(SignedBytes::try_from(got.trust.expect("in force")).expect("reads"), signed, "byte for byte");
+}
+
+#[tokio::test]
+async fn a_token_pins_ca_and_root_and_is_for_admins() {
+    let desk = Desk::new().await;
+    let create = |role, ttl_seconds| {
+        let request = CreateTokenRequest { server: "EX9".to_owned(), ttl_seconds };
+        desk.operators.create_token(asked(role, request))
+    };
+    assert_eq!(code(create("admin", 600).await), Code::FailedPrecondition, "no root to pin yet");
+    desk.people.rule(&desk.operators.parts.store, 1, PROPOSE).await;
+    assert_eq!(code(create("operator", 600).await), Code::PermissionDenied);
+    assert_eq!(code(create("admin", 59).await), Code::InvalidArgument);
+    let made = create("admin", 600).await.expect("made").into_inner();
+    let token = JoinToken::decode(&made.token).expect("reads");
+    let parts = &desk.operators.parts;
+    assert_eq!(token.ca, [parts.authority.fingerprint()].into());
+    let trust = approval::trust_in_force(&parts.store).await.expect("in force");
+    assert_eq!(token.root, root_fingerprint(&trust.root));
+    assert_eq!((token.controllers, token.agents), (parts.advertised.enrolment.clone(), parts.advertised.agents.clone()));
+    assert_eq!(made.expires_at, invalid::micros(later(600)));
+}
+
+#[tokio::test]
+async fn lists_end_with_an_empty_token_and_only_then() {
+    let desk = Desk::new().await;
+    let store = &desk.operators.parts.store;
+    for number in 1..=5 {
+        stage::enrol(store, &format!("EX{number}")).await;
+    }
+    let (mut names, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListServersRequest { page_size: 2, page_token };
+        let page = desk.operators.list_servers(asked("viewer", request)).await.expect("a page").into_inner();
+        assert!(page.servers.len() <= 2);
+        names.extend(page.servers.into_iter().map(|server| server.name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names, ["EX1", "EX2", "EX3", "EX4", "EX5"]);
+    let behind = ListAuditRequest { page_size: 1000, page_token: String::new(), after: 3 };
+    let entries = desk.operators.list_audit(asked("auditor", behind)).await.expect("a page").into_inner().entries;
+    assert_eq!(entries.first().map(|entry| entry.sequence), Some(4));
+    let negative = ListServersRequest { page_size: -1, page_token: String::new() };
+    assert_eq!(code(desk.operators.list_servers(asked("viewer", negative)).await), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn an_explanation_says_facts_rule_decision_and_what_would_change_it() {
+    let (desk, plan) = Desk::with_plan(2).await;
+    let explain = || desk.operators.explain_server(asked("viewer", ExplainServerRequest { name: "ex1".to_owned() }));
+    let told = explain().await.expect("explained").into_inner();
+    assert_eq!((told.verdict.as_str(), told.decision.as_str()), ("expiring", "propose"));
+    assert!(told.rule.starts_with("P5 two keys"), "{}", told.rule);
+    let facts = told.facts.join("\n");
+    for fact in ["its key can be used", "BST201", "mode propose by policy version 1", "not connected", &plan.short()] {
+        assert!(facts.contains(fact), "{fact:?} not in\n{facts}");
+    }
+    assert!(told.would_change.iter().any(|change| change.starts_with("2 more approval(s)")), "{:?}", told.would_change);
+    assert!(told.next_look.is_some_and(|at| at > invalid::micros(noon())), "{:?}", told.next_look);
+
+    let unknown = desk.operators.explain_server(asked("viewer", ExplainServerRequest { name: "EX7".to_owned() })).await;
+    assert_eq!(code(unknown), Code::NotFound);
+    stage::enrol(&desk.operators.parts.store, "EX8").await;
+    let silent = desk.operators.explain_server(asked("viewer", ExplainServerRequest { name: "EX8".to_owned() })).await;
+    assert_eq!(silent.expect("explained").into_inner().verdict, "unknown");
+}
+
+#[tokio::test]
+async fn the_status_counts_what_is_not_ended() {
+    let (desk, plan) = Desk::with_plan(1).await;
+    let status = || desk.operators.get_status(asked("viewer", GetStatusRequest {}));
+    let before = status().await.expect("a status").into_inner();
+    assert_eq!((before.servers, before.connected, before.policy_version), (1, 0, 1));
+    assert_eq!(before.plans, [("proposed".to_owned(), 1)].into());
+    let reject = RejectPlanRequest { id: plan.to_string(), reason: "no".to_owned() };
+    desk.operators.reject_plan(asked("admin", reject)).await.expect("withdrawn");
+    let after = status().await.expect("a status").into_inner();
+    assert!(after.plans.is_empty() && after.audit_sequence > before.audit_sequence);
+}

@@ -12,15 +12,15 @@ use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::{EstateName, KeyId, Person};
 use policy::trust::{Approval, Kind, TrustDocument};
-use proto::invalid::{Invalid, present};
-use proto::operator::{GetTrustRequest, SubmitApprovalRequest};
+use proto::invalid::Invalid;
+use proto::operator::SubmitApprovalRequest;
 use proto::signed::{SignedBytes, SigningKey};
 
 use super::{PlanList, PlanRow, PlanView, fetch, prefix};
 use crate::cli::connection::{Client, answer};
 use crate::cli::failure::{Doing, Exit, Failure};
 use crate::cli::output::moment;
-use crate::cli::{Context, files};
+use crate::cli::{Context, files, trust};
 
 /// An approval counts from this long before it is signed: the clocks of a workstation and of a host differ.
 const SKEW: Span = Span::seconds(300);
@@ -65,7 +65,7 @@ impl Approve {
             plans.push(fetch(&mut client, id).await?);
         }
         let now = context.clock.now();
-        let trust = trust(&mut client).await?;
+        let trust = trust_in_force(&mut client).await?;
         let estate = one_estate(&plans)?;
         let person = owner(&trust, &estate, key.id(), now)?;
         for plan in &plans {
@@ -128,11 +128,9 @@ fn reason(text: &str) -> Result<String, String> {
     if (1..=1000).contains(&text.len()) { Ok(text.to_owned()) } else { Err("expected 1 to 1000 bytes of text".to_owned()) }
 }
 
-async fn trust(client: &mut Client) -> Result<TrustDocument, Failure> {
-    let doing = "asking for the trust document";
-    let response = answer(doing, client.get_trust(GetTrustRequest {})).await?;
-    let signed = present("GetTrustResponse.trust", response.trust).and_then(SignedBytes::try_from).doing(|| doing.to_owned())?;
-    Ok(proto::signed::trust(&signed).doing(|| doing.to_owned())?.value)
+async fn trust_in_force(client: &mut Client) -> Result<TrustDocument, Failure> {
+    let signed = trust::in_force(client).await?;
+    Ok(proto::signed::trust(&signed).doing(|| "checking the trust document".to_owned())?.value)
 }
 
 fn one_estate(plans: &[PlanView]) -> Result<EstateName, Failure> {

@@ -164,7 +164,8 @@ impl Attendant {
             Done::Ran(receipt) if receipt.outcome == Outcome::Refused && matches!(work, Work::Own(_)) => {
                 tracing::warn!(plan = receipt.plan.short(), why = receipt.notes.join("; "), "the agent's own plan was refused");
                 turns.refused = Some((receipt.plan, Instant::now() + REFUSED_PAUSE));
-                self.session.gave_up(receipt.plan);
+                let effects = self.session.gave_up(receipt.plan);
+                self.perform(effects, turns);
             }
             Done::Ran(receipt) => self.ended(receipt, turns),
         }

@@ -105,6 +105,10 @@ struct Open {
     heartbeat_due: Duration,
     report: Option<Flight>,
     receipts: BTreeMap<PlanId, Duration>,
+    /// Certificates that are wanted and wait for the first look.
+    wanted: Vec<CertificateId>,
+    /// An offer was turned away because of a plan of the agent's own.
+    turned_away: bool,
 }
 
 /// The report on its way.
@@ -174,8 +178,14 @@ impl Session {
 
     /// The host was looked at.
     pub fn looked(&mut self, latest: Arc<Latest>, now: Duration) -> Vec<Effect> {
+        let wanted = match &mut self.line {
+            Line::Open(open) => std::mem::take(&mut open.wanted),
+            Line::Down | Line::Hailing { .. } => Vec::new(),
+        };
+        let mut effects = certificates(&latest, &wanted);
         self.latest = Some(latest);
-        self.tell_report(now)
+        effects.extend(self.tell_report(now));
+        effects
     }
 
     /// The agent is about to run a plan of its own.
@@ -203,9 +213,13 @@ impl Session {
         self.tell_receipts(now)
     }
 
-    /// What became of a plan of the agent's own that was not begun: not worth telling.
-    pub fn gave_up(&mut self, plan: PlanId) {
+    /// A plan of the agent's own was not begun. That is no receipt; but a controller that was told to wait for one begins anew.
+    pub fn gave_up(&mut self, plan: PlanId) -> Vec<Effect> {
         self.work = self.work.filter(|work| work.plan != plan);
+        match &self.line {
+            Line::Open(open) if open.turned_away => vec![Effect::Reconnect("an offer was turned away for nothing")],
+            Line::Open(_) | Line::Down | Line::Hailing { .. } => Vec::new(),
+        }
     }
 
     /// Documents were judged, and this is what is held.
@@ -266,6 +280,8 @@ impl Session {
             heartbeat_due: now + heartbeat,
             report: None,
             receipts: BTreeMap::new(),
+            wanted: Vec::new(),
+            turned_away: false,
         });
         let mut effects = vec![Effect::Keep(self.kept.clone()), Effect::Confirm { policy, clock }];
         if told != self.held {
@@ -286,8 +302,14 @@ impl Session {
         let Line::Open(open) = &mut self.line else { return Vec::new() };
         let Some(flight) = open.report.take_if(|flight| flight.generation == generation) else {
             // Said again, perhaps because certificates that were wanted then were lost on the way.
-            let again = self.kept.acknowledged.is_some_and(|acknowledged| acknowledged.generation == generation);
-            return self.latest.as_deref().filter(|_| again).map(|latest| certificates(latest, wanted)).unwrap_or_default();
+            if self.kept.acknowledged.is_none_or(|acknowledged| acknowledged.generation != generation) {
+                return Vec::new();
+            }
+            match &self.latest {
+                Some(latest) => return certificates(latest, wanted),
+                None => open.wanted = wanted.to_vec(),
+            }
+            return Vec::new();
         };
         self.kept.acknowledged = Some(Acknowledged { generation, digest: flight.latest.digest });
         self.kept.audit = audit.or(self.kept.audit);
@@ -298,9 +320,7 @@ impl Session {
     }
 
     fn offered(&mut self, offer: Offer, now: Duration) -> Vec<Effect> {
-        if !matches!(self.line, Line::Open(_)) {
-            return Vec::new();
-        }
+        let Line::Open(open) = &mut self.line else { return Vec::new() };
         let id = offer.id;
         if self.receipts.contains_key(&id) {
             return self.tell_receipts(now);
@@ -309,7 +329,10 @@ impl Session {
             Some(work) if work.plan == id && work.begun => vec![Effect::Send(ToController::Running(id))],
             // Accepted already, and not admitted yet: there is nothing to say that would be true.
             Some(work) if work.plan == id => Vec::new(),
-            Some(work) => vec![Effect::Send(ToController::Busy { offered: id, at_work: work.plan })],
+            Some(work) => {
+                open.turned_away |= !work.offered;
+                vec![Effect::Send(ToController::Busy { offered: id, at_work: work.plan })]
+            }
             None => {
                 self.work = Some(Work { plan: id, offered: true, begun: false });
                 vec![Effect::Run(offer)]

@@ -178,6 +178,35 @@ fn an_offer_runs_once_and_whatever_is_said_about_it_is_true() {
 }
 
 #[test]
+fn an_offer_that_was_turned_away_for_nothing_is_asked_for_again() {
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    session.starts(digest(1));
+    assert!(session.gave_up(digest(1)).is_empty(), "nobody waits");
+    session.starts(digest(1));
+    assert!(matches!(sent(&session.received(offer(2), Duration::ZERO))[..], [ToController::Busy { .. }]));
+    assert!(matches!(session.gave_up(digest(1))[..], [Effect::Reconnect(_)]));
+    assert_eq!(session.at_work(), None);
+}
+
+#[test]
+fn certificates_that_are_wanted_before_the_first_look_follow_it() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let der = rcgen::CertificateParams::default().self_signed(&key).expect("a certificate").der().to_vec();
+    let certificate = policy::certificate::Certificate::from_der(&der).expect("reads");
+    let mut seen = (*latest(1)).clone();
+    seen.sight.certificates.insert(certificate.id(), certificate.clone());
+    let generation = Generation { epoch: 3, counter: 9 };
+    let known = Acknowledged { generation, digest: seen.digest };
+    let mut session = session(Kept::default(), Vec::new());
+    session.connected(HOUR, Duration::ZERO);
+    session.received(welcome(Some(known)), Duration::ZERO);
+    let wanted = FromController::ReportAcknowledged { generation, wanted: vec![certificate.id(), digest(9)], audit: None };
+    assert!(session.received(wanted, Duration::ZERO).is_empty());
+    let effects = session.looked(Arc::new(seen), Duration::ZERO);
+    assert!(matches!(sent(&effects)[..], [ToController::Certificates(told)] if told[..] == [der]));
+}
+
+#[test]
 fn refusals_are_bounded_and_what_was_done_is_never_dropped() {
     let mut session = session(Kept::default(), vec![receipt(0, Outcome::Restored)]);
     for number in 1..=200 {

@@ -99,7 +99,8 @@ pub trait Driver: Send + Sync {
     /// [`DriverError`] when the host cannot tell.
     fn check(&self, step: &Step) -> Result<State, DriverError>;
 
-    /// Does `step`. Durable when it returns.
+    /// Does `step`. Durable when it returns. `mint` archives an earlier certificate of the container that no record refers to,
+    /// so that "the container's certificate" is one.
     ///
     /// # Errors
     /// [`DriverError`] when it was not done, or perhaps done: the caller checks again.

@@ -346,5 +346,7 @@ pub fn sight(driver: &dyn Driver, hold: Option<String>) -> Result<Sight, WorkErr
     sight.report.probes = probes;
     sight.certificates.extend(shown.into_iter().map(|certificate| (certificate.id(), certificate)));
     sight.report.hold = hold;
+    // What could not travel is unknown here too: both sides judge the same report.
+    sight.report = proto::report::fit(sight.report);
     Ok(sight)
 }

@@ -48,3 +48,6 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tls;
+
+#[cfg(all(test, feature = "server"))]
+mod stage;

@@ -1,1 +1,204 @@
+use std::collections::BTreeSet;
 
+use policy::id::Sha256;
+use policy::life::Life;
+
+use super::*;
+use crate::audit::Head;
+use crate::stage::{certificate, generation, key, noon, server, sight};
+use crate::store::IdentityState;
+
+fn identity() -> Identity {
+    Identity {
+        key_id: key("EX1"),
+        server: server("EX1"),
+        machine_id: "machine-EX1".to_owned(),
+        state: IdentityState::Active,
+        why: String::new(),
+        certificate: Sha256([1; 32]),
+        not_after: noon(),
+        lineage: vec![2; 16],
+        previous_lineage: vec![1; 16],
+        epoch: 3,
+        enrolled_at: noon(),
+        changed_at: noon(),
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        server: server("EX1"),
+        machine_id: "machine-EX1".to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        lineage: vec![2; 16],
+        held: Held::default(),
+        audit: None,
+    }
+}
+
+fn begun(on_disk: Option<(Generation, Sha256)>) -> Session {
+    Session::begin(&server("EX1"), &hello(), &identity(), on_disk, false).expect("welcome")
+}
+
+fn told(counter: u64) -> Told {
+    let made = certificate("EX1", (2030, 1, 1));
+    Told { generation: generation(3, counter), report: sight("EX1", &made).report, said: String::new(), seen_at: noon() }
+}
+
+fn refused(change: impl FnOnce(&mut Hello), alive: bool) -> Breach {
+    let mut hello = hello();
+    change(&mut hello);
+    Session::begin(&server("EX1"), &hello, &identity(), None, alive).expect_err("must be refused")
+}
+
+fn offer(byte: u8, cancelled: bool) -> Offer {
+    Offer { id: Sha256([byte; 32]), body: vec![byte], life: Life::Offered, cancelled, approvals: Vec::new() }
+}
+
+fn said(effects: &[Effect]) -> Vec<&Say> {
+    effects.iter().filter_map(|effect| if let Effect::Say(say) = effect { Some(say) } else { None }).collect()
+}
+
+#[test]
+fn a_hello_that_names_another_server_than_the_certificate_is_refused() {
+    let breach = refused(|hello| hello.server = server("EX2"), false);
+    assert_eq!(breach, Breach::OtherServer { expected: server("EX1"), found: server("EX2") });
+    assert!(breach.is_about_identity() && !breach.quarantines());
+}
+
+#[test]
+fn another_protocol_is_refused() {
+    assert_eq!(refused(|hello| hello.protocol = 2, false), Breach::Protocol(2));
+}
+
+#[test]
+fn the_lineage_of_this_session_or_the_one_before_is_welcome() {
+    for lineage in [vec![2; 16], vec![1; 16]] {
+        assert!(Session::begin(&server("EX1"), &Hello { lineage, ..hello() }, &identity(), None, true).is_ok());
+    }
+}
+
+#[test]
+fn an_older_lineage_is_quarantined_unless_the_unbroken_one_is_connected() {
+    for lineage in [vec![], vec![0; 16]] {
+        assert!(refused(|hello| hello.lineage.clone_from(&lineage), false).quarantines());
+        let beside = refused(|hello| hello.lineage.clone_from(&lineage), true);
+        assert!(beside.is_about_identity() && !beside.quarantines(), "the newcomer goes, the machine with the session stays");
+    }
+}
+
+#[test]
+fn a_machine_with_a_copied_key_is_refused() {
+    assert!(refused(|hello| hello.machine_id = "machine-clone".to_owned(), false).quarantines());
+    assert!(!refused(|hello| hello.machine_id = "machine-clone".to_owned(), true).quarantines());
+}
+
+#[test]
+fn a_second_hello_is_out_of_order() {
+    assert!(matches!(begun(None).on(Said::Hello(hello())), Err(Breach::Order { .. })));
+}
+
+#[test]
+fn a_report_is_acknowledged_only_after_it_was_recorded() {
+    let mut session = begun(None);
+    let report = told(1);
+    let (generation, digest) = (report.generation, report.report.digest());
+    let effects = session.on(Said::Report(Box::new(report))).expect("taken");
+    assert!(matches!(effects.as_slice(), [Effect::Record(_)]), "nothing is said before the commit: {effects:?}");
+    let effects = session.recorded(generation, digest, BTreeSet::new(), Head::EMPTY);
+    assert!(matches!(said(&effects).as_slice(), [Say::ReportAcknowledged { .. }]));
+}
+
+#[test]
+fn a_report_said_twice_is_acknowledged_twice() {
+    let report = told(4);
+    let mut session = begun(Some((report.generation, report.report.digest())));
+    assert!(matches!(session.on(Said::Report(Box::new(report))).expect("taken").as_slice(), [Effect::Record(_)]));
+}
+
+#[test]
+fn an_older_report_and_another_of_the_same_generation_are_refused() {
+    let report = told(4);
+    let mut session = begun(Some((generation(3, 5), report.report.digest())));
+    let breach = session.on(Said::Report(Box::new(report))).expect_err("older");
+    assert_eq!(breach.to_string(), "report of EX1: expected a generation above 3.5, found 3.4");
+    let mut other = told(5);
+    other.report.hold = Some("held".to_owned());
+    assert!(matches!(session.on(Said::Report(Box::new(other))), Err(Breach::OtherReport { .. })));
+}
+
+#[test]
+fn a_report_of_an_epoch_that_was_never_given_is_refused() {
+    let report = Told { generation: generation(4, 1), ..told(1) };
+    assert_eq!(
+        begun(None).on(Said::Report(Box::new(report))).expect_err("epoch"),
+        Breach::Epoch { server: server("EX1"), expected: 3, found: 4 }
+    );
+}
+
+#[test]
+fn a_report_about_another_host_is_refused() {
+    let made = certificate("EX2", (2030, 1, 1));
+    let report = Told { report: sight("EX2", &made).report, ..told(1) };
+    assert!(matches!(begun(None).on(Said::Report(Box::new(report))), Err(Breach::OtherServer { .. })));
+}
+
+#[test]
+fn certificates_that_nobody_asked_for_are_not_kept() {
+    let mut session = begun(None);
+    let (asked, other) = (certificate("EX1", (2030, 1, 1)), certificate("EX1", (2031, 1, 1)));
+    let report = told(1);
+    session.recorded(report.generation, report.report.digest(), BTreeSet::from([asked.id()]), Head::EMPTY);
+    let effects = session.on(Said::Certificates(vec![other.der().to_vec(), asked.der().to_vec()])).expect("taken");
+    assert!(matches!(effects.as_slice(), [Effect::Keep(kept), Effect::Look] if *kept == [asked.der().to_vec()]));
+    // Sent again, it is not asked for any more.
+    assert!(session.on(Said::Certificates(vec![asked.der().to_vec()])).expect("taken").is_empty());
+    assert!(matches!(session.on(Said::Certificates(vec![vec![0; MAX_DER + 1]])), Err(Breach::LargeCertificate(_))));
+}
+
+#[test]
+fn certificates_that_were_lost_with_the_last_session_are_asked_for_again() {
+    let mut session = begun(Some((generation(3, 5), Sha256([5; 32]))));
+    let wanted = BTreeSet::from([Sha256([6; 32])]);
+    let effects = session.welcome(vec![3; 16], None, wanted.clone(), Head::EMPTY);
+    let says = said(&effects);
+    assert!(matches!(says[0], Say::Welcome(welcome) if welcome.acknowledged == Some((generation(3, 5), Sha256([5; 32])))));
+    assert!(matches!(says[1], Say::ReportAcknowledged { wanted: asked, .. } if *asked == wanted));
+}
+
+#[test]
+fn an_offer_is_said_once_until_the_agent_was_busy() {
+    let mut session = begun(None);
+    assert_eq!(said(&session.offers(vec![offer(1, false)])).len(), 1);
+    assert!(session.offers(vec![offer(1, false)]).is_empty());
+    session.on(Said::Busy { offered: Sha256([1; 32]), at_work: Sha256([2; 32]) }).expect("taken");
+    assert_eq!(said(&session.offers(vec![offer(1, false)])).len(), 1, "asked again when the other plan has its receipt");
+}
+
+#[test]
+fn a_plan_that_is_wanted_back_is_called_back_once_and_not_offered() {
+    let mut session = begun(None);
+    assert!(matches!(said(&session.offers(vec![offer(1, true)])).as_slice(), [Say::Cancel(_)]));
+    assert!(session.offers(vec![offer(1, true)]).is_empty());
+}
+
+#[test]
+fn a_receipt_is_acknowledged_only_after_it_was_settled() {
+    let mut session = begun(None);
+    let receipt = crate::stage::receipt(Sha256([1; 32]), policy::receipt::Outcome::Restored, noon());
+    assert!(matches!(session.on(Said::Receipt(Box::new(receipt))).expect("taken").as_slice(), [Effect::Settle(_)]));
+    assert!(matches!(said(&session.settled(Sha256([1; 32]))).as_slice(), [Say::ReceiptAcknowledged(_)]));
+}
+
+#[test]
+fn documents_are_sent_when_the_agent_holds_older_ones_and_once_per_session() {
+    let document = |version| Document { id: Sha256([1; 32]), version, signed: SignedBytes::unsigned(Vec::new()) };
+    let mut session = begun(None);
+    session.on(Said::Held(Held { trust_version: 2, policy_version: 5, ..Held::default() })).expect("taken");
+    let chain = || (1..=4).map(document).collect::<Vec<_>>();
+    let effects = session.documents(chain(), Some(document(5)));
+    assert_eq!(said(&effects).len(), 2, "trust 3 and 4, in order, and no policy that it holds");
+    assert!(session.documents(chain(), Some(document(5))).is_empty(), "an agent that refuses one is not sent it for ever");
+    assert_eq!(said(&session.documents(Vec::new(), Some(document(6)))).len(), 1);
+}

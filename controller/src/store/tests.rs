@@ -1,1 +1,8 @@
+//! What every database must keep. One file per kind of promise.
 
+mod documents;
+mod doors;
+mod opening;
+mod plans;
+mod reports;
+mod writing;

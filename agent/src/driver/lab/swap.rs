@@ -16,6 +16,9 @@ use crate::driver::{Applied, DriverError, State};
 /// The system has no such call.
 const NO_SUCH_CALL: u32 = 120;
 
+/// The record exists.
+const EXISTS: u32 = 183;
+
 /// The certificate is not there, or its key cannot be used.
 const UNUSABLE: u32 = 1312;
 
@@ -50,7 +53,7 @@ impl LabDriver {
             Err(error) => return Err(error),
         }
         let begun = now();
-        control.delete(old)?;
+        control.delete(old).map_err(|error| self.put_back(old, error))?;
         control.set(new).map_err(|error| self.put_back(old, error))?;
         Ok(Applied { gap: begun.elapsed() })
     }
@@ -74,11 +77,14 @@ impl LabDriver {
         self.replace(&found, from).map(|_| ())
     }
 
-    /// Closes the gap that `error` left open. The error stays the answer.
+    /// Closes the gap that `error` may have left open. The error stays the answer.
     fn put_back(&self, old: &SslRecord, error: DriverError) -> DriverError {
         // A new conversation: in the old one an answer may still be on its way.
-        if let Err(second) = self.control().and_then(|mut control| control.set(old)) {
-            tracing::error!(endpoint = old.endpoint, error = crate::chain(&second), "old record could not be put back");
+        match self.control().and_then(|mut control| control.set(old)) {
+            Ok(()) | Err(DriverError::Refused { code: EXISTS, .. }) => {}
+            Err(second) => {
+                tracing::error!(endpoint = old.endpoint, error = crate::chain(&second), "old record could not be put back");
+            }
         }
         error
     }

@@ -1,0 +1,242 @@
+//! A small estate for tests: people with keys, documents that they signed, and hosts that report.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::Timestamp;
+use policy::certificate::Certificate;
+use policy::duration::Span;
+use policy::id::{EstateName, Generation, Person, PlanId, ServerName, Sha256};
+use policy::plan::Der;
+use policy::receipt::{Outcome, Receipt};
+use policy::report::{
+    Access, BACK_END_SITE, Binding, Exchange, Fact, Host, IIS_APP_ID, KeyContainer, KeyLink, KeyState, RecordKind, Report, Role,
+    Service, Setup, Sight, Site, SslParameters, SslRecord, Store as CertificateStore, StoreEntry,
+};
+use policy::trust::{Approval, Class, KeyKind, Kind, PersonKey, PersonKeys, PersonRole, Root, TrustDocument, Verified};
+use proto::signed::{SignedBytes, SigningKey};
+use proto::token::Secret;
+use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+
+use crate::audit::Actor;
+use crate::store::{Knock, Recording, Store};
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().expect(text)
+}
+
+pub(crate) fn noon() -> Timestamp {
+    at("2026-11-23T12:00:00Z")
+}
+
+pub(crate) fn later(seconds: u32) -> Timestamp {
+    Span::seconds(seconds).after(noon())
+}
+
+pub(crate) fn estate() -> EstateName {
+    "contoso".parse().expect("a name")
+}
+
+pub(crate) fn server(name: &str) -> ServerName {
+    name.parse().expect("a name")
+}
+
+pub(crate) fn person(name: &str) -> Person {
+    name.parse().expect("a name")
+}
+
+/// The people of the estate.
+pub(crate) struct People {
+    pub(crate) root: SigningKey,
+    pub(crate) anna: SigningKey,
+    pub(crate) bert: SigningKey,
+}
+
+impl People {
+    pub(crate) fn new() -> Self {
+        let key = || SigningKey::generate().expect("a key");
+        Self { root: key(), anna: key(), bert: key() }
+    }
+
+    /// A trust document in which anna and bert approve, and `need` of them must.
+    pub(crate) fn trust(&self, version: u64, need: u32) -> SignedBytes {
+        let approver = |key: &SigningKey| PersonKeys {
+            roles: BTreeSet::from([PersonRole::Approver]),
+            keys: vec![PersonKey { key: key.id(), kind: KeyKind::File, until: at("2030-01-01T00:00:00Z") }],
+        };
+        let document = TrustDocument {
+            estate: estate(),
+            version,
+            root: Root { threshold: 1, keys: BTreeSet::from([self.root.id()]) },
+            persons: BTreeMap::from([(person("anna"), approver(&self.anna)), (person("bert"), approver(&self.bert))]),
+            need: BTreeMap::from([(Class::Renew, need)]),
+            ca: BTreeSet::from([Sha256([7; 32])]),
+        };
+        let mut signed = SignedBytes::unsigned(document.to_bytes());
+        self.root.sign(Kind::Trust, &mut signed).expect("signed");
+        signed
+    }
+
+    /// A policy that anna signed.
+    pub(crate) fn policy(&self, text: &str) -> SignedBytes {
+        let mut signed = SignedBytes::unsigned(text.as_bytes().to_vec());
+        self.anna.sign(Kind::Policy, &mut signed).expect("signed");
+        signed
+    }
+
+    /// An approval by one of them.
+    pub(crate) fn approval(&self, name: &str, plan: PlanId, from: Timestamp, until: Timestamp) -> SignedBytes {
+        let approval = Approval {
+            estate: estate(),
+            plans: BTreeSet::from([plan]),
+            person: person(name),
+            requester: None,
+            reason: "it ends soon".to_owned(),
+            change: Some("CHG-12".to_owned()),
+            not_before: from,
+            not_after: until,
+        };
+        let mut signed = SignedBytes::unsigned(approval.to_bytes());
+        let key = if name == "anna" { &self.anna } else { &self.bert };
+        key.sign(Kind::Approval, &mut signed).expect("signed");
+        signed
+    }
+
+    /// Puts both documents in force.
+    pub(crate) async fn rule(&self, store: &Store, need: u32, policy: &str) {
+        let trust = self.trust(1, need);
+        store.apply_trust(proto::signed::trust(&trust).expect("trust"), trust, Actor::Console, noon()).await.expect("applied");
+        let policy = self.policy(policy);
+        store
+            .apply_policy(proto::signed::policy(&policy).expect("policy"), policy, Actor::Console, noon())
+            .await
+            .expect("applied");
+    }
+}
+
+/// A policy in which every server proposes.
+pub(crate) const PROPOSE: &str = "estate = \"contoso\"\nversion = 1\nmode = \"propose\"\n";
+
+pub(crate) fn verified(signed: &SignedBytes) -> Verified<Approval> {
+    proto::signed::approval(signed).expect("an approval")
+}
+
+/// A self-signed certificate of a host, to this year's end of November by default.
+pub(crate) fn certificate(name: &str, end: (i32, u8, u8)) -> Certificate {
+    let mut params =
+        CertificateParams::new(vec![name.to_owned(), format!("{}.contoso.test", name.to_lowercase())]).expect("names");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(2022, 1, 1);
+    params.not_after = date_time_ymd(end.0, end.1, end.2);
+    let key = KeyPair::generate().expect("a key");
+    Certificate::from_der(params.self_signed(&key).expect("signed").der()).expect("reads")
+}
+
+/// What a host of DAG1 with this certificate on 444 sees.
+pub(crate) fn sight(name: &str, certificate: &Certificate) -> Sight {
+    let fact = Fact::Known;
+    let link = KeyLink { container: "c-1".to_owned(), provider: String::new(), provider_type: 12, flags: 0x20, key_spec: 1 };
+    let entry = StoreEntry {
+        store: CertificateStore::My,
+        certificate: certificate.id(),
+        thumbprint: certificate.thumbprint(),
+        archived: false,
+        friendly_name: Fact::Known(Some("Microsoft Exchange".to_owned())),
+        key: Fact::Known(Some(link)),
+        key_state: Fact::Known(KeyState::Usable),
+        key_access: Fact::Known(vec![Access { sid: "S-1-5-20".to_owned(), mask: 0x8012_0089 }]),
+    };
+    let record = SslRecord {
+        kind: RecordKind::Address,
+        endpoint: "0.0.0.0:444".to_owned(),
+        thumbprint: Some(certificate.thumbprint()),
+        store: None,
+        app_id: fact(IIS_APP_ID.to_owned()),
+        parameters: Fact::Known(SslParameters::default()),
+    };
+    let binding = Binding { protocol: "https".to_owned(), information: "*:444:".to_owned(), ssl_flags: 0 };
+    let report = Report {
+        host: Host {
+            name: server(name),
+            fqdn: fact(format!("{}.contoso.test", name.to_lowercase())),
+            machine_id: fact(format!("machine-{name}")),
+            ad_site: fact("Berlin".to_owned()),
+            dag: Fact::Known(Some("DAG1".to_owned())),
+        },
+        exchange: Fact::Known(Exchange { version: "15.2.1544.4".to_owned(), roles: BTreeSet::from([Role::Mailbox]) }),
+        setup: Fact::Known(Setup::Idle),
+        stores: Fact::Known(vec![entry]),
+        containers: Fact::Known(vec![KeyContainer { name: "c-1".to_owned(), key_id: Fact::Known(certificate.key_id()) }]),
+        records: Fact::Known(vec![record]),
+        sites: Fact::Known(vec![Site { id: 2, name: BACK_END_SITE.to_owned(), bindings: vec![binding] }]),
+        metabase: Fact::Known(Vec::new()),
+        services: Fact::Known(BTreeMap::from([(
+            "W3SVC".to_owned(),
+            Service { running: Fact::Known(true), disabled: Fact::Known(false) },
+        )])),
+        probes: Vec::new(),
+        hold: None,
+    };
+    Sight { report, certificates: BTreeMap::from([(certificate.id(), certificate.clone())]) }
+}
+
+/// A store in a folder of its own.
+pub(crate) async fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(&folder.path().join("backstay.db"), &estate(), noon()).await.expect("a store");
+    (folder, store)
+}
+
+pub(crate) fn key(name: &str) -> Sha256 {
+    Sha256::of(name.as_bytes())
+}
+
+/// Enrols a server as the machine and with the key that go with its name.
+pub(crate) async fn enrol(store: &Store, name: &str) {
+    let secret = Secret::generate().expect("random");
+    store.create_token(&server(name), secret.hash(), 600, Actor::Console, noon()).await.expect("a token");
+    store.enrol(knock(name, secret), noon()).await.expect("enrolled");
+}
+
+pub(crate) fn knock(name: &str, secret: Secret) -> Knock {
+    Knock {
+        secret,
+        server: server(name),
+        machine_id: format!("machine-{name}"),
+        key_id: key(name),
+        certificate: Sha256([9; 32]),
+        not_after: at("2026-12-23T12:00:00Z"),
+    }
+}
+
+pub(crate) fn generation(epoch: u64, counter: u64) -> Generation {
+    Generation { epoch, counter }
+}
+
+/// Reports what is seen, certificates and all.
+pub(crate) async fn report(store: &Store, sight: &Sight, counter: u64, when: Timestamp) {
+    let recording = Recording {
+        server: sight.report.host.name.clone(),
+        generation: generation(1, counter),
+        report: sight.report.clone(),
+        said: String::new(),
+        seen_at: when,
+    };
+    store.record_report(recording, when).await.expect("recorded");
+    let certificates = sight.certificates.values().map(|certificate| certificate.der().to_vec()).collect();
+    store.store_certificates(certificates, when).await.expect("kept");
+}
+
+pub(crate) fn receipt(plan: PlanId, outcome: Outcome, when: Timestamp) -> Receipt {
+    Receipt {
+        plan,
+        outcome,
+        notes: vec!["444 shows the new certificate".to_owned()],
+        foreign: Vec::new(),
+        plan_body: None::<Der>,
+        standing: None,
+        began_at: Span::seconds(5).before(when),
+        ended_at: when,
+        gap_micros: 0,
+        objections: Vec::new(),
+    }
+}

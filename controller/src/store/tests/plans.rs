@@ -1,0 +1,215 @@
+use policy::duration::Span;
+use policy::id::{PlanId, ServerName};
+use policy::life::Life;
+use policy::plan::Der;
+use policy::receipt::Outcome;
+
+use crate::audit::{self, Actor, Head};
+use crate::reconcile::{Terms, look};
+use crate::stage::{PROPOSE, People, certificate, enrol, later, noon, person, receipt, report, server, sight, store, verified};
+use crate::store::{Conclude, Held, PlanFilter, PlanRow, Settled, Store, StoreError};
+
+/// Looks as the reconciler does, with the agent connected.
+async fn look_at(store: &Store, name: &ServerName, when: policy::Timestamp) -> Option<PlanRow> {
+    let scene = store.scene(name).await.expect("reads").expect("reported");
+    let trust = store.trust().await.expect("reads").map(|document| document.trust().expect("trust").value);
+    let policy = store.policy().await.expect("reads").expect("in force").policy().expect("policy").value;
+    let terms = Terms {
+        policy: &policy,
+        trust: trust.as_ref(),
+        in_force: Held::default(),
+        connected: true,
+        soak: Span::seconds(60),
+        now: when,
+    };
+    assert_eq!(store.conclude(name, look(&scene, &terms), when).await.expect("written"), Conclude::Kept);
+    let filter = PlanFilter { open_only: false, server: Some(name.clone()) };
+    store.plans(&filter, None, 1).await.expect("reads").into_iter().next()
+}
+
+/// A store with two servers of one DAG whose certificates end in a week, and the plans that were proposed.
+async fn proposed(need: u32) -> (tempfile::TempDir, Store, People, Vec<PlanRow>) {
+    let (folder, store) = store().await;
+    let people = People::new();
+    people.rule(&store, need, PROPOSE).await;
+    let mut plans = Vec::new();
+    for name in ["EX1", "EX2"] {
+        enrol(&store, name).await;
+        report(&store, &sight(name, &certificate(name, (2026, 12, 1))), 1, noon()).await;
+        plans.push(look_at(&store, &server(name), noon()).await.expect("a plan"));
+    }
+    (folder, store, people, plans)
+}
+
+async fn approve(store: &Store, people: &People, who: &str, plan: PlanId) {
+    let signed = people.approval(who, plan, noon(), later(86_400));
+    store.add_approval(verified(&signed), signed, Actor::Person(person(who)), noon()).await.expect("kept");
+}
+
+async fn life(store: &Store, plan: &PlanRow) -> Life {
+    store.plan(&plan.id).await.expect("reads").expect("is there").life
+}
+
+async fn audit_holds(store: &Store) -> Vec<String> {
+    let entries = store.audit(0, 1000).await.expect("a page");
+    assert_eq!(audit::verify(Head::EMPTY, &entries), Ok(store.audit_head().await.expect("a head")));
+    entries.into_iter().map(|entry| entry.action).collect()
+}
+
+#[tokio::test]
+async fn a_plan_goes_from_proposal_to_confirmation_and_every_step_is_told() {
+    let (_folder, store, people, plans) = proposed(2).await;
+    let plan = &plans[0];
+    assert_eq!((plan.life, plan.needed), (Life::Proposed, 2));
+    approve(&store, &people, "anna", plan.id).await;
+    assert_eq!(look_at(&store, &server("EX1"), noon()).await.expect("a plan").waits_for, "1 of 2 approvals");
+    approve(&store, &people, "bert", plan.id).await;
+    assert_eq!(look_at(&store, &server("EX1"), noon()).await.expect("a plan").life, Life::Offered);
+    let offers = store.offers(&server("EX1")).await.expect("reads");
+    assert_eq!((offers.len(), offers[0].id, offers[0].approvals.len()), (1, plan.id, 2));
+    assert_eq!(offers[0].body, plan.body, "the bytes that were approved are the bytes that are sent");
+    store.begun(&plan.id, &server("EX1"), noon()).await.expect("noted");
+    store.begun(&plan.id, &server("EX1"), noon()).await.expect("said twice");
+    assert_eq!(life(&store, plan).await, Life::Running);
+    let done = receipt(plan.id, Outcome::Restored, later(60));
+    assert_eq!(store.settle(&server("EX1"), done.clone(), later(60)).await.expect("settled"), Settled::Now);
+    assert_eq!(store.settle(&server("EX1"), done.clone(), later(61)).await.expect("settled"), Settled::Before);
+    assert_eq!(store.receipt(&plan.id).await.expect("reads"), Some(done));
+    report(&store, &sight("EX1", &certificate("EX1", (2031, 12, 1))), 2, later(62)).await;
+    assert_eq!(look_at(&store, &server("EX1"), later(63)).await.expect("a plan").life, Life::Restored, "it soaks");
+    assert_eq!(look_at(&store, &server("EX1"), later(121)).await.expect("a plan").life, Life::Confirmed);
+    let told = audit_holds(&store).await;
+    for action in
+        ["plan.proposed", "plan.approval", "plan.approved", "plan.offered", "plan.begun", "plan.restored", "plan.confirmed"]
+    {
+        assert!(told.iter().any(|told| told == action), "{action} is missing in {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_one_group_one_plan_is_at_work_and_the_next_waits_until_it_is_confirmed() {
+    let (_folder, store, people, plans) = proposed(1).await;
+    for plan in &plans {
+        approve(&store, &people, "anna", plan.id).await;
+    }
+    // Both looks read before either writes, as two controllers would.
+    let policy = store.policy().await.expect("reads").expect("in force").policy().expect("policy").value;
+    let trust = store.trust().await.expect("reads").expect("in force").trust().expect("trust").value;
+    let terms = Terms {
+        policy: &policy,
+        trust: Some(&trust),
+        in_force: Held::default(),
+        connected: true,
+        soak: Span::seconds(60),
+        now: noon(),
+    };
+    let mut conclusions = Vec::new();
+    for name in ["EX1", "EX2"] {
+        let scene = store.scene(&server(name)).await.expect("reads").expect("reported");
+        conclusions.push((server(name), look(&scene, &terms)));
+    }
+    for (name, conclusion) in conclusions {
+        store.conclude(&name, conclusion, noon()).await.expect("written");
+    }
+    assert_eq!((life(&store, &plans[0]).await, life(&store, &plans[1]).await), (Life::Offered, Life::Waiting));
+    let waits = store.plan(&plans[1].id).await.expect("reads").expect("is there").waits_for;
+    assert!(waits.contains("EX1"), "{waits}");
+    store.settle(&server("EX1"), receipt(plans[0].id, Outcome::Restored, later(1)), later(1)).await.expect("settled");
+    assert_eq!(look_at(&store, &server("EX2"), later(2)).await.expect("a plan").life, Life::Waiting, "it soaks, the wave waits");
+    report(&store, &sight("EX1", &certificate("EX1", (2031, 12, 1))), 2, later(3)).await;
+    look_at(&store, &server("EX1"), later(62)).await.expect("confirmed");
+    assert_eq!(store.waiting_beside(&server("EX1")).await.expect("reads"), [server("EX2")]);
+    assert_eq!(look_at(&store, &server("EX2"), later(63)).await.expect("a plan").life, Life::Offered);
+}
+
+#[tokio::test]
+async fn a_receipt_or_answer_of_another_server_is_refused() {
+    let (_folder, store, people, plans) = proposed(1).await;
+    approve(&store, &people, "anna", plans[0].id).await;
+    look_at(&store, &server("EX1"), noon()).await.expect("offered");
+    let settled = store.settle(&server("EX2"), receipt(plans[0].id, Outcome::Restored, noon()), noon()).await;
+    assert!(matches!(settled, Err(StoreError::OtherServer { .. })), "{settled:?}");
+    let begun = store.begun(&plans[0].id, &server("EX2"), noon()).await;
+    assert!(matches!(begun, Err(StoreError::OtherServer { .. })), "{begun:?}");
+    assert_eq!(life(&store, &plans[0]).await, Life::Offered);
+}
+
+#[tokio::test]
+async fn a_plan_that_the_agent_made_is_written_down_with_its_receipt_and_only_whole() {
+    let (_folder, store, _people, plans) = proposed(1).await;
+    let mut own = plans[0].plan().expect("reads");
+    own.attempt = 7;
+    let mut done = receipt(own.id(), Outcome::Restored, noon());
+    done.plan_body = Some(Der(b"something else".to_vec()));
+    assert!(matches!(store.settle(&server("EX1"), done.clone(), noon()).await, Err(StoreError::PlanBody { .. })));
+    done.plan_body = Some(Der(own.to_bytes()));
+    assert!(
+        matches!(store.settle(&server("EX2"), done.clone(), noon()).await, Err(StoreError::PlanBody { .. })),
+        "a plan for EX1"
+    );
+    done.standing = Some(policy::id::Sha256([4; 32]));
+    assert_eq!(store.settle(&server("EX1"), done, noon()).await.expect("settled"), Settled::Now);
+    let row = store.plan(&own.id()).await.expect("reads").expect("is there");
+    assert_eq!(row.life, Life::Restored);
+    assert!(row.waits_for.contains("standing approval"), "{}", row.waits_for);
+    let last = store.scene(&server("EX1")).await.expect("reads").expect("reported").last;
+    assert_eq!(last.restores, [noon()], "the limits on automatic restores count it");
+}
+
+#[tokio::test]
+async fn a_receipt_for_a_plan_that_nobody_remembers_is_kept_and_acknowledged() {
+    let (_folder, store, _people, _plans) = proposed(1).await;
+    let lost = receipt(policy::id::Sha256([3; 32]), Outcome::Undone, noon());
+    assert_eq!(store.settle(&server("EX1"), lost.clone(), noon()).await.expect("settled"), Settled::Now);
+    assert_eq!(store.settle(&server("EX1"), lost, noon()).await.expect("settled"), Settled::Before);
+}
+
+#[tokio::test]
+async fn a_rejected_plan_is_withdrawn_and_one_that_is_under_way_is_called_back() {
+    let (_folder, store, people, plans) = proposed(1).await;
+    approve(&store, &people, "anna", plans[0].id).await;
+    look_at(&store, &server("EX1"), noon()).await.expect("offered");
+    let called = store.reject(&plans[0].id, person("carl"), "not today".to_owned(), noon()).await.expect("called back");
+    assert_eq!((called.life, called.cancelled), (Life::Offered, true));
+    assert!(store.offers(&server("EX1")).await.expect("reads")[0].cancelled);
+    let withdrawn = store.reject(&plans[1].id, person("carl"), "never".to_owned(), noon()).await.expect("withdrawn");
+    assert_eq!(withdrawn.life, Life::Withdrawn);
+    assert!(matches!(store.reject(&plans[1].id, person("carl"), "again".to_owned(), noon()).await, Err(StoreError::Life { .. })));
+    let late = people.approval("anna", plans[1].id, noon(), later(60));
+    let refused = store.add_approval(verified(&late), late, Actor::Console, noon()).await;
+    assert!(matches!(refused, Err(StoreError::Life { .. })), "{refused:?}");
+    audit_holds(&store).await;
+}
+
+#[tokio::test]
+async fn a_plan_whose_fate_is_unknown_keeps_its_place_until_people_give_it_up() {
+    let (_folder, store, people, plans) = proposed(1).await;
+    approve(&store, &people, "anna", plans[0].id).await;
+    look_at(&store, &server("EX1"), noon()).await.expect("offered");
+    // The facts change, and all the same nothing else is proposed while it may be at work.
+    report(&store, &sight("EX1", &certificate("EX1", (2026, 12, 2))), 2, later(1)).await;
+    assert_eq!(look_at(&store, &server("EX1"), later(2)).await.expect("a plan").id, plans[0].id);
+    assert_eq!(life(&store, &plans[0]).await, Life::Offered);
+    assert!(matches!(store.abandon(&plans[1].id, person("carl"), "x".to_owned(), noon()).await, Err(StoreError::Life { .. })));
+    store.abandon(&plans[0].id, person("carl"), "the host is gone".to_owned(), later(3)).await.expect("given up");
+    let next = look_at(&store, &server("EX1"), later(4)).await.expect("a plan");
+    assert_eq!((next.id == plans[0].id, next.life), (false, Life::Proposed));
+    // What people gave up stays given up, whatever its agent says in the end.
+    store.settle(&server("EX1"), receipt(plans[0].id, Outcome::Restored, later(5)), later(5)).await.expect("settled");
+    assert_eq!(life(&store, &plans[0]).await, Life::Abandoned);
+}
+
+#[tokio::test]
+async fn plans_are_found_by_the_beginning_of_their_id() {
+    let (_folder, store, _people, plans) = proposed(1).await;
+    let id = plans[0].id.to_string();
+    assert_eq!(store.plan_by_prefix(&id[..12]).await.expect("found").id, plans[0].id);
+    assert_eq!(store.plan_by_prefix(&id.to_uppercase()).await.expect("found").id, plans[0].id);
+    assert!(matches!(store.plan_by_prefix("").await, Err(StoreError::NoPlan(_))));
+    assert!(matches!(store.plan_by_prefix("zz").await, Err(StoreError::NoPlan(_))));
+    let page = store.plans(&PlanFilter::default(), None, 1).await.expect("a page");
+    let cursor = crate::store::PlanCursor { created_at: page[0].created_at, id: page[0].id };
+    let next = store.plans(&PlanFilter::default(), Some(cursor), 10).await.expect("a page");
+    assert_eq!(next.len(), 1);
+    assert_ne!(next[0].id, page[0].id);
+}

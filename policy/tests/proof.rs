@@ -5,3 +5,4 @@ mod documents;
 mod properties;
 mod scenarios;
 mod stage;
+mod untouched;

@@ -7,10 +7,12 @@
 //! * [`outside`] looks at a server as a stranger does, [`poll`] does so all the time. What is claimed to be served is checked
 //!   with them.
 //! * [`demo`] is an estate to play with, [`tour`] the main job told and checked step by step.
+//! * [`conformance`] is what every driver of a host must do.
 //! * [`wait`] waits for what happens, never for a time.
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod conformance;
 pub mod demo;
 pub mod desk;
 pub mod estate;

@@ -82,13 +82,12 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     options.write(true).create_new(true);
     let mut file = with_mode(&mut options, mode).open(path).map_err(|error| {
         let failure = Failure::new(Exit::Error, format!("writing {}", path.display()));
-        match error.kind() {
-            ErrorKind::AlreadyExists => {
-                failure.because("the file exists, and nothing is overwritten").next("choose another place, or move the file away")
-            }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "every other kind is told by the system's own words")]
-            _ => failure.because(error),
+        if error.kind() == ErrorKind::AlreadyExists {
+            return failure
+                .because("the file exists, and nothing is overwritten")
+                .next("choose another place, or move the file away");
         }
+        failure.because(error)
     })?;
     file.write_all(bytes).and_then(|()| file.sync_all()).doing(|| format!("writing {}", path.display()))
 }

@@ -370,3 +370,6 @@ fn write_ready(path: &Path, addresses: &Addresses) -> io::Result<()> {
     std::fs::write(&beside, text)?;
     std::fs::rename(beside, path)
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,6 +131,13 @@ pub(crate) fn certificate(name: &str, end: (i32, u8, u8)) -> Certificate {
     Certificate::from_der(params.self_signed(&key).expect("signed").der()).expect("reads")
 }
 
+/// A self-signed certificate of a host that ends then.
+pub(crate) fn certificate_until(name: &str, end: Timestamp) -> Certificate {
+    let zoned = end.to_zoned(jiff::tz::TimeZone::UTC);
+    let part = |number: i8| u8::try_from(number).expect("a month or day");
+    certificate(name, (zoned.year().into(), part(zoned.month()), part(zoned.day())))
+}
+
 /// What a host of DAG1 with this certificate on 444 sees.
 pub(crate) fn sight(name: &str, certificate: &Certificate) -> Sight {
     let fact = Fact::Known;

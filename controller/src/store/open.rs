@@ -40,13 +40,6 @@ pub(super) async fn open(path: &Path, estate: &EstateName, now: Timestamp) -> Re
     let mut writer = AnyConnection::connect_with(&options).await.map_err(|source| not_a_database(path, source))?;
     recognise(path, &mut writer).await?;
     pragmas(&mut writer).await.map_err(failed)?;
-    MIGRATIONS.run(&mut writer).await.map_err(|source| {
-        if let MigrateError::VersionMissing(found) = source {
-            return StoreError::Newer { path: path.to_owned(), found };
-        }
-        StoreError::Migrate { path: path.to_owned(), source }
-    })?;
-    belong(path, &mut writer, estate, now).await?;
     let readers = AnyPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(Duration::from_secs(10))
@@ -54,6 +47,13 @@ pub(super) async fn open(path: &Path, estate: &EstateName, now: Timestamp) -> Re
         .connect_with(options)
         .await
         .map_err(failed)?;
+    MIGRATIONS.run(&readers).await.map_err(|source| {
+        if let MigrateError::VersionMissing(found) = source {
+            return StoreError::Newer { path: path.to_owned(), found };
+        }
+        StoreError::Migrate { path: path.to_owned(), source }
+    })?;
+    belong(path, &mut writer, estate, now).await?;
     Ok(Opened { writer, readers, lock })
 }
 

@@ -96,7 +96,8 @@ pub async fn enrol(
     let read = |signed: Signed| SignedBytes::try_from(signed).map_err(IdentityError::Answer);
     let trust = read(invalid::present("EnrolResponse.trust", trust).map_err(IdentityError::Answer)?)?;
     let policy = policy.map(read).transpose()?;
-    check_certificate(&certificate, &key, &token.estate, server)?;
+    let der = CertificateDer::from(certificate);
+    let certificate = check_certificate(&der, &key, &token.estate, server)?;
     let document = first_trust(&trust, token.root).map_err(IdentityError::Trust)?.value;
     let proven = shown.iter().map(|der| Sha256::of(der)).find(|id| token.ca.contains(id));
     if !proven.is_some_and(|id| document.ca.contains(&id)) {
@@ -112,7 +113,7 @@ pub async fn enrol(
         // The host has joined all the same: without a policy it observes.
         tracing::error!(error = crate::chain(&error), "the policy that came with the enrolment is refused");
     }
-    write(&folder.join("identity.der"), &certificate)?;
+    write(&folder.join("identity.der"), &der)?;
     write(&folder.join("ca.der"), &ca.iter().flat_map(|der| der.iter().copied()).collect::<Vec<_>>())?;
     let joined = Joined {
         estate: token.estate.clone(),
@@ -122,7 +123,7 @@ pub async fn enrol(
         agents: token.agents.clone(),
     };
     write(&folder.join("joined.json"), &serde_json::to_vec_pretty(&joined).expect("names and addresses are plain data"))?;
-    let identity = Identity::open(folder)?.expect("joined.json was written a moment ago");
+    let identity = Identity { folder: folder.to_owned(), joined, key, der, certificate, ca };
     Ok(Admission { identity, authority })
 }
 

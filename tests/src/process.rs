@@ -26,12 +26,14 @@ const VANISH: Duration = Duration::from_secs(10);
 /// Its list is the processes between a line `+ PID` and a line `- PID`; each leads a group of its own.
 const GUARD: &str = r#"
 trap '' INT TERM HUP
-list=' '
+list=
 while read -r sign pid; do
-    case $sign in
-        +) list="$list$pid " ;;
-        -) list="${list%%" $pid "*} ${list#*" $pid "}" ;;
-    esac
+    kept=
+    for known in $list; do
+        [ "$known" = "$pid" ] || kept="$kept $known"
+    done
+    list=$kept
+    [ "$sign" = - ] || list="$list $pid"
 done
 for pid in $list; do kill -s KILL -- "-$pid"; done
 "#;
@@ -76,7 +78,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    guard: Guard,
+    /// Until it has ended.
+    guard: Option<Guard>,
 }
 
 impl Process {
@@ -92,7 +95,7 @@ impl Process {
         command.process_group(0).stdin(Stdio::null()).stdout(file).stderr(copy);
         let child = command.spawn().with_context(|| format!("{name} does not start: {command:?}"))?;
         guard.note('+', child.id())?;
-        Ok(Self { name: name.to_owned(), child, log, guard: guard.clone() })
+        Ok(Self { name: name.to_owned(), child, log, guard: Some(guard.clone()) })
     }
 
     /// Its name.
@@ -128,7 +131,7 @@ impl Process {
         }
         let name = self.name.clone();
         wait::until(&format!("the end of {name}"), VANISH, || self.look_for_end())?;
-        self.guard.note('-', self.child.id())
+        self.forget()
     }
 
     /// Asks it to stop (SIGTERM) and waits until it has.
@@ -141,7 +144,7 @@ impl Process {
             signal("TERM", self.child.id())?;
         }
         let status = wait::until(&format!("{name} to stop"), STOP, || self.look_for_end())?;
-        self.guard.note('-', self.child.id())?;
+        self.forget()?;
         if !status.success() {
             bail!("{name} ended with {status}; its log is {}", self.log.display());
         }
@@ -157,6 +160,11 @@ impl Process {
             None => Ok(()),
             Some(status) => bail!("{} ended with {status}:\n{}", self.name, tail(&self.log())),
         }
+    }
+
+    /// Its number may be another's from now on.
+    fn forget(&mut self) -> Result<()> {
+        self.guard.take().map_or(Ok(()), |guard| guard.note('-', self.child.id()))
     }
 
     fn look_for_end(&mut self) -> Look<ExitStatus> {

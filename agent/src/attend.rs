@@ -80,7 +80,7 @@ impl Attendant {
                 done = self.bench.done() => self.worked(done.map_err(AgentError::Lost)?, &mut turns),
                 Ok(()) = turns.begun.changed() => self.begun(&mut turns),
                 event = self.link.next() => self.heard(event, &mut turns),
-                () = self.wake.notified() => turns.look_at = turns.look_at.min(Instant::now()),
+                () = self.wake.notified() => turns.woken(),
                 sight = turns::ended(&mut turns.glance) => self.glanced(sight, &mut turns),
                 renewed = turns::ended(&mut turns.renewal) => self.renewed(renewed, &mut turns),
                 () = sleep_until(due) => {
@@ -92,7 +92,7 @@ impl Attendant {
                 }
             }
         }
-        self.link.close();
+        self.link.finish().await;
         Ok(())
     }
 
@@ -123,12 +123,14 @@ impl Attendant {
             tracing::info!(plan = id.short(), "an offered plan is judged");
             self.bench.run(plan, Some(approvals), self.authority.standing(now), crate::now);
             turns.work = Work::Offered(id);
+            turns.look_at = at + self.config.look_every;
         } else if let Some(plan) = own.filter(|plan| turns.may_try(plan.id(), at)) {
             let id = plan.id();
             tracing::info!(plan = id.short(), purpose = plan.purpose.as_str(), "the policy lets the agent act");
             self.session.starts(id);
             self.bench.run(plan.to_bytes(), None, self.authority.standing(now), crate::now);
             turns.work = Work::Own(id);
+            turns.look_at = at + self.config.look_every;
         } else if turns.look_at <= at {
             if open.is_some() {
                 // Its receipt could not be kept, or the host could not be asked: that comes before everything, once per look.

@@ -152,10 +152,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The agent's clock.
-#[expect(clippy::disallowed_methods, reason = "the one place where the agent reads the clock")]
+/// The agent's clock, in microseconds: what is kept and what travels is the same moment.
 pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
+    #[expect(clippy::disallowed_methods, reason = "the one place where the agent reads the clock")]
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
 /// A random number from 0 to 1, to spread tries; nothing secret hangs on it.

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use proto::agent::{OpenRequest, OpenResponse, SessionServiceClient};
@@ -14,7 +15,7 @@ use proto::names::Address;
 use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -25,6 +26,9 @@ mod wire;
 
 /// Messages that wait to be written. A session has few on their way at a time; when these are not taken, the line is dead.
 const QUEUE: usize = 64;
+
+/// How long a controller may take to notice that the agent stops.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A line that broke.
 #[derive(Debug, Error)]
@@ -125,6 +129,16 @@ impl Link {
     /// Drops what is there.
     pub fn close(&mut self) {
         self.line = Line::Down;
+    }
+
+    /// Ends the session in good order, as far as the controller takes part in it soon.
+    pub async fn finish(&mut self) {
+        if let Line::Open(Open { out, mut incoming, .. }) = std::mem::replace(&mut self.line, Line::Down) {
+            drop(out);
+            // Whatever is still said is said again in the next session.
+            let rest = async { while let Ok(Some(_)) = incoming.message().await {} };
+            let _ = timeout(FAREWELL, rest).await;
+        }
     }
 
     /// Says something, stamped with `now`.

@@ -99,6 +99,14 @@ impl Turns {
         self.born.elapsed()
     }
 
+    /// Something may have changed on the host. A plan at work changes it itself, and must not be told of in mid-swap: the look
+    /// after it is soon enough.
+    pub(super) fn woken(&mut self) {
+        if !self.work.is_plan() {
+            self.look_at = self.look_at.min(Instant::now());
+        }
+    }
+
     pub(super) fn may_try(&self, plan: PlanId, at: Instant) -> bool {
         self.refused.is_none_or(|(refused, until)| refused != plan || until <= at)
     }

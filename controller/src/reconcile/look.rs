@@ -349,3 +349,6 @@ fn standing(seen: &PlanSeen) -> Standing {
         needed: row.needed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,6 +201,46 @@ mod tests {
         check(&mut whole, "backstay");
     }
 
+    /// The words of a line as a shell splits it, as far as the manual needs it.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (index, part) in line.split('"').enumerate() {
+            if index % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().map(str::to_owned));
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn the_manual_names_every_command_and_every_line_in_it_parses() {
+        let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md")).expect("docs/cli.md");
+        let mut lines: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+        if cfg!(not(feature = "server")) {
+            lines.retain(|line| !line.starts_with("backstay init") && !line.starts_with("backstay serve"));
+        }
+        assert!(lines.len() > 15, "{lines:?}");
+        for line in lines {
+            if let Err(error) = command().try_get_matches_from(words(line)) {
+                panic!("docs/cli.md: {line}\n{error}");
+            }
+        }
+        fn leaves(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            for sub in command.get_subcommands() {
+                let path = format!("{path} {}", sub.get_name());
+                if sub.has_subcommands() { leaves(sub, &path, found) } else { found.push(path) }
+            }
+        }
+        let mut found = Vec::new();
+        leaves(&command(), "backstay", &mut found);
+        for path in found {
+            assert!(manual.contains(&format!("### {path}\n")), "docs/cli.md has no part \"### {path}\"");
+            assert!(manual.contains(&format!("$ {path}")), "docs/cli.md shows no example of {path}");
+        }
+    }
+
     #[test]
     fn connection_and_format_may_stand_behind_the_command() {
         let line = ["backstay", "server", "list", "-o", "json", "--controller", "ctl.contoso.test:7445"];

@@ -93,7 +93,7 @@ impl OperatorService for Operators {
             policy_version: policy.map_or(0, |document| document.version),
             servers: wire::count(verdicts.iter().map(|(_, found)| found).sum()),
             connected: wire::count(connections.count() as u64),
-            verdicts: verdicts.into_iter().map(|(word, found)| (word, wire::count(found))).collect(),
+            verdicts: verdicts.into_iter().map(|(word, found)| (wire::verdict(word), wire::count(found))).collect(),
             plans: lives
                 .into_iter()
                 .filter(|(life, _)| !life.ended())
@@ -188,6 +188,12 @@ impl OperatorService for Operators {
         }
         let Parts { store, connections, nudge, clock, .. } = &self.parts;
         let plan = self.plan_named(&id).await?;
+        if plan.life.ended() {
+            let (short, server, life) = (plan.id.short(), &plan.server, plan.life.as_str());
+            return Err(Status::failed_precondition(format!(
+                "plan {short} of {server}: expected one that has not ended, found it {life}"
+            )));
+        }
         let row = store.reject(&plan.id, by, reason.to_owned(), clock.now()).await.map_err(failed)?;
         nudge.look(&row.server);
         connections.wake(&row.server);

@@ -37,7 +37,8 @@ pub(super) async fn submit(parts: &Parts, signed: SignedBytes, by: Person) -> Re
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let persons = fits(&plan, &approval, others, &trust, now)?;
-        standing.push(PlanRow { approved: persons, ..plan });
+        let waits_for = format!("{persons} of {} approvals; what it waits for next is decided now", plan.needed);
+        standing.push(PlanRow { approved: persons, waits_for, ..plan });
     }
     if known == approval.value.plans.len() {
         return Ok(standing);

@@ -76,12 +76,15 @@ fn facts(sight: &Sight, last: &LastKnown, policy: &Policy, now: Timestamp) -> Ve
     }
     for probe in report.probes.iter().filter(|probe| probe.port == BACK_END_PORT) {
         let shown = match &probe.outcome {
-            ProbeOutcome::Presented { certificate } => format!("shows certificate {}", certificate.short()),
+            ProbeOutcome::Presented { certificate } => match sight.certificates.get(certificate) {
+                Some(certificate) => format!("shows {}", certificate.thumbprint()),
+                None => format!("shows a certificate that is not at hand, SHA-256 {}", certificate.short()),
+            },
             ProbeOutcome::Refused => "finds nobody".to_owned(),
             ProbeOutcome::NoHandshake(why) => format!("fails: {why}"),
             ProbeOutcome::Unreachable(why) => format!("does not arrive: {why}"),
         };
-        facts.push(format!("a handshake with {BACK_END_PORT} over {:?} {shown}", probe.path));
+        facts.push(format!("a handshake with {BACK_END_PORT} over {} {shown}", probe.path));
     }
     if let Some(trouble) = last.trouble {
         facts.push(format!("lost since {}, last change on the host at {}", trouble.since, trouble.changed));

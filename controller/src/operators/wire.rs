@@ -14,6 +14,11 @@ pub(super) fn count(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+/// The word of a verdict; servers that were not looked at yet have one of their own.
+pub(super) fn verdict(word: String) -> String {
+    if word == "none" { "no_report".to_owned() } else { word }
+}
+
 pub(super) fn server(row: ServerRow, connections: &Connections) -> operator::Server {
     let ServerRow {
         name,

@@ -41,6 +41,9 @@ impl Preview<'_> {
         text.push_str(&format!("  expects   {} facts on the host, each compared before the first step\n", expects.len()));
         text.push_str(&format!("  verified  {}\n", verified(steps)));
         text.push_str(&format!("  back      {}\n", back(steps)));
+        if steps.iter().any(|step| matches!(step, Step::Swap { .. })) {
+            text.push_str("  gap       none, or milliseconds where Windows cannot update a record in place: measured, and told in the receipt\n");
+        }
         let PlanRow { opens_at, approvals, needed, .. } = self.row;
         text.push_str(&format!(
             "  says the controller: opens {}, approved by {approvals} of {needed}\n",
@@ -187,6 +190,7 @@ mod tests {
   expects   2 facts on the host, each compared before the first step
   verified  a handshake on a private port first; handshakes with 444 over every path; everything else on the host reads as before
   back      the old record is written again, the new certificate archived; the old certificate never leaves its store
+  gap       none, or milliseconds where Windows cannot update a record in place: measured, and told in the receipt
   says the controller: opens -, approved by 1 of 2
 ",
             plan.id().short()

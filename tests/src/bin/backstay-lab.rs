@@ -56,48 +56,34 @@ enum Command {
     Fault {
         #[command(flatten)]
         on: On,
-        #[command(subcommand)]
-        what: FaultCommand,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum FaultCommand {
-    /// The call gives an error code and does nothing
-    Fail {
         #[command(flatten)]
-        call: CallArgs,
-        /// The Windows error code
-        #[arg(long, default_value_t = 5)]
-        code: u32,
+        what: FaultArgs,
     },
-    /// The call does not come back in time
-    Hang {
-        #[command(flatten)]
-        call: CallArgs,
-        /// For so long
-        #[arg(long, default_value_t = 10_000)]
-        millis: u64,
-    },
-    /// The call says that it did what it did not do
-    Lie {
-        #[command(flatten)]
-        call: CallArgs,
-    },
-    /// Take every fault away
-    Clear,
 }
 
 #[derive(Debug, Args)]
-struct CallArgs {
+struct FaultArgs {
     /// The call, for example httpsys.set
-    call: Call,
+    #[arg(required_unless_present = "clear")]
+    call: Option<Call>,
+    /// fail: gives an error code and does nothing; hang: does not come back in time; lie: says that it did what it did not do
+    #[arg(required_unless_present = "clear")]
+    mode: Option<Mode>,
     /// So many times, then never again [default: until it is taken away]
     #[arg(long)]
     times: Option<u32>,
     /// Only after so many calls that go right
     #[arg(long, default_value_t = 0)]
     after: u32,
+    /// The Windows error code with which it fails
+    #[arg(long, default_value_t = 5)]
+    code: u32,
+    /// How long it hangs
+    #[arg(long, default_value_t = 10_000)]
+    millis: u64,
+    /// Take every fault away
+    #[arg(long, conflicts_with_all = ["call", "mode"])]
+    clear: bool,
 }
 
 #[derive(Debug, Args)]
@@ -141,21 +127,11 @@ fn main() -> Result<()> {
     }
 }
 
-impl FaultCommand {
+impl FaultArgs {
     /// `None` takes all away.
     fn fault(self) -> Option<Fault> {
-        let (CallArgs { call, times, after }, mode) = match &self {
-            Self::Fail { call, .. } => (call, Mode::Fail),
-            Self::Hang { call, .. } => (call, Mode::Hang),
-            Self::Lie { call } => (call, Mode::Lie),
-            Self::Clear => return None,
-        };
-        let fault = Fault { times: *times, ..Fault::new(*call, mode).after(*after) };
-        Some(match self {
-            Self::Fail { code, .. } => fault.code(code),
-            Self::Hang { millis, .. } => fault.millis(millis),
-            Self::Lie { .. } | Self::Clear => fault,
-        })
+        let Self { call, mode, times, after, code, millis, clear: _ } = self;
+        Some(Fault { times, ..Fault::new(call?, mode?).after(after).code(code).millis(millis) })
     }
 }
 

@@ -17,6 +17,9 @@ const MAX_CONVERSATIONS: usize = 64;
 /// How long a conversation may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// After a connection that the system could not give.
+pub(super) const BREATH: Duration = Duration::from_millis(100);
+
 const INVALID_PARAMETER: u32 = 87;
 const DEVICE: u32 = 1117;
 
@@ -28,7 +31,10 @@ pub(super) async fn serve(listener: UnixListener, http_sys: Arc<Mutex<HttpSys>>)
             Some(_) = conversations.join_next() => {}
             accepted = listener.accept(), if conversations.len() < MAX_CONVERSATIONS => match accepted {
                 Ok((stream, _)) => { conversations.spawn(converse(stream, http_sys.clone())); }
-                Err(error) => tracing::warn!(%error, "control socket"),
+                Err(error) => {
+                    tracing::warn!(%error, "control socket");
+                    pause(BREATH).await;
+                }
             },
         }
     }
@@ -70,13 +76,14 @@ async fn answer(http_sys: &Mutex<HttpSys>, request: Request) -> Answer {
             Mode::Fail => return Answer::Refused(fault.code),
             Mode::Lie if request == Request::Query => return Answer::Records(Vec::new()),
             Mode::Lie => return Answer::Done,
-            Mode::Hang => hang(fault.millis).await,
+            Mode::Hang => pause(Duration::from_millis(fault.millis.min(MAX_HANG))).await,
         }
     }
     locked().answer(request)
 }
 
-async fn hang(millis: u64) {
-    #[expect(clippy::disallowed_methods, reason = "a call that hangs is what was asked for")]
-    tokio::time::sleep(Duration::from_millis(millis.min(MAX_HANG))).await;
+/// Waits: where a hang was asked for, and where the system has no file handles left.
+pub(super) async fn pause(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "nothing happens for which one could wait instead")]
+    tokio::time::sleep(time).await;
 }

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
+use super::control::{BREATH, pause};
 use super::http::{self, Request};
 use super::httpsys::HttpSys;
 
@@ -79,7 +80,10 @@ impl Site {
                         // Clients that leave are everyday; what they see is what is tested.
                         connections.spawn(async move { tokio::time::timeout(LIMIT, site.connection(stream)).await.ok() });
                     }
-                    Err(error) => tracing::warn!(%error, port = site.port, "connection could not be accepted"),
+                    Err(error) => {
+                        tracing::warn!(%error, port = site.port, "connection could not be accepted");
+                        pause(BREATH).await;
+                    }
                 },
             }
         }

@@ -156,3 +156,15 @@ impl Control {
         self.change("httpsys.delete", &record.endpoint, &request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_an_error_that_says_so() {
+        let path = Path::new("/").join("x".repeat(MAX_PATH));
+        let error = Control::connect(&path, Duration::from_secs(1)).unwrap_err().to_string();
+        assert!(error.contains("at most 107 bytes"), "{error}");
+    }
+}

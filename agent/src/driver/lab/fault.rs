@@ -79,21 +79,25 @@ impl fmt::Display for Call {
     }
 }
 
-/// A word that names no call.
+/// A word that names no call, or no mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of {}, found {found:?}", Call::ALL.iter().map(|call| call.as_str()).collect::<Vec<_>>().join(", "))]
-pub struct NoCall {
+#[error("expected one of {}, found {found:?}", .expected.join(", "))]
+pub struct UnknownWord {
+    expected: Vec<&'static str>,
     found: String,
 }
 
+impl UnknownWord {
+    fn new(expected: impl IntoIterator<Item = &'static str>, found: &str) -> Self {
+        Self { expected: expected.into_iter().collect(), found: found.chars().take(80).collect() }
+    }
+}
+
 impl FromStr for Call {
-    type Err = NoCall;
-    fn from_str(text: &str) -> Result<Self, NoCall> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|call| call.as_str() == text)
-            .ok_or_else(|| NoCall { found: text.chars().take(80).collect() })
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.iter().copied().find(|call| call.as_str() == text);
+        found.ok_or_else(|| UnknownWord::new(Self::ALL.iter().map(|call| call.as_str()), text))
     }
 }
 
@@ -107,6 +111,18 @@ pub enum Mode {
     Hang,
     /// It says that it did what it did not do; a look shows nothing.
     Lie,
+}
+
+impl FromStr for Mode {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        match text {
+            "fail" => Ok(Self::Fail),
+            "hang" => Ok(Self::Hang),
+            "lie" => Ok(Self::Lie),
+            _ => Err(UnknownWord::new(["fail", "hang", "lie"], text)),
+        }
+    }
 }
 
 /// One fault.
@@ -238,6 +254,8 @@ mod tests {
             assert_eq!(call.as_str().parse::<Call>(), Ok(*call));
             assert_eq!(serde_json::to_string(call).unwrap(), format!("{:?}", call.as_str()));
         }
-        assert!("httpsys.sett".parse::<Call>().is_err());
+        let unknown = "httpsys.sett".parse::<Call>().unwrap_err().to_string();
+        assert!(unknown.contains("httpsys.set,") && unknown.ends_with("found \"httpsys.sett\""), "{unknown}");
+        assert_eq!("sleep".parse::<Mode>().unwrap_err().to_string(), "expected one of fail, hang, lie, found \"sleep\"");
     }
 }

@@ -368,6 +368,12 @@ impl Estate {
 
     // --- what was said ---
 
+    /// Lets a temporary folder stay when this ends, and says where it is: what lies in it tells why something failed.
+    pub fn keep(&mut self) -> String {
+        self.temporary.take().map(TempDir::keep);
+        format!("everything is kept in {}", self.folder.display())
+    }
+
     /// Fails when a process panicked, or said ERROR; a line that contains one of `expected` is what the test asked for.
     ///
     /// # Errors

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Between two looks.
-const BEAT: Duration = Duration::from_millis(20);
+/// Between two looks: short at first, and longer the longer it takes, so that waiting does not itself slow down what is waited for.
+const SHORTEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// Looks until `look` finds something.
 ///
@@ -22,7 +23,7 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Look<T>) 
         if began.elapsed() >= limit {
             bail!("waited {} s for {what}; last seen: {missing}", limit.as_secs_f32());
         }
-        beat(BEAT);
+        beat((began.elapsed() / 10).clamp(SHORTEST, LONGEST));
     }
 }
 
@@ -34,7 +35,7 @@ pub fn throughout(time: Duration, mut look: impl FnMut() -> Result<()>) -> Resul
     let began = Instant::now();
     while began.elapsed() < time {
         look()?;
-        beat(BEAT);
+        beat(LONGEST);
     }
     look()
 }

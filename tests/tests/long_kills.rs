@@ -1,0 +1,218 @@
+//! P3: whatever is killed, and wherever in a renewal, the host ends in the old good or the new good state, and the controller
+//! learns which. With real processes and `kill -9` at random moments; every moment of the pure core is tried in `agent`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use policy::report::Store;
+use proto::operator::Plan;
+use tests::desk::hex;
+use tests::estate::{Estate, Setup, policy};
+use tests::lab::Damage;
+use tests::outside::Client;
+use tests::wait;
+
+/// Estates at once, each with one server; and kills in each.
+const ESTATES: u64 = 4;
+const KILLS: u32 = 25;
+
+/// For whatever must happen in the end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// From the approval to the begin of the run.
+const LEAD: Duration = Duration::from_secs(2);
+
+const SERVER: &str = "EX1";
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Agent,
+    Controller,
+    Both,
+}
+
+/// When.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// So long after the approval was handed in: perhaps before the run.
+    Approved(Duration),
+    /// So long after the run began.
+    Begun(Duration),
+}
+
+#[test]
+fn long_a_renewal_killed_anywhere_ends_old_good_or_new_good() {
+    let seed = std::env::var("BACKSTAY_SEED").ok().map(|seed| seed.parse().expect("BACKSTAY_SEED is a number"));
+    let seed = seed.unwrap_or_else(|| SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs()));
+    println!("seed {seed}; BACKSTAY_SEED={seed} draws the same moments again");
+    let workers: Vec<_> = (0..ESTATES).map(|number| std::thread::spawn(move || kill_often(Dice(seed ^ number << 32)))).collect();
+    let mut tally = Tally::default();
+    for worker in workers {
+        let told = worker.join().expect("a worker does not panic").expect("every kill ends well");
+        tally.add(&told);
+    }
+    println!("{tally}");
+    assert!(tally.renewed > 0, "no renewal came through at all");
+    assert!(tally.begun > 0, "no kill met a run at work");
+}
+
+/// How the kills ended.
+#[derive(Debug, Default)]
+struct Tally {
+    renewed: u32,
+    undone: u32,
+    begun: u32,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.renewed += other.renewed;
+        self.undone += other.undone;
+        self.begun += other.begun;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} ended with the new certificate, {} with the old; {} met a run at work",
+            self.renewed, self.undone, self.begun
+        )
+    }
+}
+
+fn kill_often(mut dice: Dice) -> Result<Tally> {
+    let setup = Setup { servers: vec![(SERVER, None)], policy: Some(policy("act")), ..Setup::default() };
+    let mut estate = Estate::temporary(&setup)?;
+    let mut known = BTreeSet::new();
+    // One that is left in peace, to know how long a run takes.
+    let plan = propose(&estate, &mut known)?;
+    approve(&estate, &plan)?;
+    settled(&estate, &plan)?;
+    let receipt = estate.desk().plan(&plan.id)?.receipt.context("its receipt")?;
+    let usual = Duration::from_micros(u64::try_from(receipt.ended_at - receipt.began_at)?);
+
+    let mut tally = Tally::default();
+    for kill in 0..KILLS {
+        let (victim, moment) = (dice.victim(), dice.moment(usual));
+        let what = format!("kill {kill} of {victim:?} {moment:?}");
+        one(&mut estate, &mut known, &mut tally, victim, moment)
+            .map_err(|error| error.context(format!("{what}; {}", estate.keep())))?;
+    }
+    estate.check_logs(&[])?;
+    estate.stop()?;
+    Ok(tally)
+}
+
+fn one(estate: &mut Estate, known: &mut BTreeSet<Vec<u8>>, tally: &mut Tally, victim: Victim, moment: Moment) -> Result<()> {
+    let plan = propose(estate, known)?;
+    let host = estate.host(SERVER)?;
+    let look = |estate: &Estate| Client::find().look(estate.back_end(SERVER)?);
+    let old = look(estate)?;
+    let containers: BTreeSet<String> = host.files().containers()?.into_iter().collect();
+    let journal = estate.agent_folder(SERVER).join("state").join("journal");
+    approve(estate, &plan)?;
+    match moment {
+        Moment::Approved(after) => wait::beat(after),
+        Moment::Begun(after) => {
+            // It may have come and gone before we looked: then the kill comes a little late, which is as good a moment.
+            let _ = wait::until("the run to begin", LEAD, || wait::when(journal.exists(), || "no journal".to_owned()));
+            wait::beat(after);
+        }
+    }
+    if matches!(victim, Victim::Agent | Victim::Both) {
+        estate.kill_agent(SERVER)?;
+    }
+    tally.begun += u32::from(journal.exists());
+    if matches!(victim, Victim::Controller | Victim::Both) {
+        estate.kill_controller()?;
+        estate.start_controller()?;
+    }
+    if matches!(victim, Victim::Agent | Victim::Both) {
+        estate.start_agent(SERVER)?;
+    }
+
+    let end = settled(estate, &plan)?;
+    let shown = look(estate)?;
+    match end.life.as_str() {
+        "restored" | "confirmed" => {
+            ensure!(shown != old, "the plan is {} and 444 shows the old certificate", end.life);
+            estate.wait_verdict(SERVER, "healthy", LIMIT)?;
+            tally.renewed += 1;
+        }
+        "undone" => {
+            ensure!(shown == old, "the plan is undone, and 444 shows {shown}");
+            estate.wait_verdict(SERVER, "expiring", LIMIT)?;
+            tally.undone += 1;
+        }
+        other => anyhow::bail!("expected restored or undone, found {other}: {}", end.waits_for),
+    }
+    let record = host.back_end_record()?.and_then(|record| record.thumbprint).context("a record on 444")?;
+    ensure!(record.to_string() == shown.thumbprint, "the record names {record}, and 444 shows {shown}");
+
+    let made: Vec<String> = host.files().containers()?.into_iter().filter(|name| !containers.contains(name)).collect();
+    ensure!(made.len() <= 1, "expected one new key container at most, found {made:?}");
+    let entries = host.files().certificates()?;
+    let of_container = entries
+        .iter()
+        .filter(|(store, entry)| *store == Store::My && entry.key.as_ref().is_some_and(|key| made.contains(&key.container)));
+    ensure!(of_container.count() <= 1, "expected one certificate at most in the new container");
+    Ok(())
+}
+
+/// Lets the certificate's end come near, and waits for the renewal that is proposed.
+fn propose(estate: &Estate, known: &mut BTreeSet<Vec<u8>>) -> Result<Plan> {
+    let host = estate.host(SERVER)?;
+    host.heal()?;
+    host.damage(&Damage::Expiring { days: 20 })?;
+    let fresh = |plan: &Plan| plan.purpose == "renew" && plan.life == "proposed" && !known.contains(&plan.id);
+    let plan = estate.wait_plan(SERVER, "a new renewal", LIMIT, fresh)?;
+    known.insert(plan.id.clone());
+    Ok(plan)
+}
+
+fn approve(estate: &Estate, plan: &Plan) -> Result<()> {
+    estate.desk().approve(&hex(&plan.id), "anna", "CHG-1").map(drop)
+}
+
+/// Waits until the controller knows how the plan ended on the host.
+fn settled(estate: &Estate, plan: &Plan) -> Result<Plan> {
+    let ended = |life: &str| matches!(life, "restored" | "confirmed" | "undone" | "failed" | "refused" | "superseded");
+    estate.wait_plan(SERVER, "ended", LIMIT, |found| found.id == plan.id && ended(&found.life))
+}
+
+/// Numbers from a seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// From 0 to 1.
+    fn fraction(&mut self) -> f64 {
+        f64::from(u32::try_from(self.next() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+    }
+
+    /// One in five around the begin of the run, the others in it or just behind it.
+    fn moment(&mut self, usual: Duration) -> Moment {
+        let after = usual.mul_f64(self.fraction() * 1.1);
+        if self.next() % 5 == 0 { Moment::Approved(after) } else { Moment::Begun(after) }
+    }
+
+    fn victim(&mut self) -> Victim {
+        match self.next() % 10 {
+            0..=5 => Victim::Agent,
+            6..=8 => Victim::Controller,
+            _ => Victim::Both,
+        }
+    }
+}

@@ -3,13 +3,13 @@
 //! The rooms of the server, from the wire inwards:
 //!
 //! * [`listen`] accepts TLS connections, [`tls`] says who is believed on them, [`ca`] issues what they are believed by.
-//! * [`enrolment`] lets hosts in, [`agents`] holds the streams of those that are in. What is said on a stream is judged by
-//!   [`session`], which is pure.
+//! * [`enrolment`] lets hosts in, [`agents`] holds the streams of those that are in, and [`connections`] knows which are. What is
+//!   said on a stream is judged by [`session`], which is pure. [`operators`] answers the command line.
 //! * [`store`] keeps everything; nothing is acknowledged before it says so. Every change is told in its chained
 //!   [`audit`] trail, in the same transaction.
 //! * [`reconcile`] looks at one server at a time, when something about it changed or its time has come, and moves its plans.
 //!   What it decides is pure.
-//! * [`serve`] ties them together, [`telemetry`] shows them to operators' tools.
+//! * [`serve`] ties them together by [`parts`], [`telemetry`] shows them to other tools, [`status`] words what went wrong.
 //!
 //! Without the feature `server` only what an operator's workstation needs is built.
 #![forbid(unsafe_code)]

@@ -34,7 +34,7 @@ pub fn failed(error: StoreError) -> Status {
         | StoreError::NameTaken { .. }
         | StoreError::Document(_)
         | StoreError::TooFewSigners { .. } => Code::FailedPrecondition,
-        StoreError::AmbiguousPlan { .. } | StoreError::PlanBody { .. } | StoreError::Id(..) => Code::InvalidArgument,
+        StoreError::AmbiguousPlan { .. } => Code::InvalidArgument,
         StoreError::OtherServer { .. } | StoreError::Token(_) | StoreError::NotActive { .. } | StoreError::UnknownKey => {
             Code::PermissionDenied
         }

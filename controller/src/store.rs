@@ -36,7 +36,7 @@ pub use conclude::Conclude;
 pub use documents::Document;
 pub use error::StoreError;
 pub use identities::{Identity, IdentityState, Knock};
-pub use plans::{ApprovedBy, Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
+pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
 pub use receipts::Settled;
 pub use scene::{Neighbour, PlanSeen, Scene};
 pub use servers::{Held, Recorded, Recording, ServerRow, group_of};

@@ -43,6 +43,8 @@ pub struct Conclusion {
     pub generation: Generation,
     /// Verdict and findings.
     pub assessment: Assessment,
+    /// What was remembered when the look was taken; when it changed meanwhile, the look is taken again.
+    pub before: LastKnown,
     /// What is remembered for the next look.
     pub last: LastKnown,
     /// The decision in a word.
@@ -128,6 +130,7 @@ pub fn look(scene: &Scene, terms: &Terms<'_>) -> Conclusion {
     }
     Conclusion {
         generation: scene.server.generation,
+        before: scene.last.clone(),
         decision: decision.word().to_owned(),
         why,
         mode: policy.mode_of(&scene.sight.report.host).as_str().to_owned(),
@@ -320,6 +323,13 @@ fn turn(neighbour: &Neighbour) -> String {
     match neighbour {
         Neighbour::AtWork { server, plan, life } => {
             format!("one at a time: {server} of the same group has plan {} {}", plan.short(), life.as_str())
+        }
+        Neighbour::WentWrong { server, plan, life } => {
+            format!(
+                "a failure stops the wave: plan {} of {server} of the same group was {}, and nobody decided about the next attempt",
+                plan.short(),
+                life.as_str()
+            )
         }
         Neighbour::Lost { server, verdict } => format!("one at a time: {server} of the same group is {verdict}"),
     }

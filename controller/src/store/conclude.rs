@@ -3,16 +3,17 @@
 
 use policy::Timestamp;
 use policy::id::ServerName;
+use policy::last::LastKnown;
 use policy::life::{Event, Life};
 use policy::plan::Plan;
 use serde_json::json;
 use sqlx::AnyConnection;
 
+use super::Store;
 use super::error::{Doing, StoreError};
 use super::plans::{PlanRow, find};
 use super::row::{Columns, count, json as to_json, micros};
 use super::trail::tell;
-use super::{Store, servers};
 use crate::audit::Actor;
 use crate::reconcile::{Conclusion, Move, Standing};
 
@@ -21,7 +22,7 @@ use crate::reconcile::{Conclusion, Move, Standing};
 pub enum Conclude {
     /// It is on disk.
     Kept,
-    /// A newer report came meanwhile: look again.
+    /// A newer report or a receipt came meanwhile: look again. Nothing was written.
     Outdated,
 }
 
@@ -44,13 +45,16 @@ async fn conclude(
     conclusion: &Conclusion,
     now: Timestamp,
 ) -> Result<Conclude, StoreError> {
-    let Conclusion { generation, assessment, last, decision, why, mode, not_after, next_look, moves } = conclusion;
-    let done = sqlx::query(
-        "UPDATE servers SET verdict = $4, decision = $5, why = $6, mode = $7, not_after = $8, next_look = $9 WHERE name = $1 AND epoch = $2 AND counter = $3",
+    let Conclusion { generation: _, before: _, last: _, assessment, decision, why, mode, not_after, next_look, moves } =
+        conclusion;
+    // Nothing is written before this: it tells whether what was looked at still is what is there.
+    if !remember(connection, server, conclusion).await? {
+        return Ok(Conclude::Outdated);
+    }
+    sqlx::query(
+        "UPDATE servers SET verdict = $2, decision = $3, why = $4, mode = $5, not_after = $6, next_look = $7 WHERE name = $1",
     )
     .bind(server.as_str())
-    .bind(count(generation.epoch))
-    .bind(count(generation.counter))
     .bind(assessment.verdict.as_str())
     .bind(decision.as_str())
     .bind(why.as_str())
@@ -60,16 +64,12 @@ async fn conclude(
     .execute(&mut *connection)
     .await
     .doing("concluding")?;
-    if done.rows_affected() == 0 {
-        return Ok(Conclude::Outdated);
-    }
     sqlx::query("UPDATE reports SET assessment = $2 WHERE server = $1")
         .bind(server.as_str())
         .bind(to_json(assessment))
         .execute(&mut *connection)
         .await
         .doing("concluding")?;
-    servers::remember(connection, server, last).await?;
     // Those that make room come first: a plan that is superseded and the one that follows it may be of one look.
     for step in moves {
         match step {
@@ -87,6 +87,25 @@ async fn conclude(
         }
     }
     Ok(Conclude::Kept)
+}
+
+/// What is remembered for the next look, when report and memory are still those of this one.
+async fn remember(connection: &mut AnyConnection, server: &ServerName, conclusion: &Conclusion) -> Result<bool, StoreError> {
+    let Conclusion { generation, before, last, .. } = conclusion;
+    let done = sqlx::query(
+        "UPDATE reports SET last_known = $2 WHERE server = $1 AND (last_known = $3 OR (last_known IS NULL AND $4 = 1))
+           AND EXISTS (SELECT 1 FROM servers WHERE name = $1 AND epoch = $5 AND counter = $6)",
+    )
+    .bind(server.as_str())
+    .bind(to_json(last))
+    .bind(to_json(before))
+    .bind(i64::from(*before == LastKnown::default()))
+    .bind(count(generation.epoch))
+    .bind(count(generation.counter))
+    .execute(connection)
+    .await
+    .doing("remembering a look")?;
+    Ok(done.rows_affected() == 1)
 }
 
 async fn propose(connection: &mut AnyConnection, plan: &Plan, standing: &Standing, now: Timestamp) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use policy::id::{EstateName, Generation, InvalidId, PlanId, ServerName, Sha256};
+use policy::id::{EstateName, Generation, PlanId, ServerName, Sha256};
 use policy::life::InvalidTransition;
 use policy::trust::DocumentError;
 use thiserror::Error;
@@ -152,16 +152,6 @@ pub enum StoreError {
         /// Who speaks of it.
         found: ServerName,
     },
-    /// A plan that an agent says to have made, and that does not read or is not what its id says.
-    #[error("plan {} as sent by {server}: expected {expected}", plan.short())]
-    PlanBody {
-        /// The plan.
-        plan: PlanId,
-        /// Who sent it.
-        server: ServerName,
-        /// What it must be.
-        expected: &'static str,
-    },
     /// A join token that lets nobody in. Why is not said to whoever asks.
     #[error("join token: {0}")]
     Token(&'static str),
@@ -209,9 +199,6 @@ pub enum StoreError {
         /// Persons whose signatures count.
         found: usize,
     },
-    /// An id inside a row or request that is none.
-    #[error("{0} is not an id")]
-    Id(&'static str, #[source] InvalidId),
 }
 
 impl StoreError {

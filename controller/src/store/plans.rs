@@ -114,9 +114,6 @@ pub struct Offer {
     pub approvals: Vec<SignedBytes>,
 }
 
-/// By whom an approval came, which is told beside who signed it.
-pub type ApprovedBy = Actor;
-
 const BY_ID: &str = "SELECT * FROM plans WHERE id = $1";
 const BY_AGE: &str = "SELECT * FROM plans
     WHERE ($1 = '' OR server = $1)
@@ -208,7 +205,7 @@ impl Store {
         &self,
         approval: Verified<Approval>,
         signed: SignedBytes,
-        by: ApprovedBy,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Vec<PlanRow>, StoreError> {
         self.writer()

@@ -9,11 +9,11 @@ use policy::receipt::{Outcome, Receipt};
 use serde_json::json;
 use sqlx::AnyConnection;
 
+use super::Store;
 use super::error::{Doing, StoreError};
 use super::plans::{find, set_life};
 use super::row::{Columns, json as to_json, micros};
 use super::trail::tell;
-use super::{Store, servers};
 use crate::audit::Actor;
 
 /// What a receipt changed.
@@ -42,7 +42,7 @@ impl Store {
     /// Writes a receipt down and ends its plan accordingly. A plan that the agent made itself is written down with it.
     ///
     /// # Errors
-    /// [`StoreError::OtherServer`] when it is another server's plan, [`StoreError::PlanBody`].
+    /// [`StoreError::OtherServer`] when it is another server's plan.
     pub async fn settle(&self, server: &ServerName, receipt: Receipt, now: Timestamp) -> Result<Settled, StoreError> {
         let server = server.clone();
         self.writer().write(move |connection| Box::pin(async move { settle(connection, &server, &receipt, now).await })).await
@@ -63,6 +63,7 @@ async fn settle(
             Err(StoreError::OtherServer { plan: id, expected: owner, found: server.clone() })
         };
     }
+    let mut unread = None;
     match find(connection, &id).await? {
         Some(plan) if plan.server != *server => {
             return Err(StoreError::OtherServer { plan: id, expected: plan.server, found: server.clone() });
@@ -71,7 +72,7 @@ async fn settle(
             let why = receipt.notes.last().map_or_else(|| receipt.outcome.as_str().to_owned(), Clone::clone);
             set_life(connection, &plan, settled(plan.life, receipt.outcome), &why, now).await?;
         }
-        None => own_plan(connection, server, receipt, now).await?,
+        None => unread = own_plan(connection, server, receipt, now).await?,
     }
     sqlx::query("INSERT INTO receipts (plan, server, outcome, receipt, ended_at, settled_at) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(id.to_string())
@@ -90,7 +91,7 @@ async fn settle(
         receipt;
     let detail = json!({
         "server": server, "notes": notes, "foreign": foreign, "standing": standing, "began_at": began_at, "ended_at": ended_at,
-        "gap_micros": gap_micros, "objections": objections,
+        "gap_micros": gap_micros, "objections": objections, "plan_body": unread,
     });
     tell(connection, now, &Actor::Agent(server.clone()), &format!("plan.{}", outcome.as_str()), &id.to_string(), detail).await?;
     Ok(Settled::Now)
@@ -114,22 +115,23 @@ async fn owner(connection: &mut AnyConnection, id: &PlanId) -> Result<Option<Ser
     row.map(|row| Columns(&row).parsed("server")).transpose()
 }
 
-/// A plan that nobody here proposed: the agent made it under standing approval. Without its body only the receipt is kept.
+/// A plan that nobody here proposed: the agent made it under standing approval. When its body is missing or is not what it must be,
+/// which is returned, only the receipt is kept: it is acknowledged all the same, because an agent sends it until it is.
 async fn own_plan(
     connection: &mut AnyConnection,
     server: &ServerName,
     receipt: &Receipt,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    let Some(body) = &receipt.plan_body else { return Ok(()) };
-    let wrong = |expected| StoreError::PlanBody { plan: receipt.plan, server: server.clone(), expected };
+) -> Result<Option<&'static str>, StoreError> {
+    let Some(body) = &receipt.plan_body else { return Ok(Some("expected the plan's bytes, found none")) };
     if Sha256::of(&body.0) != receipt.plan {
-        return Err(wrong("the bytes of that id"));
+        return Ok(Some("expected the bytes of that id, found others"));
     }
-    let text = str::from_utf8(&body.0).map_err(|_| wrong("text"))?;
-    let plan = Plan::from_bytes(&body.0).map_err(|_| wrong("a plan of this version"))?;
+    let (Ok(text), Ok(plan)) = (str::from_utf8(&body.0), Plan::from_bytes(&body.0)) else {
+        return Ok(Some("expected a plan of this version, found other bytes"));
+    };
     if plan.host != *server {
-        return Err(wrong("a plan for the server that sent it"));
+        return Ok(Some("expected a plan for the server that sent it, found one for another"));
     }
     let life = settled(Life::Offered, receipt.outcome);
     let why = match &receipt.standing {
@@ -151,7 +153,7 @@ async fn own_plan(
     .execute(connection)
     .await
     .doing("keeping a plan of an agent")?;
-    Ok(())
+    Ok(None)
 }
 
 /// The limits on automatic restores are judged here too, so that people see what the agent will say.
@@ -163,5 +165,11 @@ async fn remember_restore(connection: &mut AnyConnection, server: &ServerName, a
         .doing("reading what is remembered")?;
     let Some(row) = row else { return Ok(()) };
     let last: LastKnown = Columns(&row).json_if_any("last_known")?.unwrap_or_default();
-    servers::remember(connection, server, &last.restored(at)).await
+    sqlx::query("UPDATE reports SET last_known = $2 WHERE server = $1")
+        .bind(server.as_str())
+        .bind(to_json(&last.restored(at)))
+        .execute(connection)
+        .await
+        .doing("remembering a restore")?;
+    Ok(())
 }

@@ -67,6 +67,15 @@ pub enum Neighbour {
         /// Where that stands.
         life: Life,
     },
+    /// Its last renewal went wrong, and no person has decided about the next one: a failure stops the wave.
+    WentWrong {
+        /// Which.
+        server: ServerName,
+        /// By which plan.
+        plan: PlanId,
+        /// How that ended.
+        life: Life,
+    },
     /// Its 444 is lost.
     Lost {
         /// Which.
@@ -158,6 +167,26 @@ impl Store {
                 life: row.word("life", Life::from_word)?,
             })
         });
+        let went_wrong = sqlx::query(
+            "SELECT plans.server AS server, plans.id AS id, plans.life AS life FROM servers JOIN plans ON plans.server = servers.name
+             WHERE servers.grp = $1 AND servers.name <> $2 AND COALESCE(servers.verdict, '') <> 'healthy'
+               AND plans.life IN ('failed', 'undone') AND plans.purpose = 'renew'
+               AND NOT EXISTS (SELECT 1 FROM plans AS later WHERE later.server = plans.server AND later.created_at > plans.created_at AND later.life <> 'proposed')
+             ORDER BY plans.server LIMIT 10",
+        )
+        .bind(server.group.as_str())
+        .bind(server.name.as_str())
+        .fetch_all(self.readers())
+        .await
+        .doing("reading what went wrong in a group")?;
+        let went_wrong = went_wrong.iter().map(|row| {
+            let row = Columns(row);
+            Ok(Neighbour::WentWrong {
+                server: row.parsed("server")?,
+                plan: row.parsed("id")?,
+                life: row.word("life", Life::from_word)?,
+            })
+        });
         let lost = sqlx::query(
             "SELECT name, verdict FROM servers WHERE grp = $1 AND name <> $2 AND verdict IN ('dead', 'key_lost', 'deleted', 'unbound') ORDER BY name LIMIT 10",
         )
@@ -171,7 +200,7 @@ impl Store {
             let verdict = row.word("verdict", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?;
             Ok(Neighbour::Lost { server: row.parsed("name")?, verdict })
         });
-        at_work.chain(lost).collect()
+        at_work.chain(went_wrong).chain(lost).collect()
     }
 
     /// Servers of the group of `name` that have plans which may be waiting for their turn.

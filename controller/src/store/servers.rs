@@ -3,7 +3,6 @@
 use policy::Timestamp;
 use policy::finding::Verdict;
 use policy::id::{Generation, PolicyId, ServerName, Sha256, Thumbprint};
-use policy::last::LastKnown;
 use policy::report::{Fact, Host, Report};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -222,17 +221,6 @@ pub(super) async fn admit(connection: &mut AnyConnection, server: &ServerName) -
     .execute(connection)
     .await
     .doing("noting a server")?;
-    Ok(())
-}
-
-/// What is remembered between looks.
-pub(super) async fn remember(connection: &mut AnyConnection, server: &ServerName, last: &LastKnown) -> Result<(), StoreError> {
-    sqlx::query("UPDATE reports SET last_known = $2 WHERE server = $1")
-        .bind(server.as_str())
-        .bind(json(last))
-        .execute(connection)
-        .await
-        .doing("remembering a look")?;
     Ok(())
 }
 

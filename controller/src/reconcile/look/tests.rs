@@ -332,9 +332,12 @@ fn a_result_is_confirmed_after_its_soak_and_only_while_the_server_is_healthy() {
     stage.newest().began_at = Some(later(5));
     stage.newest().row.changed_at = later(10);
     stage.now = later(100);
+    stage.scene.sight = sight("EX1", &certificate("EX1", (2030, 1, 1)));
+    assert_eq!(stage.step().0, Life::Restored, "the newest report is from before it began");
+    stage.scene.sight = sight("EX1", &ending());
+    stage.scene.server.seen_at = Some(later(12));
     assert_eq!(stage.step().0, Life::Restored, "the newest report still shows the old certificate");
     stage.scene.sight = sight("EX1", &certificate("EX1", (2030, 1, 1)));
-    stage.scene.server.seen_at = Some(later(12));
     stage.now = later(60);
     assert_eq!(stage.step().0, Life::Restored);
     assert_eq!(stage.look().next_look, Some(later(70)));

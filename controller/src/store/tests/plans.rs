@@ -1,3 +1,4 @@
+use policy::document::Policy;
 use policy::duration::Span;
 use policy::id::{PlanId, ServerName};
 use policy::life::Life;
@@ -135,18 +136,12 @@ async fn a_receipt_or_answer_of_another_server_is_refused() {
 }
 
 #[tokio::test]
-async fn a_plan_that_the_agent_made_is_written_down_with_its_receipt_and_only_whole() {
+async fn a_plan_that_the_agent_made_is_written_down_with_its_receipt() {
     let (_folder, store, _people, plans) = proposed(1).await;
     let mut own = plans[0].plan().expect("reads");
     own.attempt = 7;
     let mut done = receipt(own.id(), Outcome::Restored, noon());
-    done.plan_body = Some(Der(b"something else".to_vec()));
-    assert!(matches!(store.settle(&server("EX1"), done.clone(), noon()).await, Err(StoreError::PlanBody { .. })));
     done.plan_body = Some(Der(own.to_bytes()));
-    assert!(
-        matches!(store.settle(&server("EX2"), done.clone(), noon()).await, Err(StoreError::PlanBody { .. })),
-        "a plan for EX1"
-    );
     done.standing = Some(policy::id::Sha256([4; 32]));
     assert_eq!(store.settle(&server("EX1"), done, noon()).await.expect("settled"), Settled::Now);
     let row = store.plan(&own.id()).await.expect("reads").expect("is there");
@@ -154,6 +149,38 @@ async fn a_plan_that_the_agent_made_is_written_down_with_its_receipt_and_only_wh
     assert!(row.waits_for.contains("standing approval"), "{}", row.waits_for);
     let last = store.scene(&server("EX1")).await.expect("reads").expect("reported").last;
     assert_eq!(last.restores, [noon()], "the limits on automatic restores count it");
+}
+
+#[tokio::test]
+async fn a_receipt_whose_plan_is_not_what_it_says_is_kept_without_the_plan() {
+    let (_folder, store, _people, plans) = proposed(1).await;
+    let mut own = plans[0].plan().expect("reads");
+    for (attempt, sender, altered) in [(7, "EX1", true), (8, "EX2", false)] {
+        own.attempt = attempt;
+        let mut done = receipt(own.id(), Outcome::Restored, noon());
+        done.plan_body = Some(Der(if altered { b"something else".to_vec() } else { own.to_bytes() }));
+        // Refused, it would come again for ever, and nothing else of this agent would come through.
+        assert_eq!(store.settle(&server(sender), done, noon()).await.expect("kept"), Settled::Now);
+        assert!(store.plan(&own.id()).await.expect("reads").is_none());
+        let told = store.audit(0, 1_000).await.expect("a page").pop().expect("an entry");
+        assert!(told.detail.contains("\"plan_body\":\"expected"), "{}", told.detail);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_stops_the_wave_until_a_person_decides_about_the_next_attempt() {
+    let (_folder, store, people, plans) = proposed(1).await;
+    approve(&store, &people, "anna", plans[0].id).await;
+    look_at(&store, &server("EX1"), noon()).await.expect("offered");
+    store.settle(&server("EX1"), receipt(plans[0].id, Outcome::Undone, later(1)), later(1)).await.expect("settled");
+    let second = look_at(&store, &server("EX1"), later(2)).await.expect("another attempt");
+    assert_eq!((second.life, second.plan().expect("reads").attempt), (Life::Proposed, 2));
+    approve(&store, &people, "anna", plans[1].id).await;
+    let waits = look_at(&store, &server("EX2"), later(3)).await.expect("a plan");
+    assert_eq!(waits.life, Life::Waiting);
+    assert!(waits.waits_for.contains("a failure stops the wave"), "{}", waits.waits_for);
+    store.reject(&second.id, person("carl"), "EX1 is looked after by hand".to_owned(), later(4)).await.expect("rejected");
+    assert_eq!(look_at(&store, &server("EX2"), later(5)).await.expect("a plan").life, Life::Offered);
 }
 
 #[tokio::test]
@@ -197,6 +224,31 @@ async fn a_plan_whose_fate_is_unknown_keeps_its_place_until_people_give_it_up() 
     // What people gave up stays given up, whatever its agent says in the end.
     store.settle(&server("EX1"), receipt(plans[0].id, Outcome::Restored, later(5)), later(5)).await.expect("settled");
     assert_eq!(life(&store, &plans[0]).await, Life::Abandoned);
+}
+
+#[tokio::test]
+async fn a_look_that_was_overtaken_by_a_report_or_a_restore_writes_nothing() {
+    let (_folder, store, _people, plans) = proposed(1).await;
+    let conclude = async |scene: crate::store::Scene| {
+        let policy = Policy::none_yet(crate::stage::estate());
+        let (in_force, soak) = (Held::default(), Span::seconds(60));
+        let terms = Terms { policy: &policy, trust: None, in_force, connected: true, soak, now: later(9) };
+        store.conclude(&server("EX1"), look(&scene, &terms), later(9)).await.expect("answered")
+    };
+    let scene = async || store.scene(&server("EX1")).await.expect("reads").expect("reported");
+    let before = scene().await;
+    let mut own = plans[0].plan().expect("reads");
+    own.attempt = 9;
+    let mut done = receipt(own.id(), Outcome::Restored, later(1));
+    (done.plan_body, done.standing) = (Some(Der(own.to_bytes())), Some(policy::id::Sha256([4; 32])));
+    store.settle(&server("EX1"), done, later(1)).await.expect("settled");
+    assert_eq!(conclude(before).await, Conclude::Outdated, "it does not know of the restore");
+    let before = scene().await;
+    report(&store, &sight("EX1", &certificate("EX1", (2031, 1, 1))), 2, later(2)).await;
+    assert_eq!(conclude(before).await, Conclude::Outdated, "it does not know of the report");
+    let now = scene().await;
+    assert_eq!((now.last.restores.len(), now.server.mode.as_deref()), (1, Some("propose")));
+    assert_eq!(conclude(now).await, Conclude::Kept);
 }
 
 #[tokio::test]

@@ -28,6 +28,15 @@ pub enum HoldError {
     },
 }
 
+/// Why the host of this state folder is held. Whatever cannot be read holds too.
+pub fn of(folder: &Path) -> Option<String> {
+    match fs::read_to_string(file(folder)) {
+        Ok(reason) => Some(format!("held on the host: {}", reason.trim().chars().take(MAX_REASON).collect::<String>())),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => Some(format!("held: whether a hold was set cannot be read: {}", error.kind())),
+    }
+}
+
 /// Holds the host of this state folder. A plan that begins after this is refused; the agent tells it with its next look.
 ///
 /// # Errors
@@ -70,9 +79,17 @@ mod tests {
         let state = folder.path().join("state");
         assert!(!lift(&state).expect("nothing to lift"));
         set(&state, " disk is being replaced ").expect("sets");
-        assert_eq!(fs::read_to_string(state.join("hold")).expect("reads"), "disk is being replaced\n");
+        assert_eq!(of(&state), Some("held on the host: disk is being replaced".to_owned()));
         assert!(lift(&state).expect("lifts"));
         assert!(!lift(&state).expect("nothing to lift"));
+        assert_eq!(of(&state), None);
+    }
+
+    #[test]
+    fn a_hold_that_cannot_be_read_holds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("hold"), [0xff, 0xfe]).expect("writes");
+        assert!(of(folder.path()).is_some_and(|why| why.contains("cannot be read")));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::driver::Driver;
 use crate::memory::Memory;
 use crate::view::View;
 use crate::work::{Look, WorkError, sight};
-use crate::{chain, now};
+use crate::{chain, hold, now};
 
 /// What `backstay-agent observe` prints.
 #[derive(Debug, Serialize)]
@@ -30,7 +30,7 @@ pub struct Observation {
 /// [`WorkError`] when the host cannot be looked at.
 pub fn observe(folder: &Path, driver: &dyn Driver) -> Result<Observation, WorkError> {
     let now = now();
-    let sight = sight(driver, None)?;
+    let sight = sight(driver, hold::of(folder))?;
     let last = Memory::open(folder).map_err(WorkError::Memory)?.last().clone();
     let judged = |policy: &Policy, may_act| {
         let last = last.after(&sight, policy, now);

@@ -19,6 +19,7 @@ use proto::signed::{self, SignedBytes};
 use thiserror::Error;
 
 use crate::driver::{Driver, DriverError};
+use crate::hold;
 use crate::journal::{Begun, Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::memory::{Memory, MemoryError};
@@ -311,12 +312,7 @@ impl Workbench {
 
     /// Why nothing is done on this host: a hold by a person, or a journal that cannot be believed.
     pub fn hold(&self) -> Option<String> {
-        let by_person = || match fs::read_to_string(self.folder.join("hold")) {
-            Ok(reason) => Some(format!("held on the host: {}", reason.trim().chars().take(200).collect::<String>())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => Some(format!("held: whether a hold was set cannot be read: {}", error.kind())),
-        };
-        self.damaged.clone().or_else(by_person)
+        self.damaged.clone().or_else(|| hold::of(&self.folder))
     }
 
     /// Set it to let the run at work turn back before its swap.

@@ -1,7 +1,7 @@
 //! The agent of one Exchange host: it watches the back-end certificate, tells a controller what it sees, and repairs what the
 //! signed policy or signed approvals let it repair.
 //!
-//! [`run`] ties the parts together. The pure ones decide: [`session`] what is said, [`run`](mod@run) how a plan is done,
+//! [`run()`] ties the parts together. The pure ones decide: [`session`] what is said, [`run`](mod@run) how a plan is done,
 //! [`view`] what is made of a look, and `policy` everything about certificates. The others do: [`work`] on the host,
 //! [`link`] on the network, [`authority`] and [`identity`] on files.
 #![forbid(unsafe_code)]
@@ -126,8 +126,7 @@ pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToke
 
     let machine_id = host(driver.clone()).await?.machine_id.known().cloned().unwrap_or_default();
     let joined = identity.joined();
-    let speaker =
-        Speaker { server: joined.server.clone(), machine_id, agent_version: env!("CARGO_PKG_VERSION").to_owned() };
+    let speaker = Speaker { server: joined.server.clone(), machine_id, agent_version: env!("CARGO_PKG_VERSION").to_owned() };
     let open = bench.free().and_then(|workbench| workbench.open_plan());
     let session = Session::new(speaker, authority.held(), kept_session(&folder), receipts, open);
     let link = Link::new(chosen(&config.controllers.agents, &joined.agents));

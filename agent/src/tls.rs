@@ -120,7 +120,7 @@ pub fn anonymous(ca: PinnedCa) -> Arc<ClientConfig> {
 /// For the agents' port.
 ///
 /// # Errors
-/// [`Error`] when key and certificate cannot be used together.
+/// [`Error`](enum@Error) when key and certificate cannot be used together.
 pub fn identified(
     ca: PinnedCa,
     certificate: CertificateDer<'static>,

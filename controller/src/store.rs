@@ -1,8 +1,8 @@
 //! What the controller knows, on disk: verbs of our language over one SQL database.
 //!
 //! * A verb that returned without an error is on disk. One that returned an error changed nothing.
-//! * All writes go through one writer that puts what waits into one transaction ([`writer`]); reads have a small pool.
-//! * Whatever changes something tells it in the audit trail in the same transaction ([`trail`]).
+//! * All writes go through one writer that puts what waits into one transaction (`writer`); reads have a small pool.
+//! * Whatever changes something tells it in the audit trail in the same transaction (`trail`).
 //! * Updates are guarded by what they expect to find, so that they hold whoever else writes.
 //!
 //! Rows are private structs beside their queries; what comes out are domain types.

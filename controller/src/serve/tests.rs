@@ -140,10 +140,11 @@ async fn a_root_key_in_the_state_folder_keeps_the_controller_from_starting() {
     people.rule(&store, 1, PROPOSE).await;
     store.close().await;
     drop(store);
-    // By its name, and by what it is whatever its name.
-    for name in ["root.key", "contoso.root.key", "holiday.txt"] {
+    // By its name whatever it is, and by what it is whatever its name.
+    let other = SigningKey::generate().expect("a key");
+    for (name, key) in [("root.key", &other), ("contoso.root.key", &other), ("holiday.txt", &people.root)] {
         let path = folder.path().join(name);
-        std::fs::write(&path, people.root.to_file_text().expect("a text").as_bytes()).expect("written");
+        std::fs::write(&path, key.to_file_text().expect("a text").as_bytes()).expect("written");
         let refused = serve(config.clone(), None, Clock::system(), CancellationToken::new()).await;
         assert!(matches!(&refused, Err(ServeError::RootKey(found)) if *found == path), "{refused:?}");
         std::fs::remove_file(path).expect("removed");

@@ -1,6 +1,6 @@
 //! gRPC for operators: what the command line asks, answered from the store, and changed only for who may.
 //!
-//! Who asks is taken from the client certificate, never from a message; who may do what stands in one table ([`access`]).
+//! Who asks is taken from the client certificate, never from a message; who may do what stands in one table (`access`).
 //! Signed documents are another matter: their signatures decide, whoever hands them in, and they are judged here only to
 //! say early and clearly what every agent would refuse. Every change is told in the audit trail by the store, in its own transaction.
 

@@ -166,11 +166,14 @@ fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Ex
         tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting to wait for answers".to_owned())?;
     let done = runtime.block_on(async {
         tokio::select! {
-            done = work => done,
+            // Listened for before anything is done.
+            biased;
             heard = tokio::signal::ctrl_c() => {
                 heard.doing(|| "listening for Ctrl-C".to_owned())?;
-                Err(Failure::new(Exit::Interrupted, "interrupted").next("ask what became of it: `backstay plan list`, `backstay status`"))
+                Err(Failure::new(Exit::Interrupted, "interrupted")
+                    .next("ask what became of it: `backstay plan list`, `backstay status`"))
             }
+            done = work => done,
         }
     });
     // A question that nobody answered must not keep the process.

@@ -111,6 +111,12 @@ fn backstay(folder: &Path) -> Command {
     command
 }
 
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "a signal to a process of this test, as a terminal sends it")]
+fn interrupt(process: u32) {
+    assert!(Command::new("kill").args(["-INT", &process.to_string()]).status().expect("sent").success());
+}
+
 #[test]
 fn an_estate_is_founded_and_ruled_from_a_workstation() {
     let mut estate = Estate::ruled();
@@ -217,6 +223,22 @@ fn a_bundle_that_is_there_is_never_made_anew() {
     let again = estate.json("init --config controller.toml");
     assert_eq!(again["made"], false);
     assert_eq!(fs::read(estate.path("operator.pem")).expect("a bundle"), before);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_ends_a_command_that_waits_with_130() {
+    let estate = Estate::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("bound").to_string();
+    let mut command = backstay(estate.folder.path());
+    let waiting = command.args(["status", "--identity", "operator.pem", "--controller", &address]).spawn().expect("started");
+    // It listens for the signal before it connects, and hears nothing on the connection for as long as that is held.
+    let held = silent.accept().expect("a connection");
+    interrupt(waiting.id());
+    let output = waiting.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(held);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! CA that stands in the operator's own bundle. Nothing else is believed, not even what the system trusts.
 
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,10 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status};
@@ -28,6 +31,9 @@ use super::files;
 
 /// How long a controller has for each answer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a controller has for its first word before the client says its own.
+const GREETING: Duration = Duration::from_secs(1);
 
 /// Where an operator's bundle lies.
 #[cfg(not(windows))]
@@ -69,7 +75,7 @@ impl Connection {
                 let tcp = TcpStream::connect(address.as_str()).await?;
                 tcp.set_nodelay(true)?;
                 let name = ServerName::try_from(names::CONTROLLER).expect("the constant is a DNS name");
-                TlsConnector::from(config).connect(name, tcp).await.map(TokioIo::new)
+                greeted(TlsConnector::from(config).connect(name, tcp).await?).await.map(TokioIo::new)
             }
         });
         // The URI is never resolved: `dial` goes to the address, and TLS is below what tonic sees.
@@ -81,8 +87,11 @@ impl Connection {
                 .next("is the address right, and does a firewall drop the port? --controller HOST:PORT")
         };
         let channel = connected.map_err(|_| late())?.map_err(|error| {
-            let distrusted = chain(&error).iter().any(|line| line.contains("certificate"));
-            let (exit, next) = if distrusted {
+            let said = chain(&error);
+            let says = |words: &str| said.iter().any(|line| line.contains(words));
+            let (exit, next) = if says("received fatal alert") {
+                (Exit::Auth, "the controller does not take this certificate: use one that its own CA issued, --identity FILE")
+            } else if says("certificate") {
                 (Exit::Auth, "is this the controller that issued your bundle? --controller HOST:PORT, --identity FILE")
             } else {
                 (Exit::Error, "is the controller running, and is this its port for operators? --controller HOST:PORT")
@@ -92,6 +101,21 @@ impl Connection {
         let client = OperatorServiceClient::with_interceptor(channel, deadlined as Deadlined);
         Ok(client.max_decoding_message_size(proto::MAX_MESSAGE))
     }
+}
+
+/// The stream once the controller has spoken. In TLS 1.3 a client is done before the server has looked at its certificate; who writes
+/// on at once may lose the alert that turns the certificate away. A controller speaks first, and what it says is read again by HTTP/2.
+async fn greeted(mut stream: TlsStream<TcpStream>) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    let mut first = vec![0; 256];
+    let length = match tokio::time::timeout(GREETING, stream.read(&mut first)).await {
+        Ok(Ok(0)) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the controller closed the connection")),
+        Ok(read) => read?,
+        // Silent: then HTTP/2 finds out what it is.
+        Err(_) => 0,
+    };
+    first.truncate(length);
+    let (reading, writing) = tokio::io::split(stream);
+    Ok(tokio::io::join(io::Cursor::new(first).chain(reading), writing))
 }
 
 /// The answer to a call, within the deadline.

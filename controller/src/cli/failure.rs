@@ -83,13 +83,6 @@ impl Failure {
             Code::Unimplemented => (Exit::Error, Some("the controller is older than this program: use its own `backstay`")),
             Code::Ok | Code::Unknown | Code::Aborted | Code::Internal | Code::DataLoss => (Exit::Error, None),
         };
-        // The alert by which a controller turns a certificate away arrives with the first call, and the layers between keep it as text.
-        let turned_away = chain(status).iter().any(|line| line.contains("received fatal alert"));
-        let (exit, next) = if turned_away {
-            (Exit::Auth, Some("the controller does not take this certificate: use one that its own CA issued, --identity FILE"))
-        } else {
-            (exit, next)
-        };
         let failure = Self { exit, message: doing.to_owned(), source: Some(Box::new(Said::new(said, status))), next: None };
         match next {
             Some(next) => failure.next(next),
@@ -212,7 +205,7 @@ mod tests {
             (Status::deadline_exceeded(""), Exit::Timeout),
             (Status::unavailable("starting"), Exit::Error),
             (Status::internal("disk"), Exit::Error),
-            (Status::unknown("received fatal alert: UnknownCA"), Exit::Auth),
+            (Status::unknown("?"), Exit::Error),
         ] {
             assert_eq!(Failure::refused("approving", &status).exit(), exit, "{status}");
         }

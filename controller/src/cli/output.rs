@@ -182,6 +182,26 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn text_that_is_no_table_cannot_command_the_terminal_either() {
+        struct Raw;
+        impl Serialize for Raw {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_unit()
+            }
+        }
+        impl View for Raw {
+            fn text(&self) -> String {
+                "one\u{1b}[2J\r\ntwo\u{9b}\n".to_owned()
+            }
+        }
+        let (mut output, data, talk) = kept(Format::Table);
+        output.show(&Raw).expect("shown");
+        output.say("\u{7}three");
+        assert_eq!(data.text(), "one\u{fffd}[2J\u{fffd}\ntwo\u{fffd}\n");
+        assert_eq!(talk.text(), "\u{fffd}three\n");
+    }
+
+    #[test]
     fn json_is_one_value_with_a_line_end() {
         let (mut output, data, _) = kept(Format::Json);
         output.show(&Named { name: "EX1".to_owned() }).expect("shown");

@@ -111,7 +111,10 @@ pub(super) async fn channel(
         let config = config.clone();
         async move { dial(address, config).await.map(hyper_util::rt::TokioIo::new) }
     });
-    tonic::transport::Endpoint::from_static("http://controller.backstay.internal").connect_with_connector(connector).await
+    // A small window, so that who does not read is soon full.
+    let endpoint =
+        tonic::transport::Endpoint::from_static("http://controller.backstay.internal").initial_stream_window_size(16 * 1024);
+    endpoint.connect_with_connector(connector).await
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use policy::receipt::Outcome;
 use policy::trust::PersonRole;
 use proto::agent::open_request::Message as Request;
 use proto::agent::open_response::Message as Response;
-use proto::agent::{self, answer};
+use proto::agent::{self, OpenRequest, answer};
 use proto::operator::{ListPlansRequest, OperatorServiceClient, SubmitApprovalRequest};
 use tonic::Code;
 
@@ -173,5 +173,33 @@ async fn a_newer_session_displaces_the_older_and_a_stop_ends_all_in_order() {
     assert_eq!(first.end().await.code(), Code::Aborted);
     running.stop.cancel();
     assert_eq!(second.end().await.code(), Code::Unavailable);
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_is_dropped_and_the_others_are_not_held_up() {
+    let running = running().await;
+    let mut deaf = TestHost::enrolled(&running, "EX1").await;
+    let mut good = TestHost::enrolled(&running, "EX2").await;
+    let mut line = deaf.connected(&running).await;
+    let receipt = crate::stage::receipt(policy::id::Sha256([1; 32]), Outcome::Undone, now());
+    let message = || OpenRequest { message: Some(Request::Receipt(receipt.clone().into())) };
+    // Each is answered, and no answer is read. When nobody listens any more, the stream is closed or full.
+    let mut sent = 0;
+    while sent < 20_000 && matches!(tokio::time::timeout(LIMIT / 10, line.say.send(message())).await, Ok(Ok(()))) {
+        sent += 1;
+    }
+    let mut heard = 0;
+    let last = async {
+        while let Ok(Some(_)) = line.hear.message().await {
+            heard += 1;
+        }
+    };
+    tokio::time::timeout(LIMIT, last).await.expect("its stream ended");
+    assert!(heard < sent, "what waits for an agent is bounded: it heard {heard} of {sent} answers");
+    let mut other = good.connected(&running).await;
+    other.report(&sight("EX2", &certificate_until("EX2", Span::days(1_000).after(now()))), 1, 1).await;
+    // It comes back, and is heard again.
+    deaf.connected(&running).await.report(&sight("EX1", &certificate_until("EX1", Span::days(1_000).after(now()))), 1, 1).await;
     running.stopped().await;
 }

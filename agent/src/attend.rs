@@ -27,7 +27,7 @@ use crate::driver::Driver;
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::session::{Latest, Offer, Session};
-use crate::view::View;
+use crate::view::{View, unseen};
 use crate::work::{Look, WorkError, sight};
 use crate::{AgentError, now};
 
@@ -45,6 +45,8 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a plan at work may take to come to its end when the agent is stopped; the journal makes it safe to leave then.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+const UNSEEN: &str = "the host could not be looked at";
 
 /// Everything about the one host.
 pub(crate) struct Attendant {
@@ -159,9 +161,15 @@ impl Attendant {
         let work = std::mem::replace(&mut turns.work, Work::Nothing);
         match done {
             Done::Looked(Ok(look)) => self.looked(*look, turns),
-            Done::Looked(Err(error)) => turns.grumble("the host could not be looked at", &error),
+            Done::Looked(Err(error)) => {
+                turns.grumble(UNSEEN, &error);
+                // Not to know is worth telling: what was seen before is no longer so sure.
+                let why = format!("{UNSEEN}: {}", crate::chain(&error));
+                let hold = turns.hold.clone();
+                self.tell(unseen(&self.identity.joined().server, &why, hold), why, turns);
+            }
             Done::Recovered(Ok(Some(receipt))) => self.ended(receipt, turns),
-            Done::Recovered(Ok(None)) => {}
+            Done::Recovered(Ok(None)) => self.ended_before(turns),
             Done::Recovered(Err(error)) => turns.grumble("the open run could not be taken up", &error),
             Done::Ran(receipt) if receipt.outcome == Outcome::Refused && matches!(work, Work::Own(_)) => {
                 tracing::warn!(plan = receipt.plan.short(), why = receipt.notes.join("; "), "the agent's own plan was refused");
@@ -182,9 +190,17 @@ impl Attendant {
         turns.look_at = Instant::now();
     }
 
+    /// A run that seemed open had its receipt already.
+    fn ended_before(&mut self, turns: &mut Turns) {
+        let Some(plan) = self.session.at_work() else { return };
+        if let Some(receipt) = self.bench.free().and_then(|workbench| workbench.ended(&plan)) {
+            self.ended(receipt, turns);
+        }
+    }
+
     fn looked(&mut self, look: Look, turns: &mut Turns) {
         let (at, now) = (Instant::now(), now());
-        turns.fine("the host could not be looked at");
+        turns.fine(UNSEEN);
         if let Err(error) = self.authority.clock_read(now) {
             turns.grumble("the clock's high-water mark could not be kept", &error);
         }
@@ -211,8 +227,8 @@ impl Attendant {
             }
             // The plan has ended meanwhile: the look that follows knows more.
             (Ok(Ok(_)), Work::Nothing | Work::Looking) => {}
-            (Ok(Err(error)), _) => turns.grumble("the host could not be looked at", &error),
-            (Err(error), _) => turns.grumble("the host could not be looked at", &error),
+            (Ok(Err(error)), _) => turns.grumble(UNSEEN, &error),
+            (Err(error), _) => turns.grumble(UNSEEN, &error),
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use policy::report::Host;
+use policy::report::{Fact, Host};
 use proto::names::Address;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -51,8 +51,8 @@ pub mod view;
 mod watcher;
 pub mod work;
 
-/// How long to wait for a join token before looking for it again.
-const TOKEN_PAUSE: Duration = Duration::from_secs(5);
+/// How long to wait for a join token, or for a host that does not answer, before asking again.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Something without which the agent cannot go on.
 #[derive(Debug, Error)]
@@ -92,6 +92,7 @@ pub enum AgentError {
 /// [`AgentError`] when the agent cannot go on; what it can wait for, it waits for.
 pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToken) -> Result<(), AgentError> {
     let folder = config.state_dir.clone();
+    private_folder(&folder)?;
     let workbench = Workbench::open(&folder, driver.clone()).map_err(AgentError::Work)?;
     let receipts = workbench.receipts();
     let mut bench = Bench::new(workbench);
@@ -124,7 +125,7 @@ pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToke
     }
     let receipts = receipts.into_iter().chain(recovered.ok().flatten()).collect();
 
-    let machine_id = host(driver.clone()).await?.machine_id.known().cloned().unwrap_or_default();
+    let Some(machine_id) = machine_id(driver.clone(), &stop).await else { return Ok(()) };
     let joined = identity.joined();
     let speaker = Speaker { server: joined.server.clone(), machine_id, agent_version: env!("CARGO_PKG_VERSION").to_owned() };
     let open = bench.free().and_then(|workbench| workbench.open_plan());
@@ -171,6 +172,27 @@ pub(crate) fn chosen(configured: &[Address], joined: &[Address]) -> Vec<Address>
     if configured.is_empty() { joined.to_vec() } else { configured.to_vec() }
 }
 
+/// The installation's id, without which the agent cannot say who it is: a wrong one would look like a clone. `None` when the
+/// agent is stopped meanwhile.
+async fn machine_id(driver: Arc<dyn Driver>, stop: &CancellationToken) -> Option<String> {
+    let mut said = String::new();
+    loop {
+        let text = match host(driver.clone()).await.map(|host| host.machine_id) {
+            Ok(Fact::Known(id)) => return Some(id),
+            Ok(Fact::Unknown(why)) => format!("the machine id is unknown: {why}"),
+            Err(error) => chain(&error),
+        };
+        if said != text {
+            tracing::warn!(error = text, "the agent does not know yet on which machine it is");
+            said = text;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = sleep(PAUSE) => {}
+        }
+    }
+}
+
 /// Joins the estate, trying as long as it takes. `None` when the agent is stopped meanwhile.
 async fn join(config: &Config, driver: Arc<dyn Driver>, stop: &CancellationToken) -> Option<Admission> {
     let mut said = String::new();
@@ -182,7 +204,7 @@ async fn join(config: &Config, driver: Arc<dyn Driver>, stop: &CancellationToken
                 Ok(Some(admission)) => return Some(admission),
                 Ok(None) => {
                     let path = config.join_token_file.display();
-                    (TOKEN_PAUSE, format!("expected a join token in {path}, found none"))
+                    (PAUSE, format!("expected a join token in {path}, found none"))
                 }
                 Err(error) => {
                     failures += 1;
@@ -215,6 +237,15 @@ async fn try_to_join(config: &Config, driver: Arc<dyn Driver>) -> Result<Option<
         tracing::warn!(error = chain(&error), "the used join token could not be removed");
     }
     Ok(Some(admission))
+}
+
+/// Makes the state folder, if it is not there, for nobody but the agent. On Windows the folder above has the access list.
+fn private_folder(folder: &Path) -> Result<(), AgentError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|source| AgentError::Io { path: folder.to_owned(), source })
 }
 
 async fn host(driver: Arc<dyn Driver>) -> Result<Host, AgentError> {

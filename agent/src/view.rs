@@ -1,11 +1,15 @@
 //! What the agent makes of a look: a line for people, and what it may do by itself. Pure.
 
+use std::collections::BTreeMap;
+
 use policy::Timestamp;
 use policy::decide::{Decision, decide};
 use policy::document::Policy;
 use policy::evaluate::evaluate;
+use policy::id::ServerName;
 use policy::look::next_look;
 use policy::plan::Plan;
+use policy::report::{Fact, Host, Report, Sight};
 
 use crate::work::Look;
 
@@ -43,4 +47,27 @@ impl View {
             | Decision::Hold { .. } => Self { text, act: None, look_again },
         }
     }
+}
+
+/// What is told of a host that could not be looked at: nothing of it is known, and so nothing is permitted.
+pub fn unseen(server: &ServerName, why: &str, hold: Option<String>) -> Sight {
+    fn unknown<T>(why: &str) -> Fact<T> {
+        Fact::Unknown(why.to_owned())
+    }
+    let host =
+        Host { name: server.clone(), fqdn: unknown(why), machine_id: unknown(why), ad_site: unknown(why), dag: unknown(why) };
+    let report = Report {
+        host,
+        exchange: unknown(why),
+        setup: unknown(why),
+        stores: unknown(why),
+        containers: unknown(why),
+        records: unknown(why),
+        sites: unknown(why),
+        metabase: unknown(why),
+        services: unknown(why),
+        probes: Vec::new(),
+        hold,
+    };
+    Sight { report: proto::report::fit(report), certificates: BTreeMap::new() }
 }

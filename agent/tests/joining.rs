@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use agent::config::Config;
@@ -26,10 +26,14 @@ mod controller;
 #[derive(Default)]
 struct Fake {
     state: AtomicU32,
+    blind: AtomicBool,
 }
 
 impl Driver for Fake {
     fn observe(&self) -> Result<Sight, DriverError> {
+        if self.blind.load(Ordering::Relaxed) {
+            return Err(DriverError::Io { object: "registry".to_owned(), source: std::io::ErrorKind::PermissionDenied.into() });
+        }
         let state = self.state.load(Ordering::Relaxed);
         let host = Host {
             name: "EX1".parse().expect("a name"),
@@ -294,6 +298,34 @@ async fn a_lost_session_is_taken_up_without_telling_anything_twice() {
         assert_eq!(reports(&controller), 1);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_looked_at_is_told_as_unknown() {
+    let (controller, site) = (Controller::start().await, Site::new());
+    controller.write_token(&site.token_file());
+    let records = || {
+        controller.mind().heard.iter().rev().find_map(|message| {
+            let Up::Report(told) = message else { return None };
+            Some(Report::try_from(told.report.clone().expect("a report")).expect("reads").records)
+        })
+    };
+    site.attended(async {
+        until("the first report", || reports(&controller) == 1).await;
+        site.driver.blind.store(true, Ordering::Relaxed);
+        until("the bad news", || records().is_some_and(|fact| fact.unknown().is_some_and(|why| why.contains("registry")))).await;
+        site.driver.blind.store(false, Ordering::Relaxed);
+        until("the good news", || records() == Some(Fact::Known(Vec::new()))).await;
+    })
+    .await;
+    // A start on such a host waits, and says nothing as a machine that it may not be.
+    site.driver.blind.store(true, Ordering::Relaxed);
+    let before = hellos(&controller);
+    site.attended(async {
+        sleep(Duration::from_millis(300)).await;
+    })
+    .await;
+    assert_eq!(hellos(&controller), before);
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ pub enum LedgerError {
 pub struct Ledger {
     folder: PathBuf,
     begun: BTreeSet<PlanId>,
+    last: Option<PlanId>,
     receipts: BTreeMap<PlanId, Kept>,
 }
 
@@ -70,6 +71,7 @@ impl Ledger {
             Err(error) => return Err(io(&path, error)),
         };
         let mut begun = BTreeSet::new();
+        let mut last = None;
         let (whole, torn) = text.rsplit_once('\n').map_or(("", text.as_str()), |(whole, torn)| (whole, torn));
         for line in whole.lines() {
             let id = line.parse().map_err(|_| LedgerError::Damaged {
@@ -78,11 +80,11 @@ impl Ledger {
                 found: line.chars().take(80).collect(),
             })?;
             begun.insert(id);
+            last = Some(id);
         }
         if !torn.is_empty() {
             // The entry was not durable, so the plan had not begun; the next entry must not be glued to it.
-            let kept: String = begun.iter().map(|id: &PlanId| format!("{id}\n")).collect();
-            replace(&path, kept.as_bytes()).map_err(|source| io(&path, source))?;
+            replace(&path, &text.as_bytes()[..text.len() - torn.len()]).map_err(|source| io(&path, source))?;
         }
         let mut receipts = BTreeMap::new();
         for entry in fs::read_dir(&receipts_folder).map_err(|source| io(&receipts_folder, source))? {
@@ -101,7 +103,7 @@ impl Ledger {
             })?;
             receipts.insert(receipt.plan, Kept { receipt, acknowledged });
         }
-        let mut ledger = Self { folder: folder.to_owned(), begun, receipts };
+        let mut ledger = Self { folder: folder.to_owned(), begun, last, receipts };
         ledger.forget_old()?;
         Ok(ledger)
     }
@@ -126,7 +128,13 @@ impl Ledger {
         };
         append().map_err(|source| io(&path, source))?;
         self.begun.insert(plan);
+        self.last = Some(plan);
         Ok(())
+    }
+
+    /// The plan that began last, when it is not known how it ended.
+    pub fn unsettled(&self) -> Option<PlanId> {
+        self.last.filter(|plan| !self.receipts.contains_key(plan))
     }
 
     /// Keeps a receipt. Durable when it returns; the same again changes nothing.

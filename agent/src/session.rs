@@ -76,6 +76,9 @@ pub struct Session {
     held: Held,
     kept: Kept,
     latest: Option<Arc<Latest>>,
+    /// When the last plan was done. The look that follows is told also when it reads as before: a loss that nobody was told of,
+    /// put back, leaves everything as it was, and the controller waits to hear just that.
+    prove: Option<Timestamp>,
     receipts: BTreeMap<PlanId, Receipt>,
     work: Option<Work>,
     line: Line,
@@ -123,9 +126,10 @@ impl Session {
     /// A session that is not connected. `receipts` are those that no controller acknowledged, `running` the plan whose journal
     /// is open.
     pub fn new(speaker: Speaker, held: Held, kept: Kept, receipts: Vec<Receipt>, running: Option<PlanId>) -> Self {
+        let prove = receipts.iter().filter_map(done_at).max();
         let receipts = receipts.into_iter().map(|receipt| (receipt.plan, receipt)).collect();
         let work = running.map(|plan| Work { plan, offered: true, begun: true });
-        Self { speaker, held, kept, latest: None, receipts, work, line: Line::Down, failures: 0 }
+        Self { speaker, held, kept, latest: None, prove, receipts, work, line: Line::Down, failures: 0 }
     }
 
     /// The plan at work, or the one that was accepted and waits for its turn.
@@ -208,6 +212,7 @@ impl Session {
     /// A plan ended, or was not begun.
     pub fn settled(&mut self, receipt: Receipt, now: Duration) -> Vec<Effect> {
         self.work = self.work.filter(|work| work.plan != receipt.plan);
+        self.prove = self.prove.max(done_at(&receipt));
         self.receipts.insert(receipt.plan, receipt);
         self.forget_refusals();
         self.tell_receipts(now)
@@ -312,6 +317,7 @@ impl Session {
             return Vec::new();
         };
         self.kept.acknowledged = Some(Acknowledged { generation, digest: flight.latest.digest });
+        self.prove = self.prove.filter(|done| flight.latest.seen_at < *done);
         self.kept.audit = audit.or(self.kept.audit);
         let mut effects = vec![Effect::Keep(self.kept.clone())];
         effects.extend(certificates(&flight.latest, wanted));
@@ -354,7 +360,9 @@ impl Session {
     fn tell_report(&mut self, now: Duration) -> Vec<Effect> {
         let Line::Open(open) = &mut self.line else { return Vec::new() };
         let Some(latest) = &self.latest else { return Vec::new() };
-        if open.report.is_some() || self.kept.acknowledged.is_some_and(|known| known.digest == latest.digest) {
+        let known = self.kept.acknowledged.is_some_and(|known| known.digest == latest.digest);
+        let proves = self.prove.is_some_and(|done| done <= latest.seen_at);
+        if open.report.is_some() || (known && !proves) {
             return Vec::new();
         }
         self.kept.generation.counter += 1;
@@ -385,6 +393,11 @@ impl Session {
             self.receipts.remove(plan);
         }
     }
+}
+
+/// When the plan of this receipt was done; `None` when nothing was.
+fn done_at(receipt: &Receipt) -> Option<Timestamp> {
+    (receipt.outcome != Outcome::Refused).then_some(receipt.ended_at)
 }
 
 impl Open {

@@ -129,7 +129,8 @@ impl Workbench {
         let memory = Memory::open(folder).map_err(WorkError::Memory)?;
         let (open, damaged) = match Journal::reopen(&folder.join("journal")) {
             Ok(found) => (found.and_then(|(_, begun, _)| Plan::from_bytes(&begun.plan.0).ok()).map(|plan| plan.id()), None),
-            Err(error @ JournalError::Damaged { .. }) => (None, Some(error.to_string())),
+            // It has begun, and how far it came nobody knows: whoever asks hears that it runs, and never that it was refused.
+            Err(error @ JournalError::Damaged { .. }) => (ledger.unsettled(), Some(error.to_string())),
             Err(error @ JournalError::Io { .. }) => return Err(WorkError::Journal(error)),
         };
         let cancel = Arc::new(AtomicBool::new(false));

@@ -92,6 +92,30 @@ fn acknowledge(generation: Generation) -> FromController {
 }
 
 #[test]
+fn the_look_after_a_run_is_told_once_although_it_reads_as_before() {
+    let reports = |effects: &[Effect]| -> Vec<Generation> {
+        let told = |message: &&ToController| {
+            if let ToController::Report { generation, .. } = message { Some(*generation) } else { None }
+        };
+        sent(effects).iter().filter_map(told).collect()
+    };
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    let first = reports(&session.looked(latest(1), Duration::ZERO));
+    session.received(acknowledge(first[0]), Duration::ZERO);
+    assert!(reports(&session.looked(latest(1), Duration::ZERO)).is_empty(), "nothing changed");
+
+    session.settled(receipt(9, Outcome::Refused), Duration::ZERO);
+    assert!(reports(&session.looked(latest(1), Duration::ZERO)).is_empty(), "a refusal did nothing");
+    session.settled(receipt(10, Outcome::Restored), Duration::ZERO);
+    assert!(reports(&session.looked(latest(1), Duration::ZERO)).is_empty(), "a look from before the end shows nothing");
+    let after = Arc::new(Latest { seen_at: Timestamp::from_second(11).expect("a moment"), ..latest(1).as_ref().clone() });
+    let again = reports(&session.looked(after.clone(), Duration::ZERO));
+    assert_eq!(again.len(), 1);
+    session.received(acknowledge(again[0]), Duration::ZERO);
+    assert!(reports(&session.looked(after, Duration::ZERO)).is_empty(), "once is enough");
+}
+
+#[test]
 fn the_lineage_is_kept_before_anything_is_said_after_the_welcome() {
     let mut session = session(Kept::default(), vec![receipt(1, Outcome::Restored)]);
     session.looked(latest(1), Duration::ZERO);

@@ -141,10 +141,13 @@ impl SessionService for Heard {
         let heard = self.clone();
         let listen = async move {
             while let Ok(Some(OpenRequest { message: Some(message) })) = said.message().await {
+                let receipt = if let Up::Receipt(receipt) = &message { Some(receipt.clone()) } else { None };
                 if let Some(answer) = answers_to(message, &heard, &line) {
                     // Who has gone comes back.
                     let _ = line.send(Ok(OpenResponse { message: Some(answer) }));
                 }
+                // Only now, so that what is offered next comes behind the answer.
+                heard.sessions().receipts.extend(receipt);
             }
         };
         tokio::spawn(listen);
@@ -165,11 +168,7 @@ fn answers_to(message: Up, heard: &Heard, line: &UnboundedSender<Result<OpenResp
         Up::Report(report) => {
             Some(Down::ReportAcknowledged(ReportAcknowledged { generation: report.generation, ..ReportAcknowledged::default() }))
         }
-        Up::Receipt(receipt) => {
-            let plan = receipt.plan.clone();
-            heard.sessions().receipts.push(receipt);
-            Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan }))
-        }
+        Up::Receipt(receipt) => Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan: receipt.plan })),
         Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) => None,
     }
 }

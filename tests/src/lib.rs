@@ -4,6 +4,7 @@
 //! * [`estate`] is a whole estate of the real binaries, built by [`binaries`] and held by [`process`]; [`desk`] is the operator's
 //!   workstation in it, [`forger`] a controller in foreign hands, [`impostor`] an
 //!   agent's identity in them.
+//! * [`papers`] are what a dishonest person could write and sign.
 //! * [`outside`] looks at a server as a stranger does, [`poll`] does so all the time. What is claimed to be served is checked
 //!   with them.
 //! * [`demo`] is an estate to play with, [`tour`] the main job told and checked step by step.
@@ -20,6 +21,7 @@ pub mod forger;
 pub mod impostor;
 pub mod lab;
 pub mod outside;
+pub mod papers;
 pub mod poll;
 pub mod process;
 pub mod tour;

@@ -1,21 +1,14 @@
 //! The steps against thieves: a controller in foreign hands, and the trail that tells of everything.
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
-use policy::decide::decide;
-use policy::document::Policy;
 use policy::duration::Span;
-use policy::last::LastKnown;
 use policy::plan::Plan;
-use policy::trust::{Approval, Kind};
-use proto::signed::SignedBytes;
+use policy::trust::Kind;
 use proto::types::{Outcome, Receipt};
 
 use super::{SOON, Tour, changes, does, holds, same, shown};
-use crate::desk::ESTATE;
 use crate::forger::Forger;
-use crate::lab::Server;
-use agent::driver::Driver as _;
+use crate::papers;
 
 const SERVER: &str = "EX3";
 
@@ -29,7 +22,8 @@ pub(super) fn stolen(tour: &mut Tour) -> Result<()> {
     let forger = Forger::listen(tour.estate.ports().agents, &tour.estate.controller_state())?;
     forger.wait_for(SERVER, SOON * 2)?;
 
-    let plan = early(&host)?;
+    // What the planner would plan, had the window opened years ago.
+    let plan = papers::plan(&host, "mode = \"act\"\n[expiry]\npropose_at = \"3650d\"\nrenew_before = \"3650d\"\n")?;
     let receipt = forger.offer(SERVER, &plan.to_bytes(), Vec::new(), SOON)?;
     let refused = |receipt: &Receipt, rule: &str| {
         let objection = receipt.objections.iter().find(|objection| objection.rule == rule).cloned();
@@ -42,7 +36,8 @@ pub(super) fn stolen(tour: &mut Tour) -> Result<()> {
 
     does("He even has a genuine approval: anna signed exactly this plan.");
     let plan = Plan { attempt: 2, ..plan };
-    let approval = approve(tour, &plan)?;
+    let approval = papers::approval(&plan, "anna")?;
+    let approval = papers::signed(Kind::Approval, approval.to_bytes(), &[&tour.estate.desk().key("anna")?])?;
     let receipt = forger.offer(SERVER, &plan.to_bytes(), vec![approval.into()], SOON)?;
     same("outcome", &(Outcome::Refused as i32), &receipt.outcome)?;
     let alone = refused(&receipt, "leave_alone")?;
@@ -69,33 +64,4 @@ pub(super) fn audit(tour: &mut Tour) -> Result<()> {
     holds("a trail that tells of what was done", entries > 10)?;
     shown(&format!("{entries} entries, each chained to the one before"));
     Ok(())
-}
-
-/// The plan that a thief would order: what the planner would plan, had the window opened years ago.
-fn early(host: &Server) -> Result<Plan> {
-    let sight = host.driver().observe()?;
-    let text = format!(
-        "estate = \"{ESTATE}\"\nversion = 1\nmode = \"act\"\n[expiry]\npropose_at = \"3650d\"\nrenew_before = \"3650d\"\n"
-    );
-    let policy = Policy::from_toml(text.as_bytes())?;
-    let decision = decide(&policy, &sight, &LastKnown::default(), Timestamp::now());
-    decision.plan().cloned().with_context(|| format!("expected a renewal, found {}", decision.why()))
-}
-
-/// A genuine approval by anna for exactly this plan.
-fn approve(tour: &Tour, plan: &Plan) -> Result<SignedBytes> {
-    let now = Timestamp::now();
-    let approval = Approval {
-        estate: ESTATE.parse()?,
-        plans: [plan.id()].into(),
-        person: "anna".parse()?,
-        requester: None,
-        reason: "she was talked into it".to_owned(),
-        change: Some("CHG-666".to_owned()),
-        not_before: Span::seconds(300).before(now),
-        not_after: Span::days(30).after(now),
-    };
-    let mut signed = SignedBytes::unsigned(approval.to_bytes());
-    tour.estate.desk().key("anna")?.sign(Kind::Approval, &mut signed)?;
-    Ok(signed)
 }

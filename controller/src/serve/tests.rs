@@ -58,6 +58,13 @@ pub(super) fn config(folder: &Path) -> Config {
     config
 }
 
+/// For a controller that must not start: one that starts all the same ends at once, and well.
+fn stopped_at_once() -> CancellationToken {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    stop
+}
+
 impl Running {
     pub(super) fn authority(&self) -> Authority {
         Authority::load(self.folder.path(), &estate()).expect("an authority")
@@ -152,7 +159,7 @@ async fn a_root_key_in_the_state_folder_keeps_the_controller_from_starting() {
     for (name, key) in [("root.key", &other), ("contoso.root.key", &other), ("holiday.txt", &people.root)] {
         let path = folder.path().join(name);
         std::fs::write(&path, key.to_file_text().expect("a text").as_bytes()).expect("written");
-        let refused = serve(config.clone(), None, Clock::system(), CancellationToken::new()).await;
+        let refused = serve(config.clone(), None, Clock::system(), stopped_at_once()).await;
         assert!(matches!(&refused, Err(ServeError::RootKey(found)) if *found == path), "{refused:?}");
         std::fs::remove_file(path).expect("removed");
     }
@@ -165,7 +172,7 @@ async fn a_port_that_is_taken_is_named_before_anything_runs() {
     let mut config = config(folder.path());
     config.listen.operators = taken.address();
     Authority::create(folder.path(), &estate(), Clock::system().now()).expect("an authority");
-    let refused = serve(config.clone(), None, Clock::system(), CancellationToken::new()).await;
+    let refused = serve(config.clone(), None, Clock::system(), stopped_at_once()).await;
     assert!(matches!(refused, Err(ServeError::Bind { what: "operators", .. })), "{refused:?}");
     assert!(!config.database().exists(), "nothing was begun");
 }
@@ -173,7 +180,7 @@ async fn a_port_that_is_taken_is_named_before_anything_runs() {
 #[tokio::test]
 async fn without_an_authority_it_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
-    let refused = serve(config(folder.path()), None, Clock::system(), CancellationToken::new()).await.expect_err("no authority");
+    let refused = serve(config(folder.path()), None, Clock::system(), stopped_at_once()).await.expect_err("no authority");
     assert!(refused.to_string().contains("backstay init"), "{refused}");
 }
 

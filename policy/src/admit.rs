@@ -182,8 +182,9 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
             let (persons, notes) = approvers(plan, approvals, trust, now);
             let need = trust.need(class(plan));
             if (persons.len() as u64) < u64::from(need) {
-                let found = if notes.is_empty() { "no approval at all".to_owned() } else { notes.join("; ") };
-                object(Rule::TwoKeys, format!("expected {need} approver(s), found {}: {found}", persons.len()), None);
+                let who = persons.iter().map(Person::to_string).chain(notes).collect::<Vec<_>>().join("; ");
+                let who = if who.is_empty() { "no approval at all".to_owned() } else { who };
+                object(Rule::TwoKeys, format!("expected {need} approver(s), found {}: {who}", persons.len()), None);
                 for Approval { person, not_before, not_after, .. } in signed(plan, approvals, trust, now).0 {
                     if now < *not_before {
                         object(Rule::Deadline, format!("the approval of {person} begins at {not_before}"), Some(*not_before));

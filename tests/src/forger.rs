@@ -100,8 +100,12 @@ impl Forger {
     pub fn offer(&self, server: &str, plan: &[u8], approvals: Vec<Signed>, limit: Duration) -> Result<Receipt> {
         let id = PlanId::of(plan);
         let offer = Down::Offer(Offer { plan: plan.to_vec(), approvals });
-        let line =
-            self.heard.sessions().lines.get(server).cloned().with_context(|| format!("{server} has no session with us"))?;
+        let line = {
+            let mut sessions = self.heard.sessions();
+            // What was said to an earlier offer is no answer to this one.
+            sessions.receipts.retain(|receipt| receipt.plan != id.0);
+            sessions.lines.get(server).cloned().with_context(|| format!("{server} has no session with us"))?
+        };
         line.send(Ok(OpenResponse { message: Some(offer) })).map_err(|_| anyhow!("the session with {server} is over"))?;
         wait::until(&format!("the receipt of {server}"), limit, || {
             let found = self.heard.sessions().receipts.iter().find(|receipt| receipt.plan == id.0).cloned();
@@ -141,13 +145,18 @@ impl SessionService for Heard {
         let heard = self.clone();
         let listen = async move {
             while let Ok(Some(OpenRequest { message: Some(message) })) = said.message().await {
-                let receipt = if let Up::Receipt(receipt) = &message { Some(receipt.clone()) } else { None };
-                if let Some(answer) = answers_to(message, &heard, &line) {
+                if let Some(answer) = answer_to(&message) {
                     // Who has gone comes back.
                     let _ = line.send(Ok(OpenResponse { message: Some(answer) }));
                 }
                 // Only now, so that what is offered next comes behind the answer.
-                heard.sessions().receipts.extend(receipt);
+                let mut sessions = heard.sessions();
+                if let Up::Hello(Hello { server, .. }) = &message {
+                    sessions.lines.insert(server.clone(), line.clone());
+                }
+                if let Up::Receipt(receipt) = message {
+                    sessions.receipts.push(receipt);
+                }
             }
         };
         tokio::spawn(listen);
@@ -156,19 +165,21 @@ impl SessionService for Heard {
 }
 
 /// What a real controller would answer.
-fn answers_to(message: Up, heard: &Heard, line: &UnboundedSender<Result<OpenResponse, Status>>) -> Option<Down> {
+fn answer_to(message: &Up) -> Option<Down> {
     match message {
-        Up::Hello(Hello { server, lineage, held, acknowledged, digest, .. }) => {
-            heard.sessions().lines.insert(server, line.clone());
-            let epoch = acknowledged.map_or(1, |generation| generation.epoch);
-            let policy = held.map(|held| held.policy).unwrap_or_default();
-            let now = Timestamp::now().as_microsecond();
-            Some(Down::Welcome(Welcome { lineage, epoch, acknowledged, digest, heartbeat_seconds: 1, now, policy }))
-        }
+        Up::Hello(Hello { lineage, held, acknowledged, digest, .. }) => Some(Down::Welcome(Welcome {
+            lineage: lineage.clone(),
+            epoch: acknowledged.map_or(1, |generation| generation.epoch),
+            acknowledged: *acknowledged,
+            digest: digest.clone(),
+            heartbeat_seconds: 1,
+            now: Timestamp::now().as_microsecond(),
+            policy: held.as_ref().map(|held| held.policy.clone()).unwrap_or_default(),
+        })),
         Up::Report(report) => {
             Some(Down::ReportAcknowledged(ReportAcknowledged { generation: report.generation, ..ReportAcknowledged::default() }))
         }
-        Up::Receipt(receipt) => Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan: receipt.plan })),
+        Up::Receipt(receipt) => Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan: receipt.plan.clone() })),
         Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) => None,
     }
 }

@@ -205,7 +205,7 @@ impl Dice {
     /// One in five around the begin of the run, the others in it or just behind it.
     fn moment(&mut self, usual: Duration) -> Moment {
         let after = usual.mul_f64(self.fraction() * 1.1);
-        if self.next() % 5 == 0 { Moment::Approved(after) } else { Moment::Begun(after) }
+        if self.next().is_multiple_of(5) { Moment::Approved(after) } else { Moment::Begun(after) }
     }
 
     fn victim(&mut self) -> Victim {

@@ -173,7 +173,7 @@ fn approvals_of_one_plan_do_not_carry_another() {
     let mut host = Host::new();
     let plan = host.expiring();
     let approvals = host.both(&plan);
-    let mut altered = plan.clone();
+    let mut altered = plan;
     altered.steps.retain(|step| !matches!(step, Step::DryHandshake { .. }));
     host.refuses(&altered, &approvals, Rule::TwoKeys);
     // Even where the approvers were made to sign it.

@@ -43,6 +43,15 @@ enum Moment {
     Begun(Duration),
 }
 
+/// One kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Blow {
+    victim: Victim,
+    moment: Moment,
+    /// A person holds the host while its agent is dead: what has not swapped yet must turn back.
+    held: bool,
+}
+
 #[test]
 fn long_a_renewal_killed_anywhere_ends_old_good_or_new_good() {
     let seed = std::env::var("BACKSTAY_SEED").ok().map(|seed| seed.parse().expect("BACKSTAY_SEED is a number"));
@@ -56,6 +65,7 @@ fn long_a_renewal_killed_anywhere_ends_old_good_or_new_good() {
     }
     println!("{tally}");
     assert!(tally.renewed > 0, "no renewal came through at all");
+    assert!(tally.undone > 0, "no run turned back");
     assert!(tally.begun > 0, "no kill met a run at work");
 }
 
@@ -98,17 +108,17 @@ fn kill_often(mut dice: Dice) -> Result<Tally> {
 
     let mut tally = Tally::default();
     for kill in 0..KILLS {
-        let (victim, moment) = (dice.victim(), dice.moment(usual));
-        let what = format!("kill {kill} of {victim:?} {moment:?}");
-        one(&mut estate, &mut known, &mut tally, victim, moment)
-            .map_err(|error| error.context(format!("{what}; {}", estate.keep())))?;
+        let blow = Blow { victim: dice.victim(), moment: dice.moment(usual), held: dice.next().is_multiple_of(4) };
+        let what = format!("kill {kill}, {blow:?}");
+        one(&mut estate, &mut known, &mut tally, blow).map_err(|error| error.context(format!("{what}; {}", estate.keep())))?;
     }
     estate.check_logs(&[])?;
     estate.stop()?;
     Ok(tally)
 }
 
-fn one(estate: &mut Estate, known: &mut BTreeSet<Vec<u8>>, tally: &mut Tally, victim: Victim, moment: Moment) -> Result<()> {
+fn one(estate: &mut Estate, known: &mut BTreeSet<Vec<u8>>, tally: &mut Tally, blow: Blow) -> Result<()> {
+    let Blow { victim, moment, held } = blow;
     let plan = propose(estate, known)?;
     let host = estate.host(SERVER)?;
     let look = |estate: &Estate| Client::find().look(estate.back_end(SERVER)?);
@@ -132,7 +142,11 @@ fn one(estate: &mut Estate, known: &mut BTreeSet<Vec<u8>>, tally: &mut Tally, vi
         estate.kill_controller()?;
         estate.start_controller()?;
     }
+    let state = estate.agent_folder(SERVER).join("state");
     if matches!(victim, Victim::Agent | Victim::Both) {
+        if held {
+            agent::hold::set(&state, "a person looks after it")?;
+        }
         estate.start_agent(SERVER)?;
     }
 
@@ -144,13 +158,16 @@ fn one(estate: &mut Estate, known: &mut BTreeSet<Vec<u8>>, tally: &mut Tally, vi
             estate.wait_verdict(SERVER, "healthy", LIMIT)?;
             tally.renewed += 1;
         }
-        "undone" => {
-            ensure!(shown == old, "the plan is undone, and 444 shows {shown}");
+        // Held before it began, it is refused, and only then.
+        "undone" | "refused" => {
+            ensure!(end.life == "undone" || held, "the plan is refused although nobody held the host: {}", end.waits_for);
+            ensure!(shown == old, "the plan is {}, and 444 shows {shown}", end.life);
             estate.wait_verdict(SERVER, "expiring", LIMIT)?;
             tally.undone += 1;
         }
         other => anyhow::bail!("expected restored or undone, found {other}: {}", end.waits_for),
     }
+    agent::hold::lift(&state)?;
     let record = host.back_end_record()?.and_then(|record| record.thumbprint).context("a record on 444")?;
     ensure!(record.to_string() == shown.thumbprint, "the record names {record}, and 444 shows {shown}");
 

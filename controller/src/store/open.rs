@@ -40,6 +40,8 @@ pub(super) async fn open(path: &Path, estate: &EstateName, now: Timestamp) -> Re
     let mut writer = AnyConnection::connect_with(&options).await.map_err(|source| not_a_database(path, source))?;
     recognise(path, &mut writer).await?;
     pragmas(&mut writer).await.map_err(failed)?;
+    // The mode stays in the file. Only the writer sets it: asking for it again may find the file busy.
+    sqlx::query("PRAGMA journal_mode = WAL").fetch_all(&mut writer).await.map_err(failed)?;
     let readers = AnyPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(Duration::from_secs(10))
@@ -96,7 +98,6 @@ fn url(path: &Path) -> String {
 async fn pragmas(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     for pragma in [
         "PRAGMA busy_timeout = 10000",
-        "PRAGMA journal_mode = WAL",
         // Acknowledged means on disk, also when the power fails.
         "PRAGMA synchronous = FULL",
         "PRAGMA foreign_keys = ON",

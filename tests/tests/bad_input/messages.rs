@@ -211,3 +211,27 @@ fn a_machine_with_a_lineage_of_long_ago_is_quarantined_and_does_nothing() {
     unchanged(&mut estate, &known);
     estate.check_logs(&[]).expect("quiet logs");
 }
+
+#[test]
+fn a_join_token_works_once_and_for_its_own_server_only() {
+    let estate = estate(&["EX1"], &[]);
+    let desk = estate.desk();
+    desk.ok(&["token", "create", "--server", "EX7", "--out", "EX7.token"]).expect("a token");
+    let token = agent::identity::read_token(&desk.file("EX7.token")).expect("reads").expect("a token");
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let enrol = |name: &str, server: &str| {
+        let state = folder.path().join(name);
+        std::fs::create_dir(&state).expect("a folder");
+        let server = server.parse().expect("a name");
+        let now = jiff::Timestamp::now();
+        runtime.block_on(agent::identity::enrol(&state, &token, &token.controllers, &server, name, now)).map(drop)
+    };
+    let said = |error: agent::identity::IdentityError| agent::chain(&error);
+    assert!(said(enrol("other", "EX8").expect_err("another server")).contains("expected one for EX8, found one for EX7"));
+    enrol("first", "EX7").expect("joins");
+    let again = said(enrol("second", "EX7").expect_err("used"));
+    assert!(again.contains("did not enrol this host") && again.contains("token"), "{again}");
+    assert!(!again.contains(token.secret.to_text().as_str()));
+    estate.check_logs(&[]).expect("quiet logs");
+}

@@ -126,6 +126,10 @@ impl Forger {
 impl Drop for Forger {
     fn drop(&mut self) {
         self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // The port is free when this returns; how the thread ended, `stop` tells.
+            let _ = thread.join();
+        }
     }
 }
 

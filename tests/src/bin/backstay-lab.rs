@@ -109,7 +109,8 @@ impl On {
 }
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_ansi(colours).with_writer(std::io::stderr).init();
     match Cli::parse().command {
         Command::Up { estate, servers, until_stdin_closes } => up(&estate.dir, &servers, until_stdin_closes),
         Command::List { estate } => list(&Estate::open(&estate.dir)?),

@@ -1,8 +1,5 @@
 //! The workbench behind the main loop: it works on a blocking thread, one job at a time, and nobody else touches it then.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use policy::Timestamp;
 use policy::id::PlanId;
 use policy::receipt::Receipt;
@@ -10,7 +7,7 @@ use proto::signed::SignedBytes;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
-use crate::work::{By, Look, Standing, WorkError, Workbench};
+use crate::work::{By, CalledOff, Look, Standing, WorkError, Workbench};
 
 /// A job that was done.
 #[derive(Debug)]
@@ -26,7 +23,7 @@ pub(crate) enum Done {
 /// The workbench and what it is doing.
 pub(crate) struct Bench {
     place: Place,
-    cancel: Arc<AtomicBool>,
+    called_off: CalledOff,
     begun: watch::Receiver<Option<PlanId>>,
 }
 
@@ -44,8 +41,8 @@ impl Bench {
         workbench.on_begin(move |plan| {
             tell.send_replace(Some(plan));
         });
-        let cancel = workbench.cancel_flag();
-        Self { place: Place::Free(Box::new(workbench)), cancel, begun }
+        let called_off = workbench.called_off();
+        Self { place: Place::Free(Box::new(workbench)), called_off, begun }
     }
 
     /// The workbench, when it has nothing to do.
@@ -80,9 +77,9 @@ impl Bench {
         });
     }
 
-    /// Lets the plan at work turn back, as long as it has not swapped.
-    pub(crate) fn cancel(&self) {
-        self.cancel.store(true, Ordering::Relaxed);
+    /// Lets this plan, which is at work, turn back, as long as it has not swapped.
+    pub(crate) fn call_off(&self, plan: PlanId) {
+        self.called_off.set(plan);
     }
 
     /// The end of the job; never, while there is none. May be dropped and asked again.

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use policy::id::PlanId;
 use policy::receipt::Receipt;
 use thiserror::Error;
@@ -15,7 +16,7 @@ use thiserror::Error;
 use crate::journal::{replace, sync_folder};
 
 /// Receipts that are kept after they were acknowledged.
-const KEPT: usize = 1000;
+const KEPT: usize = 200;
 
 /// A ledger that cannot be written or read.
 #[derive(Debug, Error)]
@@ -157,6 +158,11 @@ impl Ledger {
         self.receipts.values().filter(|kept| !kept.acknowledged).map(|kept| kept.receipt.clone()).collect()
     }
 
+    /// When the last of the plans ended whose receipts are here.
+    pub fn last_end(&self) -> Option<Timestamp> {
+        self.receipts.values().map(|kept| kept.receipt.ended_at).max()
+    }
+
     /// What became of a plan.
     pub fn ended(&self, plan: &PlanId) -> Option<Receipt> {
         self.receipts.get(plan).map(|kept| kept.receipt.clone())
@@ -200,7 +206,6 @@ fn io(path: &Path, source: std::io::Error) -> LedgerError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
     use policy::id::Sha256;
     use policy::receipt::Outcome;
 

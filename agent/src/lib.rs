@@ -128,8 +128,8 @@ pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToke
     let Some(machine_id) = machine_id(driver.clone(), &stop).await else { return Ok(()) };
     let joined = identity.joined();
     let speaker = Speaker { server: joined.server.clone(), machine_id, agent_version: env!("CARGO_PKG_VERSION").to_owned() };
-    let open = bench.free().and_then(|workbench| workbench.open_plan());
-    let session = Session::new(speaker, authority.held(), kept_session(&folder), receipts, open);
+    let (open, last_end) = bench.free().map_or((None, None), |workbench| (workbench.open_plan(), workbench.last_end()));
+    let session = Session::new(speaker, authority.held(), kept_session(&folder), receipts, open, last_end);
     let link = Link::new(chosen(&config.controllers.agents, &joined.agents));
     let wake = Arc::new(Notify::new());
     let watcher = Watcher::spawn(driver.clone(), wake.clone()).map_err(AgentError::Watch)?;

@@ -124,9 +124,16 @@ struct Flight {
 
 impl Session {
     /// A session that is not connected. `receipts` are those that no controller acknowledged, `running` the plan whose journal
-    /// is open.
-    pub fn new(speaker: Speaker, held: Held, kept: Kept, receipts: Vec<Receipt>, running: Option<PlanId>) -> Self {
-        let prove = receipts.iter().filter_map(done_at).max();
+    /// is open. `last_end` is when the last plan ended, acknowledged or not: whether its proof was told is not known, so it is told.
+    pub fn new(
+        speaker: Speaker,
+        held: Held,
+        kept: Kept,
+        receipts: Vec<Receipt>,
+        running: Option<PlanId>,
+        last_end: Option<Timestamp>,
+    ) -> Self {
+        let prove = receipts.iter().filter_map(done_at).max().max(last_end);
         let receipts = receipts.into_iter().map(|receipt| (receipt.plan, receipt)).collect();
         let work = running.map(|plan| Work { plan, offered: true, begun: true });
         Self { speaker, held, kept, latest: None, prove, receipts, work, line: Line::Down, failures: 0 }

@@ -3,8 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use policy::admit::{Ground, Leave, Refusal, admit};
@@ -87,6 +86,21 @@ impl Standing {
     }
 }
 
+/// The plan that people took back. It is named, so that it is heard however early or late it comes, and by no other plan.
+#[derive(Debug, Clone, Default)]
+pub struct CalledOff(Arc<Mutex<Option<PlanId>>>);
+
+impl CalledOff {
+    /// Lets this plan turn back, as long as it has not swapped.
+    pub fn set(&self, plan: PlanId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+    }
+
+    fn is(&self, plan: &PlanId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(plan)
+    }
+}
+
 /// By whose leave a plan is to run.
 #[derive(Debug, Clone, Copy)]
 pub enum By<'a> {
@@ -104,7 +118,7 @@ pub struct Workbench {
     memory: Memory,
     open: Option<PlanId>,
     damaged: Option<String>,
-    cancel: Arc<AtomicBool>,
+    called_off: CalledOff,
     on_begin: Option<Box<dyn Fn(PlanId) + Send>>,
     _lock: File,
 }
@@ -133,8 +147,8 @@ impl Workbench {
             Err(error @ JournalError::Damaged { .. }) => (ledger.unsettled(), Some(error.to_string())),
             Err(error @ JournalError::Io { .. }) => return Err(WorkError::Journal(error)),
         };
-        let cancel = Arc::new(AtomicBool::new(false));
-        Ok(Self { driver, folder: folder.to_owned(), ledger, memory, open, damaged, cancel, on_begin: None, _lock: lock })
+        let called_off = CalledOff::default();
+        Ok(Self { driver, folder: folder.to_owned(), ledger, memory, open, damaged, called_off, on_begin: None, _lock: lock })
     }
 
     /// Looks at the host: observation, handshakes with 444, and memory.
@@ -293,6 +307,11 @@ impl Workbench {
         self.ledger.unacknowledged()
     }
 
+    /// When the last plan ended that is remembered here.
+    pub fn last_end(&self) -> Option<Timestamp> {
+        self.ledger.last_end()
+    }
+
     /// What became of a plan.
     pub fn ended(&self, plan: &PlanId) -> Option<Receipt> {
         self.ledger.ended(plan)
@@ -316,9 +335,9 @@ impl Workbench {
         self.damaged.clone().or_else(|| hold::of(&self.folder))
     }
 
-    /// Set it to let the run at work turn back before its swap.
-    pub fn cancel_flag(&self) -> Arc<AtomicBool> {
-        self.cancel.clone()
+    /// Where a plan can be called off while it is at work.
+    pub fn called_off(&self) -> CalledOff {
+        self.called_off.clone()
     }
 
     /// From here on, `tell` hears of each plan that was admitted and has begun, before its first step.

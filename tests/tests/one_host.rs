@@ -210,6 +210,22 @@ fn early_renewal_is_refused_with_the_date_whoever_approved_it() {
 }
 
 #[test]
+fn a_plan_called_off_before_its_first_step_turns_back_and_the_next_one_does_not() {
+    let mut host = Host::new();
+    let plan = host.expiring();
+    let old = host.served();
+    host.bench.called_off().set(plan.id());
+    let approvals = host.both(&plan);
+    let receipt = host.run(&plan, &approvals);
+    assert_eq!((receipt.outcome, host.served()), (Outcome::Undone, old), "{:?}", receipt.notes);
+    let again = host.look().unwrap().untried(|id| host.bench.has_begun(id));
+    let approvals = host.both(&again);
+    let receipt = host.run(&again, &approvals);
+    assert_eq!(receipt.outcome, Outcome::Restored, "{:?}", receipt.notes);
+    assert_ne!(host.served(), old);
+}
+
+#[test]
 fn bytes_that_are_no_plan_are_refused() {
     let mut host = Host::new();
     let good = host.expiring().to_bytes();

@@ -107,7 +107,7 @@ impl Attendant {
     fn cancel(&mut self, plan: PlanId, turns: &mut Turns) {
         tracing::info!(plan = plan.short(), "a plan was taken back");
         if matches!(turns.work, Work::Offered(at_work) if at_work == plan) {
-            return self.bench.cancel();
+            return self.bench.call_off(plan);
         }
         turns.offer.take_if(|offer| offer.id == plan);
         if turns.cancels.len() < MAX_CANCELS {

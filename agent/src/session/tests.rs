@@ -15,10 +15,14 @@ fn digest(number: u8) -> Sha256 {
 }
 
 fn session(kept: Kept, receipts: Vec<Receipt>) -> Session {
+    restarted(kept, receipts, None)
+}
+
+fn restarted(kept: Kept, receipts: Vec<Receipt>, last_end: Option<Timestamp>) -> Session {
     let speaker =
         Speaker { server: "EX1".parse().expect("a name"), machine_id: "machine".to_owned(), agent_version: "0".to_owned() };
     let held = Held { trust: Version { number: 1, id: digest(0) }, policy: None };
-    Session::new(speaker, held, kept, receipts, None)
+    Session::new(speaker, held, kept, receipts, None, last_end)
 }
 
 fn latest(number: u8) -> Arc<Latest> {
@@ -132,6 +136,16 @@ fn nothing_but_the_hello_is_said_before_the_welcome() {
     assert!(session.looked(latest(1), Duration::ZERO).is_empty());
     assert!(session.settled(receipt(1, Outcome::Restored), Duration::ZERO).is_empty());
     assert!(session.received(offer(2), Duration::ZERO).is_empty());
+}
+
+#[test]
+fn after_a_restart_the_proof_of_the_last_plan_is_told_although_the_controller_has_that_report() {
+    let known = Acknowledged { generation: Generation { epoch: 3, counter: 9 }, digest: latest(1).digest };
+    let mut session = restarted(Kept::default(), Vec::new(), Some(Timestamp::UNIX_EPOCH));
+    session.connected(HOUR, Duration::ZERO);
+    session.received(welcome(Some(known)), Duration::ZERO);
+    let effects = session.looked(latest(1), Duration::ZERO);
+    assert!(matches!(sent(&effects)[..], [ToController::Report { .. }]), "{effects:?}");
 }
 
 #[test]

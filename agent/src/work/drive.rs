@@ -1,6 +1,5 @@
 //! The loop of a run: do what the run says, report it, repeat. Steps that only look are done here, the others by the driver.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,11 +33,11 @@ impl Workbench {
         standing: &Standing,
         clock: &dyn Fn() -> Timestamp,
     ) -> Receipt {
-        self.cancel.store(false, Ordering::Relaxed);
         let plan = run.plan().clone();
+        let id = plan.id();
         let mut foreign = Vec::new();
         let outcome = loop {
-            if self.cancel.load(Ordering::Relaxed) {
+            if self.called_off.is(&id) {
                 run.cancel();
             }
             let event = match run.next() {
@@ -46,7 +45,7 @@ impl Workbench {
                 Next::Check(at) => Event::Checked(self.check(&plan.steps[at], &plan, &begun.baseline, &mut foreign)),
                 Next::Apply(at) => {
                     let step = &plan.steps[at];
-                    tracing::info!(plan = plan.id().short(), step = step.name(), "step");
+                    tracing::info!(plan = id.short(), step = step.name(), "step");
                     Event::Applied(self.driver.apply(step).map(|applied| applied.gap).map_err(|error| crate::chain(&error)))
                 }
                 Next::Undo(at) => Event::Undone(self.undo(&plan.steps[at], clock())),
@@ -64,7 +63,7 @@ impl Workbench {
         };
         let by_agent = begun.standing.is_some();
         let receipt = Receipt {
-            plan: plan.id(),
+            plan: id,
             outcome,
             notes: run.notes().to_vec(),
             foreign,

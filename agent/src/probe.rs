@@ -59,16 +59,9 @@ fn unreached(error: &DriverError) -> ProbeOutcome {
 pub(crate) fn handshake(mut stream: TcpStream, name: &str) -> Result<Vec<u8>, &'static str> {
     stream.set_read_timeout(Some(LIMIT)).map_err(|_| "no time limit could be set")?;
     stream.set_write_timeout(Some(LIMIT)).map_err(|_| "no time limit could be set")?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|_| "no TLS version is available")?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Recorder(provider)))
-        .with_no_client_auth();
-    config.resumption = rustls::client::Resumption::disabled();
+    let config = client().map_err(|_| "no TLS version is available")?;
     let name = ServerName::try_from(name.to_owned()).map_err(|_| "the host's name is no DNS name")?;
-    let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|_| "no TLS client could be made")?;
+    let mut tls = ClientConnection::new(config, name).map_err(|_| "no TLS client could be made")?;
     while tls.is_handshaking() {
         tls.complete_io(&mut stream).map_err(|error| in_words(error.kind()))?;
     }
@@ -80,6 +73,21 @@ pub(crate) fn handshake(mut stream: TcpStream, name: &str) -> Result<Vec<u8>, &'
     tls.send_close_notify();
     let _ = tls.complete_io(&mut stream);
     Ok(der)
+}
+
+/// A TLS client that accepts any certificate, as the callers of 444 do, and makes full handshakes only.
+///
+/// # Errors
+/// When no TLS version is available.
+pub fn client() -> Result<Arc<ClientConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Recorder(provider)))
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
 }
 
 /// Few and constant words: the same failure must read the same, or a report would differ that says nothing new.

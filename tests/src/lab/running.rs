@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 use super::control;
 use super::httpsys::HttpSys;
 use super::site::{BackEnd, Role, Site};
-use super::tls;
 
 /// An estate whose sockets are open. Dropping it closes them, as a power failure of every server at once.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ impl Running {
             Some((place.name.to_string(), BackEnd { fqdn: place.fqdn.clone(), address }))
         });
         let back_ends: Arc<BTreeMap<_, _>> = Arc::new(back_ends.collect());
-        let tls = tls::proxy().context("TLS of the front ends")?;
+        let tls = agent::probe::client().context("TLS of the front ends")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
         let mut serving = JoinSet::new();
         {

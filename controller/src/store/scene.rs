@@ -10,13 +10,14 @@ use policy::id::{CertificateId, PlanId, ServerName};
 use policy::last::LastKnown;
 use policy::life::Life;
 use policy::plan::Plan;
+use policy::receipt::Receipt;
 use policy::report::{Report, Sight};
 use policy::trust::{Approval, Verified};
 use sqlx::any::AnyRow;
 
 use super::Store;
 use super::error::{Doing, StoreError};
-use super::plans::{PlanRow, plan_row};
+use super::plans::{PlanRow, approval, plan_row};
 use super::row::Columns;
 use super::servers::ServerRow;
 
@@ -128,25 +129,25 @@ impl Store {
         .fetch_all(self.readers())
         .await
         .doing("reading the plans of a server")?;
-        let mut plans = Vec::new();
-        for row in &rows {
-            plans.push(self.plan_seen(row).await?);
-        }
-        Ok(plans)
+        let mut approvals = self.approvals_of_open_plans(name).await?;
+        rows.iter().map(|row| plan_seen(row, &mut approvals)).collect()
     }
 
-    async fn plan_seen(&self, row: &AnyRow) -> Result<PlanSeen, StoreError> {
-        let receipt: Option<policy::receipt::Receipt> = Columns(row).json_if_any("receipt")?;
-        let row = plan_row(row)?;
-        let plan = row.plan()?;
-        let mut approvals = Vec::new();
-        if row.life.open() {
-            for approval in self.approvals(&row.id).await? {
-                approvals.push(approval.verified()?);
-            }
+    async fn approvals_of_open_plans(&self, name: &ServerName) -> Result<BTreeMap<PlanId, Vec<Verified<Approval>>>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT approvals.plan AS plan, approvals.id AS id, approvals.signed AS signed
+             FROM approvals JOIN plans ON plans.id = approvals.plan
+             WHERE plans.server = $1 AND plans.life IN ('proposed', 'approved', 'waiting') ORDER BY approvals.received_at, approvals.id",
+        )
+        .bind(name.as_str())
+        .fetch_all(self.readers())
+        .await
+        .doing("reading approvals")?;
+        let mut found: BTreeMap<PlanId, Vec<Verified<Approval>>> = BTreeMap::new();
+        for row in &rows {
+            found.entry(Columns(row).parsed("plan")?).or_default().push(approval(row)?.verified()?);
         }
-        let (began_at, ended_at) = receipt.map(|receipt| (receipt.began_at, receipt.ended_at)).unzip();
-        Ok(PlanSeen { row, plan, approvals, began_at, ended_at })
+        Ok(found)
     }
 
     async fn neighbours(&self, server: &ServerRow) -> Result<Vec<Neighbour>, StoreError> {
@@ -218,4 +219,13 @@ impl Store {
         .doing("reading who waits in a group")?;
         rows.iter().map(|row| Columns(row).parsed("server")).collect()
     }
+}
+
+fn plan_seen(row: &AnyRow, approvals: &mut BTreeMap<PlanId, Vec<Verified<Approval>>>) -> Result<PlanSeen, StoreError> {
+    let receipt: Option<Receipt> = Columns(row).json_if_any("receipt")?;
+    let row = plan_row(row)?;
+    let plan = row.plan()?;
+    let approvals = approvals.remove(&row.id).unwrap_or_default();
+    let (began_at, ended_at) = receipt.map(|receipt| (receipt.began_at, receipt.ended_at)).unzip();
+    Ok(PlanSeen { row, plan, approvals, began_at, ended_at })
 }

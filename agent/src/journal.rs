@@ -256,6 +256,7 @@ mod tests {
             sites: Fact::not_observed(),
             metabase: Fact::not_observed(),
             services: Fact::not_observed(),
+            machine: policy::report::Machine::not_observed(),
             probes: Vec::new(),
             hold: None,
         };

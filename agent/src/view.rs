@@ -66,6 +66,7 @@ pub fn unseen(server: &ServerName, why: &str, hold: Option<String>) -> Sight {
         sites: unknown(why),
         metabase: unknown(why),
         services: unknown(why),
+        machine: policy::report::Machine::not_observed(),
         probes: Vec::new(),
         hold,
     };

@@ -53,6 +53,7 @@ impl Driver for Fake {
             sites: Fact::Known(Vec::new()),
             metabase: Fact::Known(Vec::new()),
             services: Fact::Known(BTreeMap::new()),
+            machine: policy::report::Machine::not_observed(),
             probes: Vec::new(),
             hold: None,
         };

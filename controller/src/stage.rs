@@ -174,12 +174,18 @@ pub(crate) fn sight(name: &str, certificate: &Certificate) -> Sight {
         stores: Fact::Known(vec![entry]),
         containers: Fact::Known(vec![KeyContainer { name: "c-1".to_owned(), key_id: Fact::Known(certificate.key_id()) }]),
         records: Fact::Known(vec![record]),
-        sites: Fact::Known(vec![Site { id: 2, name: BACK_END_SITE.to_owned(), bindings: vec![binding] }]),
+        sites: Fact::Known(vec![Site {
+            id: 2,
+            name: BACK_END_SITE.to_owned(),
+            bindings: vec![binding],
+            running: Fact::Known(true),
+        }]),
         metabase: Fact::Known(Vec::new()),
         services: Fact::Known(BTreeMap::from([(
             "W3SVC".to_owned(),
             Service { running: Fact::Known(true), disabled: Fact::Known(false) },
         )])),
+        machine: policy::report::Machine::not_observed(),
         probes: Vec::new(),
         hold: None,
     };

@@ -231,7 +231,17 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
 /// The class whose number of persons the plan needs.
 pub fn class(plan: &Plan) -> Class {
     match plan.purpose {
-        Purpose::RestoreRecord | Purpose::Undelete | Purpose::Renew => Class::Renew,
+        Purpose::RestoreRecord
+        | Purpose::Undelete
+        | Purpose::FixStore
+        | Purpose::Relink
+        | Purpose::Unarchive
+        | Purpose::BindCandidate
+        | Purpose::Renew
+        | Purpose::RemoveExtraRecord
+        | Purpose::FixBinding => Class::Renew,
+        Purpose::Create => Class::Create,
+        Purpose::GiveBackFrontEnd => Class::FrontEnd,
     }
 }
 

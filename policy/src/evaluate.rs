@@ -131,7 +131,7 @@ fn chain(
                 .filter_map(|probe| match &probe.outcome {
                     ProbeOutcome::NoHandshake(why) => Some(format!("{BACK_END_PORT} over {}: {why}", probe.path)),
                     ProbeOutcome::Refused => Some(format!("{BACK_END_PORT} over {}: nobody listens", probe.path)),
-                    ProbeOutcome::Presented { .. } | ProbeOutcome::Unreachable(_) => None,
+                    ProbeOutcome::Presented { .. } | ProbeOutcome::Unreachable(_) | ProbeOutcome::Elsewhere(_) => None,
                 })
                 .collect();
             let dead = !failures.is_empty();
@@ -271,7 +271,9 @@ pub fn presented(report: &Report) -> Vec<crate::id::CertificateId> {
         .filter(|probe| probe.port == BACK_END_PORT)
         .filter_map(|probe| match &probe.outcome {
             ProbeOutcome::Presented { certificate } => Some(*certificate),
-            ProbeOutcome::Refused | ProbeOutcome::NoHandshake(_) | ProbeOutcome::Unreachable(_) => None,
+            ProbeOutcome::Refused | ProbeOutcome::NoHandshake(_) | ProbeOutcome::Unreachable(_) | ProbeOutcome::Elsewhere(_) => {
+                None
+            }
         })
         .collect()
 }

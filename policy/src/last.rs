@@ -22,6 +22,51 @@ pub struct LastKnown {
     pub surroundings: Option<Sha256>,
     /// Automatic restores of the last day.
     pub restores: Vec<Timestamp>,
+    /// The installation that all this was seen on: a rebuilt server of the same name is another (G2).
+    #[serde(default)]
+    pub machine_id: Option<String>,
+    /// Exchange as last seen, and its last change (F36, F41, G3).
+    #[serde(default)]
+    pub exchange: Option<Build>,
+    /// The front end as it was when a CA-issued certificate last served 443 (C6).
+    #[serde(default)]
+    pub front_end: Option<FrontEnd>,
+    /// The good state before this one, when somebody put another working certificate on 444 (F19, F22).
+    #[serde(default)]
+    pub replaced: Option<Replaced>,
+    /// When somebody other than the agent changed what 444 names, within the last thirty days; the newest sixteen (G11).
+    #[serde(default)]
+    pub foreign: Vec<Timestamp>,
+}
+
+/// Exchange as last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// Its version.
+    pub version: String,
+    /// The version before, and when the change was seen.
+    pub changed: Option<(String, Timestamp)>,
+}
+
+/// 443 as it was when its certificate came from a CA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontEnd {
+    /// Its records, with all parameters.
+    pub records: Vec<SslRecord>,
+    /// The certificate that they named.
+    pub thumbprint: Thumbprint,
+}
+
+/// A good state that another one followed without a loss in between.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replaced {
+    /// What stood on 444 before.
+    pub before: LastGood,
+    /// When the other one was first seen.
+    pub at: Timestamp,
 }
 
 /// Everything needed to put 444 back exactly as it was.
@@ -89,7 +134,7 @@ impl LastKnown {
                 (self.good.clone(), Some(trouble))
             }
         };
-        Self { good, trouble, surroundings: Some(surroundings), restores }
+        Self { good, trouble, surroundings: Some(surroundings), restores, ..self.clone() }
     }
 
     /// The memory after an automatic restore.

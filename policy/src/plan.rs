@@ -18,7 +18,7 @@ pub use self::expect::{Difference, Expect};
 use self::expect::{show, show_records};
 pub use self::untouched::untouched;
 use crate::id::{CertificateId, EstateName, PlanId, ServerName, Sha256, Thumbprint};
-use crate::report::{Access, Fact, KeyLink, Report, SslRecord, Store};
+use crate::report::{Access, Binding, Fact, KeyLink, Report, SslRecord, Store};
 
 /// The largest plan that is read, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -76,8 +76,24 @@ pub enum Purpose {
     RestoreRecord,
     /// R1: put the deleted certificate back, with its key; and its record, when that is gone too.
     Undelete,
+    /// R0b: the record names a store that does not hold its certificate, and `MY` does.
+    FixStore,
+    /// R1b: the certificate is there and its key too, only the link between them is lost.
+    Relink,
+    /// R1c: the certificate on 444 is archived and no longer served.
+    Unarchive,
+    /// R2: nothing is recoverable, a new certificate is made.
+    Create,
+    /// C3, C7: the one certificate of the vendor's profile that appeared after the loss is put on 444.
+    BindCandidate,
     /// A new certificate in place of one that ends, or that is distrusted.
     Renew,
+    /// C6, C7: 443 gets back the certificate that it had before a renewal took it.
+    GiveBackFrontEnd,
+    /// F9: a record that does not belong on port 444 is taken away.
+    RemoveExtraRecord,
+    /// F10, F11: the https binding of the back-end site is put right.
+    FixBinding,
 }
 
 impl Purpose {
@@ -86,15 +102,29 @@ impl Purpose {
         match self {
             Self::RestoreRecord => "restore_record",
             Self::Undelete => "undelete",
+            Self::FixStore => "fix_store",
+            Self::Relink => "relink",
+            Self::Unarchive => "unarchive",
+            Self::Create => "create",
+            Self::BindCandidate => "bind_candidate",
             Self::Renew => "renew",
+            Self::GiveBackFrontEnd => "give_back_front_end",
+            Self::RemoveExtraRecord => "remove_extra_record",
+            Self::FixBinding => "fix_binding",
         }
     }
 
     /// Puts back what was there: may run by standing approval, waits for no window.
     pub fn restores(self) -> bool {
         match self {
-            Self::RestoreRecord | Self::Undelete => true,
-            Self::Renew => false,
+            Self::RestoreRecord | Self::Undelete | Self::FixStore | Self::Relink => true,
+            Self::Unarchive
+            | Self::Create
+            | Self::BindCandidate
+            | Self::Renew
+            | Self::GiveBackFrontEnd
+            | Self::RemoveExtraRecord
+            | Self::FixBinding => false,
         }
     }
 }
@@ -171,6 +201,41 @@ pub enum Step {
         /// The container.
         container: String,
     },
+    /// Changes a record that exists, as [`Step::Swap`] does, to name a certificate that is there already.
+    ChangeRecord {
+        /// The record as it is, to be put back if need be.
+        from: SslRecord,
+        /// The record as it shall be, at the same endpoint.
+        to: SslRecord,
+    },
+    /// Writes a record where none is, with the container's certificate.
+    Bind {
+        /// The record without its thumbprint.
+        record: SslRecord,
+        /// The container.
+        container: String,
+    },
+    /// Takes the archived mark off a certificate.
+    Unarchive {
+        /// The thumbprint.
+        thumbprint: Thumbprint,
+        /// The store.
+        store: Store,
+    },
+    /// Takes a record away that does not belong on its port; taken back by writing it again.
+    RemoveRecord {
+        /// The record as it is.
+        record: SslRecord,
+    },
+    /// Changes one binding of an IIS site in the configuration of IIS.
+    ChangeBinding {
+        /// The site's name.
+        site: String,
+        /// The binding as it is; `None` when it is missing.
+        from: Option<Binding>,
+        /// The binding as it shall be.
+        to: Binding,
+    },
     /// Full handshakes with the port, over every path, must show this certificate.
     Probe {
         /// The port.
@@ -204,6 +269,11 @@ impl Step {
             Self::TrustCopy { .. } => "trust_copy",
             Self::DryHandshake { .. } => "dry_handshake",
             Self::Swap { .. } => "swap",
+            Self::ChangeRecord { .. } => "change_record",
+            Self::Bind { .. } => "bind",
+            Self::Unarchive { .. } => "unarchive",
+            Self::RemoveRecord { .. } => "remove_record",
+            Self::ChangeBinding { .. } => "change_binding",
             Self::Probe { .. } => "probe",
             Self::Compare => "compare",
         }
@@ -230,6 +300,18 @@ impl Step {
             Self::TrustCopy { .. } => "copy its public part to Root, where the outgoing one has a copy too".to_owned(),
             Self::DryHandshake { .. } => "try a handshake with it on a private port".to_owned(),
             Self::Swap { from, .. } => format!("point {} at it; the outgoing certificate stays in the store", from.endpoint),
+            Self::ChangeRecord { from, to } => format!(
+                "change the record {} to {}",
+                show_records(std::slice::from_ref(from)),
+                show_records(std::slice::from_ref(to))
+            ),
+            Self::Bind { record, .. } => format!("write the record {} with it", record.endpoint),
+            Self::Unarchive { thumbprint, store } => format!("take the archived mark off {thumbprint} in {store}"),
+            Self::RemoveRecord { record } => format!("remove the record {}", show_records(std::slice::from_ref(record))),
+            Self::ChangeBinding { site, from, to } => {
+                let was = from.as_ref().map_or_else(|| "no binding".to_owned(), Binding::to_string);
+                format!("in the configuration of IIS, site \"{site}\": {was} becomes {to}")
+            }
             Self::Probe { port, .. } => format!("shake hands with {port} over every path and compare what is shown"),
             Self::Compare => "compare everything else on the host with the snapshot".to_owned(),
         }

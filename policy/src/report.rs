@@ -9,6 +9,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
+mod machine;
+
+pub use self::machine::{AppPool, AuthCertificates, Event, EventKind, Machine, TlsPolicy};
 use crate::id::{CertificateId, ServerName, Sha256, Thumbprint};
 
 /// The port of IIS site "Exchange Back End" for https, on every Exchange since 2013.
@@ -84,6 +87,8 @@ pub struct Report {
     pub metabase: Fact<Vec<MetabaseBinding>>,
     /// Windows services that matter here, by service key name.
     pub services: Fact<BTreeMap<String, Service>>,
+    /// What else the machine and its directory say.
+    pub machine: Machine,
     /// Full TLS handshakes with the host's own ports.
     pub probes: Vec<Probe>,
     /// Why the agent on this host does no work, when it is held: by a person there, or by a damaged journal.
@@ -132,7 +137,9 @@ impl Report {
         let entries = self.stores.known().into_iter().flatten().map(|entry| entry.certificate);
         let presented = self.probes.iter().filter_map(|probe| match &probe.outcome {
             ProbeOutcome::Presented { certificate } => Some(*certificate),
-            ProbeOutcome::Refused | ProbeOutcome::NoHandshake(_) | ProbeOutcome::Unreachable(_) => None,
+            ProbeOutcome::Refused | ProbeOutcome::NoHandshake(_) | ProbeOutcome::Unreachable(_) | ProbeOutcome::Elsewhere(_) => {
+                None
+            }
         });
         entries.chain(presented).collect()
     }
@@ -416,6 +423,8 @@ pub struct Site {
     pub name: String,
     /// What it listens on.
     pub bindings: Vec<Binding>,
+    /// Whether it is started.
+    pub running: Fact<bool>,
 }
 
 /// One binding of an IIS site.
@@ -428,6 +437,13 @@ pub struct Binding {
     pub information: String,
     /// Bit field: 1 SNI, 2 central store, 4 and up newer switches (EXCHANGE.md 2.3).
     pub ssl_flags: u32,
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, information, ssl_flags } = self;
+        write!(f, "{protocol} {information} with flags {ssl_flags}")
+    }
 }
 
 /// A certificate property kept in `<customMetadata>` of applicationHost.config.
@@ -501,4 +517,6 @@ pub enum ProbeOutcome {
     NoHandshake(String),
     /// Not reached: no such address, no route, no answer in time.
     Unreachable(String),
+    /// The name leads to an address that is none of this host's (G8): what answers there says nothing of it.
+    Elsewhere(String),
 }

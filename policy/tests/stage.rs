@@ -103,7 +103,7 @@ pub(crate) fn showing(certificate: &Certificate) -> Vec<Probe> {
 
 /// EX1 with these two certificates, everything known and in order.
 pub(crate) fn host(be: &Certificate, fe: &Certificate) -> Sight {
-    let site = |id, name: &str, bindings| Site { id, name: name.to_owned(), bindings };
+    let site = |id, name: &str, bindings| Site { id, name: name.to_owned(), bindings, running: Fact::Known(true) };
     let report = Report {
         host: Host {
             name: "EX1".parse().expect("a name"),
@@ -137,6 +137,7 @@ pub(crate) fn host(be: &Certificate, fe: &Certificate) -> Sight {
             "W3SVC".to_owned(),
             Service { running: Fact::Known(true), disabled: Fact::Known(false) },
         )])),
+        machine: policy::report::Machine::not_observed(),
         probes: showing(be),
         hold: None,
     };

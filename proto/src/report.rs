@@ -26,7 +26,8 @@ const KIB: usize = 1024;
 
 impl From<Report> for agent::Report {
     fn from(report: Report) -> Self {
-        let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, probes, hold } = report;
+        let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, machine: _, probes, hold } =
+            report;
         Self {
             host: Some(host.into()),
             exchange: host::exchange_to_wire(exchange),
@@ -58,6 +59,7 @@ impl TryFrom<agent::Report> for Report {
             sites: bindings::sites_from_wire(sites)?,
             metabase: bindings::metabase_from_wire(metabase)?,
             services: host::services_from_wire(services)?,
+            machine: policy::report::Machine::not_observed(),
             probes: invalid::list("Report.probes", MAX_PROBES, probes, Probe::try_from)?,
             hold: fact::optional_text("Report.hold", hold)?,
         })
@@ -66,7 +68,8 @@ impl TryFrom<agent::Report> for Report {
 
 /// The report within the bounds of the wire. A report that fits comes back as it is.
 pub fn fit(report: Report) -> Report {
-    let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, mut probes, hold } = report;
+    let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, machine, mut probes, hold } =
+        report;
     let Host { name, fqdn, machine_id, ad_site, dag } = host;
     let text = |field, text| part(16 * KIB, text, fact::text_to_wire, |wire| fact::text_from_wire(field, wire));
     probes.truncate(MAX_PROBES);
@@ -87,6 +90,7 @@ pub fn fit(report: Report) -> Report {
         sites: part(256 * KIB, sites, bindings::sites_to_wire, bindings::sites_from_wire),
         metabase: part(256 * KIB, metabase, bindings::metabase_to_wire, bindings::metabase_from_wire),
         services: part(64 * KIB, services, host::services_to_wire, host::services_from_wire),
+        machine,
         probes: probes.into_iter().map(fit_probe).collect(),
         hold: hold.map(cut),
     }
@@ -116,6 +120,7 @@ fn fit_probe(probe: Probe) -> Probe {
     let outcome = match outcome {
         ProbeOutcome::NoHandshake(why) => ProbeOutcome::NoHandshake(cut(why)),
         ProbeOutcome::Unreachable(why) => ProbeOutcome::Unreachable(cut(why)),
+        ProbeOutcome::Elsewhere(address) => ProbeOutcome::Elsewhere(cut(address)),
         seen @ (ProbeOutcome::Presented { .. } | ProbeOutcome::Refused) => seen,
     };
     Probe { port, path, outcome }

@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use policy::id::Thumbprint;
-use policy::report::{Binding, MetabaseBinding, Site};
+use policy::report::{Binding, Fact, MetabaseBinding, Site};
 use thiserror::Error;
 
 use crate::xml::{Element, Place};
@@ -81,6 +81,7 @@ fn site(element: &Element) -> Result<Site, ApplicationHostError> {
         id: number(element, "site", "id")?,
         name: text(element, "site", "name")?.to_owned(),
         bindings: lists.flat_map(|list| list.children_named("binding")).map(binding).collect::<Result<_, _>>()?,
+        running: Fact::not_observed(),
     })
 }
 

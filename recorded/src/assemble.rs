@@ -115,6 +115,7 @@ pub fn assemble(exports: &[Export], server: Option<&ServerName>) -> Result<Assem
             |(_, configuration)| Fact::Known(configuration.metabase.clone()),
         ),
         services: services(&chosen.name, &files, &mut notes),
+        machine: policy::report::Machine::not_observed(),
         probes: Vec::new(),
         hold: None,
     };

@@ -55,7 +55,11 @@ pub fn read(graph: &Graph) -> Result<WebBindings, WebBindingError> {
             records.push(record);
         }
         let (name, id) = site(object)?;
-        sites.entry(id).or_insert_with(|| Site { id, name, bindings: Vec::new() }).bindings.push(binding);
+        sites
+            .entry(id)
+            .or_insert_with(|| Site { id, name, bindings: Vec::new(), running: Fact::not_observed() })
+            .bindings
+            .push(binding);
     }
     Ok(WebBindings { sites: sites.into_values().collect(), records })
 }

@@ -58,7 +58,7 @@ fn shown(server: &Server) -> Option<CertificateId> {
     match &probes[0].outcome {
         ProbeOutcome::Presented { certificate } => Some(*certificate),
         ProbeOutcome::NoHandshake(_) => None,
-        other @ (ProbeOutcome::Refused | ProbeOutcome::Unreachable(_)) => panic!("{other:?}"),
+        other @ (ProbeOutcome::Refused | ProbeOutcome::Unreachable(_) | ProbeOutcome::Elsewhere(_)) => panic!("{other:?}"),
     }
 }
 

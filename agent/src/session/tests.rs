@@ -43,6 +43,7 @@ fn latest(number: u8) -> Arc<Latest> {
         sites: Fact::not_observed(),
         metabase: Fact::not_observed(),
         services: Fact::not_observed(),
+        machine: policy::report::Machine::not_observed(),
         probes: Vec::new(),
         hold: None,
     };

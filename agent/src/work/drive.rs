@@ -103,7 +103,12 @@ impl Workbench {
             | Step::GrantKey { .. }
             | Step::Mint { .. }
             | Step::TrustCopy { .. }
-            | Step::Swap { .. } => self.driver.check(step).map_err(|error| crate::chain(&error)),
+            | Step::Swap { .. }
+            | Step::ChangeRecord { .. }
+            | Step::Bind { .. }
+            | Step::Unarchive { .. }
+            | Step::RemoveRecord { .. }
+            | Step::ChangeBinding { .. } => self.driver.check(step).map_err(|error| crate::chain(&error)),
         }
     }
 
@@ -128,7 +133,7 @@ impl Workbench {
                 ProbeOutcome::NoHandshake(why) => why.clone(),
                 ProbeOutcome::Refused => "nobody listens".to_owned(),
                 // No IPv6, or a name that resolves elsewhere: not this certificate's fault.
-                ProbeOutcome::Unreachable(_) => continue,
+                ProbeOutcome::Unreachable(_) | ProbeOutcome::Elsewhere(_) => continue,
             };
             let fact = format!("{port} over {}", path_word(probe.path));
             return Ok(State::Blocked(Difference::new(fact, wanted.short(), found)));

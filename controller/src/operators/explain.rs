@@ -83,6 +83,7 @@ fn facts(sight: &Sight, last: &LastKnown, policy: &Policy, now: Timestamp) -> Ve
             ProbeOutcome::Refused => "finds nobody".to_owned(),
             ProbeOutcome::NoHandshake(why) => format!("fails: {why}"),
             ProbeOutcome::Unreachable(why) => format!("does not arrive: {why}"),
+            ProbeOutcome::Elsewhere(address) => format!("leads to {address}, which is not this host"),
         };
         facts.push(format!("a handshake with {BACK_END_PORT} over {} {shown}", probe.path));
     }

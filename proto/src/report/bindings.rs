@@ -28,7 +28,8 @@ pub(super) fn records_from_wire(wire: Option<agent::RecordsFact>) -> Result<Fact
 
 pub(super) fn sites_to_wire(sites: Fact<Vec<Site>>) -> Option<agent::SitesFact> {
     let binding = |Binding { protocol, information, ssl_flags }| agent::Binding { protocol, information, ssl_flags };
-    let site = |Site { id, name, bindings }| agent::Site { id, name, bindings: bindings.into_iter().map(binding).collect() };
+    let site =
+        |Site { id, name, bindings, running: _ }| agent::Site { id, name, bindings: bindings.into_iter().map(binding).collect() };
     fact::to_wire(sites, |sites| agent::Sites { sites: sites.into_iter().map(site).collect() })
 }
 
@@ -45,6 +46,7 @@ pub(super) fn sites_from_wire(wire: Option<agent::SitesFact>) -> Result<Fact<Vec
             id,
             name: invalid::text("Site.name", name)?,
             bindings: invalid::list("Site.bindings", MAX_SITES, bindings, binding)?,
+            running: Fact::not_observed(),
         })
     };
     fact::from_wire("Report.sites", wire, |agent::Sites { sites }| invalid::list("Sites.sites", MAX_SITES, sites, site))

@@ -18,6 +18,7 @@ impl From<Probe> for agent::Probe {
                 ProbeOutcome::Refused => Outcome::Refused(agent::Refused {}),
                 ProbeOutcome::NoHandshake(why) => Outcome::NoHandshake(why),
                 ProbeOutcome::Unreachable(why) => Outcome::Unreachable(why),
+                ProbeOutcome::Elsewhere(address) => Outcome::Elsewhere(address),
             }),
         }
     }
@@ -42,6 +43,7 @@ impl TryFrom<agent::Probe> for Probe {
                 Outcome::Refused(agent::Refused {}) => ProbeOutcome::Refused,
                 Outcome::NoHandshake(why) => ProbeOutcome::NoHandshake(invalid::text("Probe.no_handshake", why)?),
                 Outcome::Unreachable(why) => ProbeOutcome::Unreachable(invalid::text("Probe.unreachable", why)?),
+                Outcome::Elsewhere(address) => ProbeOutcome::Elsewhere(invalid::text("Probe.elsewhere", address)?),
             },
         })
     }

@@ -72,6 +72,7 @@ pub(crate) fn report() -> Report {
             "W3SVC".to_owned(),
             Service { running: Fact::Known(true), disabled: Fact::Unknown("access denied".to_owned()) },
         )])),
+        machine: policy::report::Machine::not_observed(),
         probes: vec![
             Probe { port: 444, path: ProbePath::Loopback, outcome: ProbeOutcome::Presented { certificate: Sha256([0xA1; 32]) } },
             Probe { port: 444, path: ProbePath::OwnNameV6, outcome: ProbeOutcome::Unreachable("no address".to_owned()) },

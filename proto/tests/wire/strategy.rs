@@ -35,6 +35,7 @@ pub(crate) fn report() -> impl Strategy<Value = Report> {
             sites,
             metabase,
             services,
+            machine: policy::report::Machine::not_observed(),
             probes,
             hold,
         },
@@ -165,7 +166,12 @@ fn site() -> impl Strategy<Value = Site> {
         information,
         ssl_flags,
     });
-    (any::<u32>(), text(), vec(binding, 0..4)).prop_map(|(id, name, bindings)| Site { id, name, bindings })
+    (any::<u32>(), text(), vec(binding, 0..4)).prop_map(|(id, name, bindings)| Site {
+        id,
+        name,
+        bindings,
+        running: policy::report::Fact::not_observed(),
+    })
 }
 
 fn metabase() -> impl Strategy<Value = MetabaseBinding> {
@@ -187,6 +193,7 @@ fn probe() -> impl Strategy<Value = Probe> {
         Just(ProbeOutcome::Refused),
         text().prop_map(ProbeOutcome::NoHandshake),
         text().prop_map(ProbeOutcome::Unreachable),
+        text().prop_map(ProbeOutcome::Elsewhere),
     ];
     (any::<u16>(), path, outcome).prop_map(|(port, path, outcome)| Probe { port, path, outcome })
 }

@@ -30,7 +30,7 @@ pub(super) fn shown(driver: &dyn Driver) -> Result<Option<CertificateId>> {
     let mut outcomes = probes.into_iter().filter_map(|probe| match probe.outcome {
         ProbeOutcome::Presented { certificate } => Some(Some(certificate)),
         ProbeOutcome::Refused | ProbeOutcome::NoHandshake(_) => Some(None),
-        ProbeOutcome::Unreachable(_) => None,
+        ProbeOutcome::Unreachable(_) | ProbeOutcome::Elsewhere(_) => None,
     });
     let first = outcomes.next().context("no path leads to 444")?;
     ensure!(outcomes.all(|other| other == first), "the paths show different things");

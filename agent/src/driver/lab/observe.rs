@@ -46,6 +46,7 @@ impl LabDriver {
             sites,
             metabase,
             services: Fact::Known(services.collect()),
+            machine: policy::report::Machine::not_observed(),
             probes: Vec::new(),
             hold: None,
         };

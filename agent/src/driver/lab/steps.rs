@@ -56,7 +56,13 @@ impl LabDriver {
                 Ok(self.current(container)?.map_or_else(|| no_certificate(container), |_| State::Ready))
             }
             Step::Swap { from, container } => self.swapped(from, container),
-            Step::Probe { .. } | Step::Compare => Err(DriverError::NotMine(step.name())),
+            Step::ChangeRecord { .. }
+            | Step::Bind { .. }
+            | Step::Unarchive { .. }
+            | Step::RemoveRecord { .. }
+            | Step::ChangeBinding { .. }
+            | Step::Probe { .. }
+            | Step::Compare => Err(DriverError::NotMine(step.name())),
         }
     }
 
@@ -80,7 +86,13 @@ impl LabDriver {
                 let target = target(from, made.certificate.thumbprint());
                 return if half { self.fill(&target, from) } else { self.replace(from, &target) };
             }
-            Step::Probe { .. } | Step::Compare => return Err(DriverError::NotMine(step.name())),
+            Step::ChangeRecord { .. }
+            | Step::Bind { .. }
+            | Step::Unarchive { .. }
+            | Step::RemoveRecord { .. }
+            | Step::ChangeBinding { .. }
+            | Step::Probe { .. }
+            | Step::Compare => return Err(DriverError::NotMine(step.name())),
         }
         Ok(Applied::default())
     }
@@ -105,7 +117,13 @@ impl LabDriver {
             | Step::CreateKey { .. }
             | Step::GrantKey { .. }
             | Step::DryHandshake { .. } => Ok(()),
-            Step::Probe { .. } | Step::Compare => Err(DriverError::NotMine(step.name())),
+            Step::ChangeRecord { .. }
+            | Step::Bind { .. }
+            | Step::Unarchive { .. }
+            | Step::RemoveRecord { .. }
+            | Step::ChangeBinding { .. }
+            | Step::Probe { .. }
+            | Step::Compare => Err(DriverError::NotMine(step.name())),
         }
     }
 

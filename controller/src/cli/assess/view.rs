@@ -229,7 +229,8 @@ fn what(report: &Report, entry: &StoreEntry, certificate: &Certificate) -> Strin
 
 /// Facts that no export showed.
 fn unknown(report: &Report) -> Vec<String> {
-    let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, probes, hold: _ } = report;
+    let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, machine: _, probes, hold: _ } =
+        report;
     let facts = [
         ("full name", host.fqdn.unknown()),
         ("machine id", host.machine_id.unknown()),

@@ -90,6 +90,11 @@ fn written(step: &Step) -> Option<String> {
         }
         Step::TrustCopy { .. } => Some("its public part in Root".to_owned()),
         Step::Swap { from, .. } => Some(format!("{}  that certificate, everything else in the record stays", from.endpoint)),
+        Step::ChangeRecord { from: _, to } => Some(shown(to)),
+        Step::Bind { record, container: _ } => Some(format!("{}  that certificate in {}", record.endpoint, record.store())),
+        Step::Unarchive { thumbprint, store } => Some(format!("{thumbprint} in {store} is no longer archived")),
+        Step::RemoveRecord { record } => Some(format!("{}  no record", record.endpoint)),
+        Step::ChangeBinding { site, from: _, to } => Some(format!("IIS site \"{site}\": {to}")),
         Step::GrantKey { .. } | Step::DryHandshake { .. } | Step::Probe { .. } | Step::Compare => None,
     }
 }
@@ -112,7 +117,12 @@ fn verified(steps: &[Step]) -> String {
             | Step::GrantKey { .. }
             | Step::Mint { .. }
             | Step::TrustCopy { .. }
-            | Step::Swap { .. } => {}
+            | Step::Swap { .. }
+            | Step::ChangeRecord { .. }
+            | Step::Bind { .. }
+            | Step::Unarchive { .. }
+            | Step::RemoveRecord { .. }
+            | Step::ChangeBinding { .. } => {}
         }
     }
     if checks.is_empty() { "NOTHING: no step of this plan checks its result".to_owned() } else { checks.join("; ") }

@@ -1,4 +1,5 @@
-//! What holds for every host, every policy and every history. `PROPTEST_CASES` raises the number of cases.
+//! What holds for every host, every policy and every history. `BACKSTAY_CASES` says how many generated hosts each property
+//! judges; `tests/run` judges more than 10^5 together, and `tests/run --nightly` ten times as many.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,8 @@ use crate::stage::{self, Ask, approval, at};
 
 fn config() -> ProptestConfig {
     let standard = ProptestConfig::default();
-    ProptestConfig { cases: standard.cases.max(1000), failure_persistence: None, ..standard }
+    let asked = std::env::var("BACKSTAY_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: asked.unwrap_or(1000), failure_persistence: None, ..standard }
 }
 
 fn decision(case: &Case) -> Decision {

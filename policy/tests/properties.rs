@@ -25,6 +25,10 @@ use crate::stage::{self, Ask, approval, at};
 
 fn config() -> ProptestConfig {
     let standard = ProptestConfig::default();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the mind reads no environment; this is the test that is told how long to think"
+    )]
     let asked = std::env::var("BACKSTAY_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig { cases: asked.unwrap_or(1000), failure_persistence: None, ..standard }
 }

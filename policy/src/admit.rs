@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bound::{Bound, Unfit};
-use crate::decide::decide;
+use crate::decide::{Decision, aside, decide};
 use crate::document::{Allow, Mode, Policy, Profile};
 use crate::id::{Person, PlanId};
 use crate::last::LastKnown;
@@ -200,7 +200,7 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
                 object(Rule::Mode, format!("mode of {} is observe: nothing runs there, approved or not", plan.host), None);
             }
             if !plan.purpose.restores()
-                && let Err(closed) = policy.may_run(now, urgent(policy, sight, now))
+                && let Err(closed) = policy.may_run(now, plan.purpose == Purpose::GiveBackFrontEnd || urgent(policy, sight, now))
             {
                 object(Rule::Window, closed.why, closed.until.known().copied());
             }
@@ -292,6 +292,9 @@ fn signed<'a>(
 
 /// P1, asked of the host as it is: is something fit about to be changed?
 fn leave_alone(plan: &Plan, policy: &Policy, sight: &Sight, now: Timestamp) -> Option<Objection> {
+    if plan.purpose.aside() {
+        return None;
+    }
     let bound = Bound::of(sight);
     let Bound::Whole { certificate, .. } = bound else { return None };
     if matches!(bound.unfit(policy, &sight.report, now), Some(Unfit::Distrusted | Unfit::OutOfDate)) {
@@ -320,7 +323,8 @@ fn not_ours(plan: &Plan, policy: &Policy, sight: &Sight, last: &LastKnown, now: 
     if !profile.allowed() {
         return object(Rule::Expectation, format!("no policy allows a certificate of {key_bits} bits for {months} months"), None);
     }
-    let decision = decide(&Policy { certificate: profile, ..policy.clone() }, sight, last, now);
+    let policy = Policy { certificate: profile, ..policy.clone() };
+    let decision = decision_for(plan.purpose, &policy, sight, last, now);
     match decision.plan() {
         None => {
             let detail = format!("this host would plan nothing for what it sees: {}", decision.why());
@@ -334,6 +338,18 @@ fn not_ours(plan: &Plan, policy: &Policy, sight: &Sight, last: &LastKnown, now: 
             Some(_) | None => None,
         },
     }
+}
+
+/// What the rules say about what a plan is for: the certificate of 444, or something beside it.
+fn decision_for(purpose: Purpose, policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -> Decision {
+    if !purpose.aside() {
+        return decide(policy, sight, last, now);
+    }
+    let found = aside(policy, sight, last, now).into_iter().find(|found| found.purpose == purpose);
+    found.map_or_else(
+        || Decision::LeaveAlone { why: format!("there is nothing to {}", purpose.as_str()), look_again: None },
+        |found| found.decision,
+    )
 }
 
 /// Whether the certificate on 444 is so near its end, or past it, that windows are ignored.

@@ -1,10 +1,12 @@
 //! What the policy allows for what was seen: a plan and under whose authority it may run, or why there is none.
 
+mod aside;
 mod renewal;
 mod restore;
 
 use jiff::Timestamp;
 
+pub use self::aside::{Aside, aside};
 pub use self::renewal::{of_container, vendor_link};
 
 use crate::bound::Bound;
@@ -129,8 +131,17 @@ pub fn decide(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) 
     }
 }
 
-/// What must hold before anything is written on a host (rules of restraint 2 and 6).
+/// What must hold before a certificate or its record is written on a host (rules of restraint 2 and 6).
 fn prerequisites(report: &Report) -> Vec<String> {
+    let mut why = ground(report);
+    if report.has_back_end_binding() != Some(true) {
+        why.push(format!("the IIS site \"{BACK_END_SITE}\" is not known to have the https binding *:444:"));
+    }
+    why
+}
+
+/// What must hold before anything at all is written on a host.
+fn ground(report: &Report) -> Vec<String> {
     let mut why = Vec::new();
     if report.exchange.known().is_none() {
         why.push("version and roles of Exchange are unknown".to_owned());
@@ -140,9 +151,6 @@ fn prerequisites(report: &Report) -> Vec<String> {
         Fact::Known(Setup::Running(what)) => why.push(format!("Exchange setup is at work: {what}")),
         Fact::Known(Setup::HalfFinished(what)) => why.push(format!("Exchange setup is half-finished: {what}")),
         Fact::Unknown(reason) => why.push(format!("whether Exchange setup is at work is unknown: {reason}")),
-    }
-    if report.has_back_end_binding() != Some(true) {
-        why.push(format!("the IIS site \"{BACK_END_SITE}\" is not known to have the https binding *:444:"));
     }
     match web_service_disabled(report) {
         Some(false) => {}

@@ -263,6 +263,11 @@ pub fn web_service_disabled(report: &Report) -> Option<bool> {
     services.find(|(name, _)| name.eq_ignore_ascii_case("W3SVC"))?.1.disabled.known().copied()
 }
 
+/// Whether IIS reads its configuration from elsewhere; `None` when that is unknown.
+pub fn iis_redirected(report: &Report) -> Option<bool> {
+    report.machine.iis_redirected.known().map(Option::is_some)
+}
+
 /// Certificates that handshakes on 444 showed.
 pub fn presented(report: &Report) -> Vec<crate::id::CertificateId> {
     report

@@ -7,8 +7,8 @@ use crate::bound::{Bound, distrusted};
 use crate::document::Policy;
 use crate::duration::Span;
 use crate::id::{Sha256, Thumbprint};
-use crate::plan::Der;
-use crate::report::{BACK_END_PORT, Fact, Sight, SslRecord, Store, StoreEntry};
+use crate::plan::{Der, container_name};
+use crate::report::{BACK_END_PORT, Fact, Report, Sight, SslRecord, Store, StoreEntry};
 
 /// Memory of one host, kept as a file on the host and again on the controller.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct LastKnown {
     /// The installation that all this was seen on: a rebuilt server of the same name is another (G2).
     #[serde(default)]
     pub machine_id: Option<String>,
+    /// When another installation of this name was first seen (G2).
+    #[serde(default)]
+    pub rebuilt: Option<Timestamp>,
     /// Exchange as last seen, and its last change (F36, F41, G3).
     #[serde(default)]
     pub exchange: Option<Build>,
@@ -105,13 +108,18 @@ pub struct Trouble {
 impl LastKnown {
     /// The memory after one more look.
     pub fn after(&self, sight: &Sight, policy: &Policy, now: Timestamp) -> Self {
+        let report = &sight.report;
+        if self.rebuilt(report) {
+            // Another installation: what was good there says nothing here (G2).
+            return Self { rebuilt: Some(now), ..Self::default().after(sight, policy, now) };
+        }
         let surroundings = surroundings(sight);
         let day_ago = Span::days(1).before(now);
         let restores = self.restores.iter().copied().filter(|at| *at > day_ago).collect();
         let bound = Bound::of(sight);
         let (good, trouble) = match bound {
-            Bound::Whole { record, entry, certificate } if !distrusted(policy, &sight.report, certificate.thumbprint()) => {
-                let trust_copy = matches!(sight.report.entry(&Store::Root, entry.thumbprint), Fact::Known(Some(_)));
+            Bound::Whole { record, entry, certificate } if !distrusted(policy, report, certificate.thumbprint()) => {
+                let trust_copy = matches!(report.entry(&Store::Root, entry.thumbprint), Fact::Known(Some(_)));
                 let good = LastGood {
                     record: record.clone(),
                     entry: entry.clone(),
@@ -134,7 +142,44 @@ impl LastKnown {
                 (self.good.clone(), Some(trouble))
             }
         };
-        Self { good, trouble, surroundings: Some(surroundings), restores, ..self.clone() }
+        let changed = self.good.as_ref().zip(good.as_ref()).filter(|(was, is)| was.entry.certificate != is.entry.certificate);
+        let foreign_change = changed.filter(|(was, is)| !ours(policy, report, was, is));
+        let month_ago = Span::days(30).before(now);
+        let mut foreign: Vec<Timestamp> = self.foreign.iter().copied().filter(|at| *at > month_ago).collect();
+        let mut replaced = self.replaced.clone().filter(|_| changed.is_none());
+        if let Some((was, _)) = foreign_change {
+            foreign.push(now);
+            foreign.drain(..foreign.len().saturating_sub(MOST_FOREIGN));
+            replaced = Some(Replaced { before: was.clone(), at: now });
+        }
+        Self {
+            good,
+            trouble,
+            surroundings: Some(surroundings),
+            restores,
+            machine_id: report.host.machine_id.known().cloned().or_else(|| self.machine_id.clone()),
+            rebuilt: self.rebuilt,
+            exchange: self.build_after(report, now),
+            front_end: front_end(sight, now).or_else(|| self.front_end.clone()),
+            replaced,
+            foreign,
+        }
+    }
+
+    /// The host has another machine id than the one that all this was seen on.
+    fn rebuilt(&self, report: &Report) -> bool {
+        let found = report.host.machine_id.known();
+        self.machine_id.as_ref().zip(found).is_some_and(|(remembered, found)| remembered != found)
+    }
+
+    fn build_after(&self, report: &Report, now: Timestamp) -> Option<Build> {
+        let Some(found) = report.exchange.known() else { return self.exchange.clone() };
+        let changed = match &self.exchange {
+            Some(known) if known.version == found.version => known.changed.clone(),
+            Some(known) => Some((known.version.clone(), now)),
+            None => None,
+        };
+        Some(Build { version: found.version.clone(), changed })
     }
 
     /// The memory after an automatic restore.
@@ -148,6 +193,34 @@ impl LastKnown {
     pub fn restores_since(&self, from: Timestamp) -> usize {
         self.restores.iter().filter(|at| **at > from).count()
     }
+}
+
+/// The most changes by others that are remembered.
+const MOST_FOREIGN: usize = 16;
+
+/// The certificate that followed is one that a plan made here for the one before: its container says so (TRUST J5).
+fn ours(policy: &Policy, report: &Report, was: &LastGood, is: &LastGood) -> bool {
+    let container = container_name(&policy.estate, &report.host.name, BACK_END_PORT, was.entry.certificate);
+    matches!(&is.entry.key, Fact::Known(Some(link)) if link.container == container)
+}
+
+/// 443, when each of its records of IIS's own two endpoints names one and the same usable certificate from a CA.
+fn front_end(sight: &Sight, now: Timestamp) -> Option<FrontEnd> {
+    let report = &sight.report;
+    let records: Vec<SslRecord> = report.records.known()?.iter().filter(|record| record.is_front_end()).cloned().collect();
+    let thumbprint = records.first()?.thumbprint?;
+    let whole = |record: &SslRecord| {
+        let entry = report.entry(&record.store(), thumbprint);
+        let Fact::Known(Some(entry)) = entry else { return false };
+        let certificate = sight.certificates.get(&entry.certificate);
+        record.thumbprint == Some(thumbprint)
+            && record.wholly_known()
+            && entry.key_usable()
+            && certificate.is_some_and(|found| {
+                !found.self_issued() && found.thumbprint() == thumbprint && found.not_before() <= now && now < found.not_after()
+            })
+    };
+    records.iter().all(whole).then_some(FrontEnd { records, thumbprint })
 }
 
 /// Digest of what 444 hangs on: its records, the stores and the key containers.

@@ -114,6 +114,21 @@ impl Purpose {
         }
     }
 
+    /// A repair beside the certificate of 444: it changes neither that certificate nor what 444 shows.
+    pub fn aside(self) -> bool {
+        match self {
+            Self::GiveBackFrontEnd | Self::RemoveExtraRecord | Self::FixBinding => true,
+            Self::RestoreRecord
+            | Self::Undelete
+            | Self::FixStore
+            | Self::Relink
+            | Self::Unarchive
+            | Self::Create
+            | Self::BindCandidate
+            | Self::Renew => false,
+        }
+    }
+
     /// Puts back what was there: may run by standing approval, waits for no window.
     pub fn restores(self) -> bool {
         match self {

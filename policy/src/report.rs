@@ -17,6 +17,9 @@ use crate::id::{CertificateId, ServerName, Sha256, Thumbprint};
 /// The port of IIS site "Exchange Back End" for https, on every Exchange since 2013.
 pub const BACK_END_PORT: u16 = 444;
 
+/// The port of IIS site "Default Web Site" for https: the front end.
+pub const FRONT_END_PORT: u16 = 443;
+
 /// The IIS site of the back end; a product constant that no language of Windows translates (EXCHANGE.md 2.1).
 pub const BACK_END_SITE: &str = "Exchange Back End";
 
@@ -379,6 +382,11 @@ impl SslRecord {
         self.kind == RecordKind::Address && self.endpoint == back_end_endpoint()
     }
 
+    /// One of the two records that IIS keeps for the front end: every address, and loopback.
+    pub fn is_front_end(&self) -> bool {
+        self.kind == RecordKind::Address && ["0.0.0.0:443", "127.0.0.1:443"].contains(&self.endpoint.as_str())
+    }
+
     /// Every field of it was read.
     pub fn wholly_known(&self) -> bool {
         self.app_id.known().is_some() && self.parameters.known().is_some()
@@ -437,6 +445,20 @@ pub struct Binding {
     pub information: String,
     /// Bit field: 1 SNI, 2 central store, 4 and up newer switches (EXCHANGE.md 2.3).
     pub ssl_flags: u32,
+}
+
+impl Binding {
+    /// Flag: the binding is found by the host name that the client sends.
+    pub const SNI: u32 = 1;
+
+    /// Flag: certificates come from the central store.
+    pub const CENTRAL_STORE: u32 = 2;
+
+    /// The port of `address:port:host`; `None` when there is none, as for net.pipe.
+    pub fn port(&self) -> Option<u16> {
+        // The address may be an IPv6 one in brackets: the port is the part before the last colon.
+        self.information.rsplit_once(':')?.0.rsplit(':').next()?.parse().ok()
+    }
 }
 
 impl fmt::Display for Binding {

@@ -395,6 +395,11 @@ fn violate(expect: &Expect, report: &mut Report) {
                 containers.retain(|container| container.name != *name);
             }
         }
+        Expect::Bindings { .. } => {
+            if let Fact::Known(sites) = &mut report.sites {
+                sites.iter_mut().for_each(|site| site.bindings.push(stage::binding("https", "*:4443:")));
+            }
+        }
         Expect::Metabase(_) => {
             if let Fact::Known(bindings) = &mut report.metabase {
                 bindings.push(policy::report::MetabaseBinding { path: "LM/W3SVC/9".to_owned(), thumbprint: None, store: None });

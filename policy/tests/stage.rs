@@ -16,8 +16,9 @@ use policy::id::{KeyId, PlanId, Sha256, Thumbprint};
 use policy::last::LastKnown;
 use policy::plan::Plan;
 use policy::report::{
-    Access, Binding, Exchange, Fact, Host, IIS_APP_ID, KeyContainer, KeyLink, KeyState, Probe, ProbeOutcome, ProbePath,
-    RecordKind, Report, Role, Service, Setup, Sight, Site, SslParameters, SslRecord, Store, StoreEntry,
+    Access, AppPool, AuthCertificates, Binding, Exchange, Fact, Host, IIS_APP_ID, KeyContainer, KeyLink, KeyState, Machine,
+    Probe, ProbeOutcome, ProbePath, RecordKind, Report, Role, Service, Setup, Sight, Site, SslParameters, SslRecord, Store,
+    StoreEntry, TlsPolicy,
 };
 use policy::trust::{Approval, Class, KeyKind, PersonKey, PersonKeys, PersonRole, Root, TrustDocument, Verified};
 
@@ -137,12 +138,35 @@ pub(crate) fn host(be: &Certificate, fe: &Certificate) -> Sight {
             "W3SVC".to_owned(),
             Service { running: Fact::Known(true), disabled: Fact::Known(false) },
         )])),
-        machine: policy::report::Machine::not_observed(),
+        machine: machine(be),
         probes: showing(be),
         hold: None,
     };
     let certificates = [be, fe].map(|certificate| (certificate.id(), certificate.clone())).into();
     Sight { report, certificates }
+}
+
+/// A machine on which all is known and in order.
+fn machine(be: &Certificate) -> Machine {
+    Machine {
+        booted: Fact::Known(at("2026-11-01T03:00:00Z")),
+        clock_ahead: Fact::Known(0),
+        maintenance: Fact::Known(Vec::new()),
+        last_setup: Fact::Known(Some(at("2026-05-10T20:00:00Z"))),
+        iis_redirected: Fact::Known(None),
+        app_pools: Fact::Known(BTreeMap::from([
+            ("MSExchangeOWAAppPool".to_owned(), AppPool::Started),
+            ("MSExchangeECPAppPool".to_owned(), AppPool::Started),
+        ])),
+        tls: Fact::Known(TlsPolicy {
+            values: BTreeMap::from([("TLS 1.2\\Server\\Enabled".to_owned(), 1)]),
+            changed: Some(at("2026-05-10T19:00:00Z")),
+        }),
+        auth: Fact::Known(AuthCertificates { current: None, next: None }),
+        transport: Fact::Known(Some(be.thumbprint())),
+        forest: Fact::Known("contoso.test".to_owned()),
+        events: Fact::Known(Vec::new()),
+    }
 }
 
 /// A policy of estate `contoso`: version 1 and these lines.

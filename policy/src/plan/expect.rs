@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::{CertificateId, Sha256, Thumbprint};
-use crate::report::{Fact, KeyLink, MetabaseBinding, Report, SslRecord, Store};
+use crate::report::{Binding, Fact, KeyLink, MetabaseBinding, Report, SslRecord, Store};
 
 /// One fact that a plan expects to find. Unknown is not equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,13 @@ pub enum Expect {
         name: String,
         /// SHA-256 of the SubjectPublicKeyInfo.
         key_id: Sha256,
+    },
+    /// Exactly these bindings of this IIS site, in any order.
+    Bindings {
+        /// The site's name.
+        site: String,
+        /// Its bindings.
+        bindings: Vec<Binding>,
     },
     /// Exactly these metabase properties (5506, 5511) of any site.
     Metabase(Vec<MetabaseBinding>),
@@ -144,6 +151,23 @@ impl Expect {
                     Some(container) if container.key_id == Fact::Known(*key_id) => Ok(()),
                     Some(container) => Err(Difference::new(fact, key_id.short(), show(&container.key_id, Sha256::short))),
                     None => Err(Difference::new(fact, "present", "absent")),
+                }
+            }
+            Self::Bindings { site, bindings } => {
+                let fact = format!("bindings of the IIS site \"{site}\"");
+                let sorted = |bindings: &[Binding]| {
+                    let mut words: Vec<String> = bindings.iter().map(Binding::to_string).collect();
+                    words.sort_unstable();
+                    words
+                };
+                let found = report.sites.known().map(|sites| sites.iter().find(|found| found.name == *site));
+                match found {
+                    Some(Some(found)) if sorted(&found.bindings) == sorted(bindings) => Ok(()),
+                    Some(Some(found)) => {
+                        Err(Difference::new(fact, sorted(bindings).join(", "), sorted(&found.bindings).join(", ")))
+                    }
+                    Some(None) => Err(Difference::new(fact, sorted(bindings).join(", "), "no such site")),
+                    None => Err(Difference::new(fact, sorted(bindings).join(", "), show(&report.sites, |_| String::new()))),
                 }
             }
             Self::Metabase(expected) => match &report.metabase {

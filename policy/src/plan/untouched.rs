@@ -2,7 +2,7 @@
 
 use crate::id::{CertificateId, Sha256};
 use crate::plan::{Difference, Plan, Step, show, show_records};
-use crate::report::{Fact, KeyLink, MetabaseBinding, Report, Site, SslRecord, Store, StoreEntry};
+use crate::report::{Binding, Fact, KeyLink, MetabaseBinding, Report, Site, SslRecord, Store, StoreEntry};
 
 /// What of `before` reads differently in `after`, leaving out what the plan itself may change (P4).
 ///
@@ -16,13 +16,14 @@ pub fn untouched(before: &Report, after: &Report, plan: &Plan) -> Vec<Difference
             found.push(difference(fact, &was, &is));
         }
     };
-    let records = |report: &Report| listed(&report.records, |record| !record.is_back_end(), describe_record);
+    let foreign_record = |record: &SslRecord| !record.is_back_end() && !own_record(record, plan);
+    let records = |report: &Report| listed(&report.records, foreign_record, describe_record);
     compare("other http.sys records", records(before), records(after));
     let made = made(after, plan);
     let foreign = |entry: &StoreEntry| !own(entry, plan, &made);
     let entries = |report: &Report| listed(&report.stores, foreign, describe_entry);
     compare("other certificates", entries(before), entries(after));
-    let sites = |report: &Report| listed(&report.sites, |_| true, |site: &Site| format!("{site:?}"));
+    let sites = |report: &Report| listed(&report.sites, |_| true, |site: &Site| describe_site(site, plan));
     compare("IIS sites", sites(before), sites(after));
     let metabase = |report: &Report| listed(&report.metabase, |_| true, |binding: &MetabaseBinding| format!("{binding:?}"));
     compare("metabase properties", metabase(before), metabase(after));
@@ -58,6 +59,36 @@ fn describe_record(record: &SslRecord) -> String {
     format!("{} ({record:?})", show_records(std::slice::from_ref(record)))
 }
 
+/// A record that this plan may write, change or remove.
+fn own_record(record: &SslRecord, plan: &Plan) -> bool {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other steps write no record")]
+    plan.steps.iter().any(|step| match step {
+        Step::WriteRecord { record: own }
+        | Step::ChangeRecord { from: own, .. }
+        | Step::Bind { record: own, .. }
+        | Step::RemoveRecord { record: own } => own.kind == record.kind && own.endpoint == record.endpoint,
+        _ => false,
+    })
+}
+
+/// A site without the binding that this plan may change.
+fn describe_site(site: &Site, plan: &Plan) -> String {
+    let own = |binding: &Binding| {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the other steps change no binding")]
+        plan.steps.iter().any(|step| match step {
+            Step::ChangeBinding { site: name, from, to } => {
+                *name == site.name && (binding == to || Some(binding) == from.as_ref())
+            }
+            _ => false,
+        })
+    };
+    // Whether a site runs is no configuration: like services, it changes by itself.
+    let Site { id, name, bindings, running: _ } = site;
+    let mut foreign: Vec<String> = bindings.iter().filter(|binding| !own(binding)).map(Binding::to_string).collect();
+    foreign.sort_unstable();
+    format!("site {id} \"{name}\" with {}", foreign.join(", "))
+}
+
 fn describe_entry(entry: &StoreEntry) -> String {
     let StoreEntry { store, thumbprint, certificate: _, archived, key, friendly_name: _, key_state: _, key_access: _ } = entry;
     let archived = if *archived { " archived" } else { "" };
@@ -78,12 +109,13 @@ fn in_container(entry: &StoreEntry, plan: &Plan) -> bool {
 
 /// An entry that this plan may add.
 fn own(entry: &StoreEntry, plan: &Plan, made: &[CertificateId]) -> bool {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the other steps add nothing to a store")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other steps change nothing in a store")]
     plan.steps.iter().any(|step| match step {
         Step::Mint { .. } => in_container(entry, plan),
         // The copy in Root has no key link: it is known by the certificate that the container's entry names.
         Step::TrustCopy { .. } => entry.store == Store::Root && made.contains(&entry.certificate),
         Step::AddCertificate { der, store, .. } => *store == entry.store && Sha256::of(&der.0) == entry.certificate,
+        Step::Unarchive { thumbprint, store } => *store == entry.store && *thumbprint == entry.thumbprint,
         _ => false,
     })
 }

@@ -78,6 +78,10 @@ fn show_expect(expect: &Expect) -> String {
         }
         Expect::NoCertificate { thumbprint, store } => format!("no {thumbprint} in {store}"),
         Expect::Container { name, key_id } => format!("container {name} with key {}", key_id.short()),
+        Expect::Bindings { site, bindings } => {
+            let bindings: Vec<String> = bindings.iter().map(ToString::to_string).collect();
+            format!("site \"{site}\" with {}", bindings.join(", "))
+        }
         Expect::Metabase(bindings) => format!("{} metabase properties", bindings.len()),
     }
 }

@@ -292,7 +292,8 @@ fn signed<'a>(
 
 /// P1, asked of the host as it is: is something fit about to be changed?
 fn leave_alone(plan: &Plan, policy: &Policy, sight: &Sight, now: Timestamp) -> Option<Objection> {
-    if plan.purpose.aside() {
+    // What it changes is not the certificate of 444, or nothing but a mark that keeps it from being served.
+    if plan.purpose.aside() || plan.purpose == Purpose::Unarchive {
         return None;
     }
     let bound = Bound::of(sight);
@@ -331,7 +332,9 @@ fn not_ours(plan: &Plan, policy: &Policy, sight: &Sight, last: &LastKnown, now: 
             object(Rule::Expectation, detail, decision.look_again())
         }
         Some(own) if !own.same_but_attempt(plan) => {
-            object(Rule::Expectation, "the steps are not those that this host would plan for what it sees".to_owned(), None)
+            let why = decision.why();
+            let detail = format!("the steps are not those that this host would plan for what it sees: {why}");
+            object(Rule::Expectation, detail, None)
         }
         Some(_) => match decision.begins() {
             Some(at) if now < at => object(Rule::Quiet, format!("the quiet time ends at {at}, and it is {now}"), Some(at)),

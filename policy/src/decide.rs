@@ -1,5 +1,6 @@
 //! What the policy allows for what was seen: a plan and under whose authority it may run, or why there is none.
 
+mod anew;
 mod aside;
 mod renewal;
 mod restore;
@@ -13,8 +14,8 @@ use crate::bound::Bound;
 use crate::document::Policy;
 use crate::evaluate::{no_back_end, web_service_disabled};
 use crate::last::LastKnown;
-use crate::plan::{Expect, Plan, Values};
-use crate::report::{BACK_END_SITE, Fact, Report, Setup, Sight, StoreEntry};
+use crate::plan::{Expect, Plan, Purpose, Step, Values};
+use crate::report::{BACK_END_SITE, Fact, Report, Setup, Sight, SslRecord, StoreEntry};
 
 /// What is to be done, by whose leave, and when it is worth asking again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,11 +123,9 @@ pub fn decide(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) 
     let bound = Bound::of(sight);
     match bound {
         Bound::Unknown(why) => Decision::Hold { why: vec![format!("{why}: what is unknown permits nothing")], look_again: None },
-        Bound::NoRecord | Bound::Dangling { .. } => restore::restore(policy, sight, last, &bound, now),
-        Bound::KeyUnusable { entry, state, .. } => Decision::Hold {
-            why: vec![format!("the key of {} is {state}: no step for this is known, a person must look", entry.thumbprint)],
-            look_again: None,
-        },
+        Bound::NoRecord | Bound::Dangling { .. } | Bound::KeyUnusable { .. } => {
+            restore::restore(policy, sight, last, &bound, now)
+        }
         Bound::Whole { record, entry, certificate } => renewal::renewal(policy, sight, record, entry, certificate, now),
     }
 }
@@ -164,6 +163,44 @@ fn ground(report: &Report) -> Vec<String> {
         why.push(format!("the agent on this host is held: {reason}"));
     }
     why
+}
+
+/// A plan of these expectations and steps, and of what every plan expects and does.
+fn plan(policy: &Policy, report: &Report, purpose: Purpose, expects: Vec<Expect>, mut steps: Vec<Step>) -> Result<Plan, String> {
+    steps.push(Step::Compare);
+    Ok(Plan {
+        estate: policy.estate.clone(),
+        host: report.host.name.clone(),
+        machine_id: report.host.machine_id.known().ok_or_else(|| lacking("the machine id"))?.clone(),
+        purpose,
+        attempt: 1,
+        values: values(policy),
+        expects: [common_expects(report)?, expects].concat(),
+        steps,
+    })
+}
+
+/// All records on this port as they are, with all parameters.
+fn records_on(report: &Report, port: u16) -> Result<Expect, String> {
+    let records = report.records.known().ok_or_else(|| lacking("the list of http.sys records"))?;
+    let records: Vec<SslRecord> = records.iter().filter(|record| record.port() == Some(port)).cloned().collect();
+    if !records.iter().all(SslRecord::wholly_known) {
+        return Err(lacking(&format!("what else the records on {port} hold")));
+    }
+    Ok(Expect::Records { port, records })
+}
+
+/// The full name of the host, when it agrees with its NetBIOS name (G9).
+fn agreed_name(report: &Report) -> Result<String, String> {
+    let fqdn = report.host.fqdn.known().ok_or_else(|| lacking("the full name of the host"))?.clone();
+    let label = fqdn.split('.').next().unwrap_or_default();
+    if !label.eq_ignore_ascii_case(report.host.name.as_str()) || !fqdn.contains('.') {
+        return Err(format!(
+            "the names of the host disagree: NetBIOS {}, full name {fqdn}; nothing is made until they agree",
+            report.host.name
+        ));
+    }
+    Ok(fqdn)
 }
 
 fn values(policy: &Policy) -> Values {

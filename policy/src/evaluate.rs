@@ -4,11 +4,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bound::{Bound, Unfit};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, PublicKey};
 use crate::document::Policy;
 use crate::finding::{Code, Finding, Verdict};
 use crate::last::LastKnown;
-use crate::report::{BACK_END_PORT, BACK_END_SITE, Fact, ProbeOutcome, Report, Role, Setup, Sight, back_end_endpoint};
+use crate::report::{
+    BACK_END_PORT, BACK_END_SITE, Fact, KeyState, ProbeOutcome, Report, Role, Setup, Sight, Store, StoreEntry, back_end_endpoint,
+};
 
 /// What was concluded about one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,6 +263,32 @@ pub fn web_service_disabled(report: &Report) -> Option<bool> {
     // Windows compares service names without case, and its own tools write `W3Svc`.
     let mut services = report.services.known()?.iter();
     services.find(|(name, _)| name.eq_ignore_ascii_case("W3SVC"))?.1.disabled.known().copied()
+}
+
+/// Whether `Get-ExchangeCertificate` lists it, or why not (EXCHANGE.md 1.2; the filter is a hypothesis there).
+///
+/// # Errors
+/// The rule of the filter that leaves it out.
+pub fn exchange_lists(certificate: &Certificate, entry: &StoreEntry) -> Result<(), &'static str> {
+    if !matches!(entry.store, Store::My | Store::Request) {
+        return Err("it is not in the store MY");
+    }
+    if matches!(entry.key, Fact::Known(None)) {
+        return Err("it has no private key");
+    }
+    if !matches!(certificate.key(), PublicKey::Rsa(_)) {
+        return Err("its key is not RSA");
+    }
+    if certificate.allows_signing() == Some(false) {
+        return Err("its key usage lacks digitalSignature, as IIS Manager makes them");
+    }
+    if certificate.allows_server() == Some(false) {
+        return Err("its extended key usage lacks server authentication");
+    }
+    match entry.key_state {
+        Fact::Known(KeyState::Missing | KeyState::Denied) => Err("its private key cannot be opened"),
+        Fact::Known(KeyState::Usable | KeyState::NotLinked | KeyState::Foreign) | Fact::Unknown(_) => Ok(()),
+    }
 }
 
 /// Whether IIS reads its configuration from elsewhere; `None` when that is unknown.

@@ -189,10 +189,26 @@ impl LastKnown {
         self
     }
 
+    /// The version of Exchange before it went back, within the last week (G3, F41): as after a restored snapshot, when
+    /// nothing that was known of the host can be relied on.
+    pub fn went_back(&self, now: Timestamp) -> Option<&str> {
+        let Build { version, changed } = self.exchange.as_ref()?;
+        let (before, at) = changed.as_ref()?;
+        (parts(version) < parts(before) && now < WENT_BACK.after(*at)).then_some(before)
+    }
+
     /// How many automatic restores there were since `from`.
     pub fn restores_since(&self, from: Timestamp) -> usize {
         self.restores.iter().filter(|at| **at > from).count()
     }
+}
+
+/// How long a build that went back keeps the agent from acting by itself.
+pub const WENT_BACK: Span = Span::days(7);
+
+/// The numbers of a version, in order.
+fn parts(version: &str) -> Vec<u64> {
+    version.split('.').map(|part| part.parse().unwrap_or_default()).collect()
 }
 
 /// The most changes by others that are remembered.

@@ -7,7 +7,7 @@ use crate::certificate::Certificate;
 use crate::document::Policy;
 use crate::duration::Span;
 use crate::evaluate::{named_certificate, no_back_end};
-use crate::last::LastKnown;
+use crate::last::{LastKnown, WENT_BACK};
 use crate::report::Sight;
 
 /// The first moment after `now` at which the same sight and memory may be judged or decided differently; `None` when time
@@ -17,13 +17,16 @@ pub fn next_look(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestam
         return None;
     }
     let mut moments = Vec::new();
+    if let Some((_, at)) = last.exchange.as_ref().and_then(|build| build.changed.as_ref()) {
+        moments.push(WENT_BACK.after(*at));
+    }
     if let Some(certificate) = named_certificate(sight) {
         moments.extend(expiry(policy, certificate));
         let exceptions = policy.exceptions.iter().filter(|exception| exception.server == sight.report.host.name);
         moments.extend(exceptions.map(|exception| exception.until));
     }
     let bound = Bound::of(sight);
-    if matches!(bound, Bound::NoRecord | Bound::Dangling { .. }) {
+    if matches!(bound, Bound::NoRecord | Bound::Dangling { .. } | Bound::KeyUnusable { .. }) {
         if let Some(trouble) = last.trouble {
             moments.push(bound.quiet(policy).after(trouble.changed));
             moments.push(policy.quiet.ceiling.after(trouble.since));
@@ -33,8 +36,16 @@ pub fn next_look(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestam
             moments.push(Span::days(1).after(*restore));
         }
         let remembered = last.good.as_ref().and_then(|good| Certificate::from_der(&good.der.0).ok());
-        moments.extend(remembered.iter().flat_map(|certificate| [certificate.not_before(), certificate.not_after()]));
+        // What may take the place of the lost one ends too.
+        let at_hand = remembered.iter().chain(sight.certificates.values());
+        moments.extend(at_hand.flat_map(|certificate| [certificate.not_before(), certificate.not_after()]));
     }
+    // The front end's own certificate, as long as it may have to be given back.
+    let given_back = last
+        .front_end
+        .iter()
+        .filter_map(|front_end| sight.certificates.values().find(|certificate| certificate.thumbprint() == front_end.thumbprint));
+    moments.extend(given_back.map(Certificate::not_after));
     moments.into_iter().filter(|moment| now < *moment).min()
 }
 

@@ -314,7 +314,7 @@ impl Step {
             }
             Self::TrustCopy { .. } => "copy its public part to Root, where the outgoing one has a copy too".to_owned(),
             Self::DryHandshake { .. } => "try a handshake with it on a private port".to_owned(),
-            Self::Swap { from, .. } => format!("point {} at it; the outgoing certificate stays in the store", from.endpoint),
+            Self::Swap { from, .. } => format!("point {} at it; nothing is taken out of any store", from.endpoint),
             Self::ChangeRecord { from, to } => format!(
                 "change the record {} to {}",
                 show_records(std::slice::from_ref(from)),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use policy::Timestamp;
 use policy::admit::Rule;
 use policy::certificate::Certificate;
-use policy::decide::{Decision, decide};
+use policy::decide::{Aside, Decision, aside, decide};
 use policy::document::{Allow, Mode, Policy};
 use policy::duration::Span;
 use policy::evaluate::evaluate;
@@ -14,7 +14,7 @@ use policy::finding::Verdict;
 use policy::id::Sha256;
 use policy::look::next_look;
 use policy::plan::{Expect, Plan, Purpose, Step, untouched};
-use policy::report::{Fact, KeyState, Report, Sight, Store};
+use policy::report::{Fact, KeyState, ProbeOutcome, Report, Sight, Store};
 use policy::trust::{Approval, TrustDocument};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -50,7 +50,10 @@ fn sound(policy: &Policy, sight: &Sight, now: Timestamp) -> Option<Certificate> 
         || policy.compromised.contains(&entry.thumbprint);
     let usable = entry.key_state == Fact::Known(KeyState::Usable);
     let dated = certificate.not_before() <= now && now < certificate.not_after();
-    (usable && dated && !distrusted).then(|| certificate.clone())
+    // Archived and not served is another state: people may approve that the mark is taken off (R1c).
+    let served = !entry.archived
+        || sight.report.probes.iter().all(|probe| !matches!(probe.outcome, ProbeOutcome::NoHandshake(_) | ProbeOutcome::Refused));
+    (usable && dated && !distrusted && served).then(|| certificate.clone())
 }
 
 fn ask(case: &Case, plan: Plan, leave_by_person: bool, now: Timestamp) -> Ask {
@@ -177,19 +180,25 @@ proptest! {
     fn a_plan_touches_nothing_but_444(case in case()) {
         let decision = decision(&case);
         let Some(plan) = decision.plan() else { return Ok(()) };
+        prop_assert!(!plan.purpose.aside(), "what is beside 444 is a plan of its own");
         for step in &plan.steps {
             match step {
-                Step::WriteRecord { record } | Step::Swap { from: record, .. } => {
+                Step::WriteRecord { record } | Step::Swap { from: record, .. } | Step::Bind { record, .. } => {
                     prop_assert!(record.is_back_end() && record.port() == Some(444), "{record:?}");
                 }
+                Step::ChangeRecord { from, to } => {
+                    prop_assert!(from.is_back_end() && to.is_back_end(), "{from:?} {to:?}");
+                    prop_assert!(to.store() == Store::My && from.parameters == to.parameters && from.app_id == to.app_id);
+                    // By itself only the store's name is put right, never another certificate.
+                    prop_assert!(!plan.purpose.restores() || from.thumbprint == to.thumbprint);
+                }
+                Step::Unarchive { .. } => prop_assert_eq!(plan.purpose, Purpose::Unarchive),
+                Step::RemoveRecord { .. } | Step::ChangeBinding { .. } => prop_assert!(false, "{step:?}"),
                 Step::Probe { port, .. } => prop_assert_eq!(*port, 444),
                 Step::AddCertificate { der, .. } => {
                     let good = case.last.good.as_ref().expect("a good state");
                     prop_assert_eq!(&der.0, &good.der.0);
                     prop_assert!(Certificate::from_der(&der.0).expect("reads").self_issued(), "never from a CA");
-                }
-                Step::ChangeRecord { .. } | Step::Bind { .. } | Step::Unarchive { .. } | Step::RemoveRecord { .. } | Step::ChangeBinding { .. } => {
-                    prop_assert!(false, "{step:?}");
                 }
                 Step::CreateKey { .. } | Step::GrantKey { .. } | Step::Mint { .. } | Step::TrustCopy { .. }
                 | Step::DryHandshake { .. } | Step::Compare => prop_assert!(!plan.purpose.restores() || *step == Step::Compare),
@@ -198,8 +207,38 @@ proptest! {
         prop_assert_eq!(plan.steps.last(), Some(&Step::Compare));
         let proves = plan.steps.iter().any(|step| step.name() == "probe");
         prop_assert!(proves, "nothing shows that it worked");
-        let created = matches!(decision, Decision::Act { .. }) && plan.purpose == Purpose::Renew;
+        let created = matches!(decision, Decision::Act { .. }) && !plan.purpose.restores();
         prop_assert!(!created, "nothing is created by standing approval");
+    }
+
+    #[test]
+    fn what_is_beside_444_is_proposed_each_by_itself_and_touches_nothing_else(case in case()) {
+        for Aside { purpose, decision } in aside(&case.policy, &case.sight, &case.last, case.now) {
+            prop_assert!(purpose.aside() && !purpose.restores());
+            let acts = matches!(decision, Decision::Act { .. });
+            prop_assert!(!acts, "nothing beside 444 is done by itself");
+            let Some(plan) = decision.plan() else { continue };
+            prop_assert_eq!(plan.purpose, purpose);
+            for step in &plan.steps {
+                match (purpose, step) {
+                    (_, Step::Compare) | (Purpose::FixBinding | Purpose::RemoveExtraRecord, Step::Probe { port: 444, .. }) => {}
+                    (Purpose::GiveBackFrontEnd, Step::Probe { port, .. }) => prop_assert_eq!(*port, 443),
+                    (Purpose::GiveBackFrontEnd, Step::WriteRecord { record }) => prop_assert!(record.is_front_end()),
+                    (Purpose::GiveBackFrontEnd, Step::ChangeRecord { from, to }) => {
+                        prop_assert!(from.is_front_end() && from.endpoint == to.endpoint);
+                    }
+                    (Purpose::RemoveExtraRecord, Step::RemoveRecord { record }) => {
+                        prop_assert!(record.port() == Some(444) && !record.is_back_end());
+                    }
+                    (Purpose::FixBinding, Step::ChangeBinding { site, to, .. }) => {
+                        prop_assert!(site == "Exchange Back End" && to.information == "*:444:" && to.ssl_flags & 3 == 0);
+                    }
+                    (_, step) => prop_assert!(false, "{purpose:?} has {step:?}"),
+                }
+            }
+            // Without a person nothing of it begins.
+            prop_assert!(ask(&case, plan.clone(), false, case.now).answer().is_err());
+        }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, common_expects, expected, ground, lacking, values};
+use super::{Decision, expected, ground, lacking};
 use crate::bound::{Bound, disallowed_known, distrusted};
 use crate::document::{Mode, Policy};
 use crate::evaluate::{iis_redirected, no_back_end};
 use crate::last::{FrontEnd, LastKnown};
-use crate::plan::{Expect, Plan, Purpose, Shown, Step};
+use crate::plan::{Expect, Purpose, Shown, Step};
 use crate::report::{BACK_END_PORT, BACK_END_SITE, Binding, FRONT_END_PORT, Report, Sight, Site, SslRecord, StoreEntry};
 
 /// What is to be done about one thing beside 444's certificate.
@@ -54,7 +54,9 @@ impl Found {
         if let Some(component) = report.machine.maintenance.known().and_then(|found| found.first()) {
             why.push(format!("in maintenance: {component}"));
         }
-        let plan = match plan.and_then(|draft| whole(policy, report, purpose, draft).map_err(|missing| vec![missing])) {
+        let plan = match plan.and_then(|Draft { expects, steps }| {
+            super::plan(policy, report, purpose, expects, steps).map_err(|missing| vec![missing])
+        }) {
             Ok(plan) if why.is_empty() => plan,
             Ok(_) => return Aside { purpose, decision: Decision::Hold { why: [vec![reason], why].concat(), look_again: None } },
             Err(missing) => {
@@ -79,21 +81,6 @@ impl Found {
         };
         Aside { purpose, decision }
     }
-}
-
-fn whole(policy: &Policy, report: &Report, purpose: Purpose, draft: Draft) -> Result<Plan, String> {
-    let Draft { expects, mut steps } = draft;
-    steps.push(Step::Compare);
-    Ok(Plan {
-        estate: policy.estate.clone(),
-        host: report.host.name.clone(),
-        machine_id: report.host.machine_id.known().ok_or_else(|| lacking("the machine id"))?.clone(),
-        purpose,
-        attempt: 1,
-        values: values(policy),
-        expects: [common_expects(report)?, expects].concat(),
-        steps,
-    })
 }
 
 /// C6, C7: 443 shows a self-signed certificate or nothing, and the one from a CA that it had is still there.

@@ -2,14 +2,53 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, common_expects, expected, lacking, prerequisites, values};
+use super::{Decision, agreed_name, anew, expected, lacking, plan, prerequisites, records_on, values};
 use crate::bound::Unfit;
 use crate::certificate::Certificate;
 use crate::document::{Allow, Mode, Policy};
 use crate::evaluate::presented;
 use crate::id::CertificateId;
-use crate::plan::{Expect, Plan, Purpose, Shown, Step, container_name};
-use crate::report::{BACK_END_PORT, Fact, KeyLink, Report, Sight, SslRecord, Store, StoreEntry};
+use crate::plan::{Plan, Purpose, Shown, Step, container_name};
+use crate::report::{BACK_END_PORT, Fact, KeyLink, ProbeOutcome, Report, Sight, SslRecord, Store, StoreEntry};
+
+/// R1c: the certificate on 444 is archived, and its handshake fails. While it works it is left alone.
+fn unarchive(policy: &Policy, sight: &Sight, entry: &StoreEntry, now: Timestamp) -> Option<Decision> {
+    let report = &sight.report;
+    let dead = report.probes.iter().any(|probe| {
+        probe.port == BACK_END_PORT && matches!(probe.outcome, ProbeOutcome::NoHandshake(_) | ProbeOutcome::Refused)
+    });
+    if !entry.archived || !dead {
+        return None;
+    }
+    let reason = format!("{} on 444 is archived and is not served", entry.thumbprint);
+    let steps = vec![
+        Step::Unarchive { thumbprint: entry.thumbprint, store: entry.store.clone() },
+        Step::Probe { port: BACK_END_PORT, shows: Shown::Certificate(entry.certificate) },
+    ];
+    let made = records_on(report, BACK_END_PORT)
+        .and_then(|records| plan(policy, report, Purpose::Unarchive, vec![records, expected(entry)?], steps));
+    let mut why = prerequisites(report);
+    let plan = match made {
+        Ok(plan) if why.is_empty() => plan,
+        made => {
+            why.extend(made.err());
+            return Some(Decision::Hold { why: [vec![reason], why].concat(), look_again: None });
+        }
+    };
+    Some(match policy.mode_of(&report.host) {
+        Mode::Observe => Decision::WouldAct {
+            plan,
+            at: now,
+            why: format!("{reason}; mode is observe: in mode propose or act it would be proposed to take the mark off"),
+        },
+        Mode::Propose | Mode::Act => Decision::Propose {
+            plan,
+            opens: now,
+            urgent: true,
+            why: format!("{reason}; somebody archived it, so a person must approve that the mark is taken off"),
+        },
+    })
+}
 
 /// Decides about a server whose 444 is whole.
 pub(super) fn renewal(
@@ -38,6 +77,9 @@ pub(super) fn renewal(
         Some(Unfit::OutOfDate) => (window, format!("the back-end certificate ended on {ends}")),
         // A wrong name is no reason to change what works (P1), and none to let it end unnoticed either.
         Some(Unfit::Names) | None => {
+            if let Some(decision) = unarchive(policy, sight, entry, now) {
+                return decision;
+            }
             let propose = policy.expiry.propose_at.before(ends);
             if let Some(exception) = policy.exception(&report.host.name, Allow::EarlyRenewal, now) {
                 (window.min(now), format!("excepted until {} by {}: {}", exception.until, exception.owner, exception.reason))
@@ -62,6 +104,8 @@ pub(super) fn renewal(
     };
     let urgent = policy.expiry.urgent_at.before(ends) <= now;
     let mut why = prerequisites(report);
+    why.extend(anew::not_made(report));
+    why.extend(report.machine.maintenance.known().into_iter().flatten().map(|what| format!("in maintenance: {what}")));
     if presented(report).iter().any(|shown| *shown != entry.certificate) {
         why.push("a handshake on 444 shows another certificate: something else answers there, and no handshake could prove the new one".to_owned());
     }
@@ -97,30 +141,17 @@ fn renewal_plan(
     certificate: &Certificate,
 ) -> Result<Plan, String> {
     let report = &sight.report;
-    let fqdn = report.host.fqdn.known().ok_or_else(|| lacking("the full name of the host"))?.clone();
-    let label = fqdn.split('.').next().unwrap_or_default();
-    if !label.eq_ignore_ascii_case(report.host.name.as_str()) || !fqdn.contains('.') {
-        return Err(format!(
-            "the names of the host disagree: NetBIOS {}, full name {fqdn}; nothing is made until they agree",
-            report.host.name
-        ));
-    }
+    let fqdn = agreed_name(report)?;
     if report.other_record_on_back_end_port() {
         return Err("another record exists on port 444".to_owned());
     }
-    if !record.wholly_known() {
-        return Err(lacking("what else the record on 444 holds"));
-    }
     let access = entry.key_access.known().ok_or_else(|| lacking("the access list of the outgoing key"))?.clone();
-    let machine_id = report.host.machine_id.known().ok_or_else(|| lacking("the machine id"))?.clone();
     let container = container_name(&policy.estate, &report.host.name, BACK_END_PORT, certificate.id());
     let trusted = match report.entry(&Store::Root, certificate.thumbprint()) {
         Fact::Known(found) => found.is_some(),
         Fact::Unknown(_) => return Err(lacking("whether Root holds a copy")),
     };
-    let mut expects = common_expects(report)?;
-    expects.push(Expect::Records { port: BACK_END_PORT, records: vec![record.clone()] });
-    expects.push(expected(entry)?);
+    let expects = vec![records_on(report, BACK_END_PORT)?, expected(entry)?];
     let values = values(policy);
     let mut steps = vec![
         Step::CreateKey { container: container.clone(), bits: values.key_bits },
@@ -134,18 +165,8 @@ fn renewal_plan(
         Step::DryHandshake { container: container.clone() },
         Step::Swap { from: record.clone(), container: container.clone() },
         Step::Probe { port: BACK_END_PORT, shows: Shown::OfContainer(container) },
-        Step::Compare,
     ]);
-    Ok(Plan {
-        estate: policy.estate.clone(),
-        host: report.host.name.clone(),
-        machine_id,
-        purpose: Purpose::Renew,
-        attempt: 1,
-        values,
-        expects,
-        steps,
-    })
+    plan(policy, report, Purpose::Renew, expects, steps)
 }
 
 /// The key link of a key that a plan makes: the vendor's profile (EXCHANGE.md 1.1).

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use policy::Timestamp;
 use policy::certificate::Certificate;
-use policy::decide::decide;
+use policy::decide::{aside, decide};
 use policy::document::Policy;
 use policy::evaluate::evaluate;
 use policy::last::LastKnown;
 use policy::look::next_look;
 use policy::report::{
-    Fact, KeyState, Probe, ProbeOutcome, ProbePath, Role, Setup, Sight, SslParameters, SslRecord, Store, StoreEntry,
+    AppPool, AuthCertificates, Binding, Event, Fact, KeyState, Machine, MetabaseBinding, Probe, ProbeOutcome, ProbePath, Role,
+    Setup, Sight, Site, SslParameters, SslRecord, Store, StoreEntry,
 };
 
 use super::show;
@@ -108,7 +109,8 @@ impl Story {
         let assessment = evaluate(&policy, &self.sight, &self.last, now);
         let decision = decide(&policy, &self.sight, &self.last, now);
         let next = next_look(&policy, &self.sight, &self.last, now);
-        self.shown.push_str(&format!("== {now}\n{}\n", show::answer(&assessment, &decision, next)));
+        let beside = aside(&policy, &self.sight, &self.last, now);
+        self.shown.push_str(&format!("== {now}\n{}\n", show::answer(&assessment, &decision, &beside, next)));
     }
 
     /// The facts that a line changes; `None` for a line that says nothing.
@@ -206,6 +208,95 @@ impl Story {
                 let Fact::Known(services) = &mut report.services else { return None };
                 services.get_mut(*name)?.disabled = Fact::Known(true);
             }
+            ("service", [name, "stopped"]) => {
+                let Fact::Known(services) = &mut report.services else { return None };
+                services.get_mut(*name)?.running = Fact::Known(false);
+            }
+            // IIS: `bind SITE INFORMATION FLAGS`, `site-stopped SITE`, `add-site ID NAME…`, `metabase PATH CERTIFICATE`.
+            ("bind", [site, information, flags]) => {
+                let Fact::Known(sites) = &mut report.sites else { return None };
+                let site = sites.iter_mut().find(|found| found.id.to_string() == **site)?;
+                let binding = Binding { ssl_flags: flags.parse().ok()?, ..stage::binding("https", information) };
+                site.bindings.push(binding);
+            }
+            ("site-stopped", [site]) => {
+                let Fact::Known(sites) = &mut report.sites else { return None };
+                sites.iter_mut().find(|found| found.id.to_string() == **site)?.running = Fact::Known(false);
+            }
+            ("no-site", [site]) => {
+                let Fact::Known(sites) = &mut report.sites else { return None };
+                sites.retain(|found| found.id.to_string() != **site);
+            }
+            ("add-site", [id, name]) => {
+                let Fact::Known(sites) = &mut report.sites else { return None };
+                let site =
+                    Site { id: id.parse().ok()?, name: (*name).to_owned(), bindings: Vec::new(), running: Fact::Known(true) };
+                sites.push(site);
+            }
+            ("metabase", [path, name]) => {
+                let thumbprint = self.certificates.get(*name)?.thumbprint();
+                let Fact::Known(metabase) = &mut report.metabase else { return None };
+                let store = Some("MY".to_owned());
+                metabase.push(MetabaseBinding { path: (*path).to_owned(), thumbprint: Some(thumbprint), store });
+            }
+            // Keys: `cng CERTIFICATE`, `unlinked CERTIFICATE`, `no-access CERTIFICATE SID`.
+            ("cng", [name]) => {
+                if let Fact::Known(Some(link)) = &mut self.entry("My", name)?.key {
+                    link.provider_type = 0;
+                    "Microsoft Software Key Storage Provider".clone_into(&mut link.provider);
+                }
+            }
+            ("unlinked", [name]) => {
+                let entry = self.entry("My", name)?;
+                entry.key = Fact::Known(None);
+                entry.key_state = Fact::Known(KeyState::NotLinked);
+            }
+            ("no-access", [name, sid]) => {
+                if let Fact::Known(access) = &mut self.entry("My", name)?.key_access {
+                    access.retain(|one| one.sid != *sid);
+                }
+            }
+            ("friendly", [name, friendly @ ..]) => {
+                self.entry("My", name)?.friendly_name = Fact::Known(Some(friendly.join(" ")));
+            }
+            ("front-end-shows", [name]) => {
+                let certificate = self.certificates.get(*name)?.id();
+                report.probes.retain(|probe| probe.port != 443);
+                let outcome = ProbeOutcome::Presented { certificate };
+                report.probes.push(Probe { port: 443, path: ProbePath::Loopback, outcome });
+            }
+            ("elsewhere", [path, address]) => {
+                let path = if *path == "v4" { ProbePath::OwnNameV4 } else { ProbePath::OwnNameV6 };
+                report.probes.retain(|probe| probe.path != path);
+                report.probes.push(Probe { port: 444, path, outcome: ProbeOutcome::Elsewhere((*address).to_owned()) });
+            }
+            ("machine-id", [id]) => report.host.machine_id = Fact::Known((*id).to_owned()),
+            ("dag", [name]) => report.host.dag = Fact::Known(Some((*name).to_owned())),
+            ("name", [name]) => report.host.name = name.parse().ok()?,
+            // The machine: `machine FACT VALUE`.
+            ("machine", [fact, value @ ..]) => self.machine(fact, &value.join(" "))?,
+            // Events: `event KIND TIME KEY=VALUE…`; a certificate by its name, `object`, `process`, `account`.
+            ("event", [kind, time, about @ ..]) => {
+                let mut event = Event {
+                    at: at(time),
+                    kind: serde_json::from_value(serde_json::Value::from(*kind)).ok()?,
+                    thumbprint: None,
+                    object: None,
+                    process: None,
+                    account: None,
+                };
+                for (key, value) in about.iter().filter_map(|word| word.split_once('=')) {
+                    match key {
+                        "certificate" => event.thumbprint = Some(self.certificates.get(value)?.thumbprint()),
+                        "object" => event.object = Some(value.to_owned()),
+                        "process" => event.process = Some(value.to_owned()),
+                        "account" => event.account = Some(value.to_owned()),
+                        _ => return None,
+                    }
+                }
+                let Fact::Known(events) = &mut self.sight.report.machine.events else { return None };
+                events.push(event);
+            }
             ("hold", _) => report.hold = Some(rest.to_owned()),
             ("unknown", [fact]) => self.forget(fact)?,
             // The memory: an automatic restore was done now; or nothing was ever seen.
@@ -214,6 +305,30 @@ impl Story {
                 self.last = std::mem::take(&mut self.last).restored(self.now?);
             }
             ("no-memory", [""]) => self.last = LastKnown::default(),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn machine(&mut self, fact: &str, value: &str) -> Option<()> {
+        let thumbprint = |name: &str| self.certificates.get(name).map(Certificate::thumbprint);
+        let machine = &mut self.sight.report.machine;
+        match fact {
+            "booted" => machine.booted = Fact::Known(at(value)),
+            "clock-ahead" => machine.clock_ahead = Fact::Known(value.parse().ok()?),
+            "maintenance" => machine.maintenance = Fact::Known(vec![value.to_owned()]),
+            "last-setup" => machine.last_setup = Fact::Known(Some(at(value))),
+            "redirected" => machine.iis_redirected = Fact::Known(Some(value.to_owned())),
+            "pool-stopped" => {
+                let Fact::Known(pools) = &mut machine.app_pools else { return None };
+                pools.insert(value.to_owned(), AppPool::Stopped);
+            }
+            "tls-changed" => {
+                let Fact::Known(tls) = &mut machine.tls else { return None };
+                tls.changed = Some(at(value));
+            }
+            "auth" => machine.auth = Fact::Known(AuthCertificates { current: Some(thumbprint(value)?), next: None }),
+            "transport" => machine.transport = Fact::Known(Some(thumbprint(value)?)),
             _ => return None,
         }
         Some(())
@@ -233,6 +348,7 @@ impl Story {
             "exchange" => report.exchange = Fact::Unknown(why()),
             "fqdn" => report.host.fqdn = Fact::Unknown(why()),
             "machine" => report.host.machine_id = Fact::Unknown(why()),
+            "machine-facts" => report.machine = Machine::not_observed(),
             "dag" => report.host.dag = Fact::Unknown(why()),
             _ => return None,
         }

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use policy::Timestamp;
-use policy::decide::Decision;
+use policy::decide::{Aside, Decision};
 use policy::evaluate::Assessment;
 use policy::plan::{Expect, Plan, Shown, Step};
 
-pub(crate) fn answer(assessment: &Assessment, decision: &Decision, next_look: Option<Timestamp>) -> String {
+pub(crate) fn answer(assessment: &Assessment, decision: &Decision, beside: &[Aside], next_look: Option<Timestamp>) -> String {
     let mut text = format!("verdict: {}\n", assessment.verdict);
     for finding in &assessment.findings {
         let _ = writeln!(text, "  {} {:?}: {}", finding.code, finding.code.severity(), finding.code.title());
@@ -15,7 +15,17 @@ pub(crate) fn answer(assessment: &Assessment, decision: &Decision, next_look: Op
             let _ = writeln!(text, "    {evidence}");
         }
     }
-    let _ = writeln!(text, "decision: {}", decision.word());
+    decided(&mut text, "decision", decision);
+    for Aside { purpose, decision } in beside {
+        decided(&mut text, &format!("beside, to {}", purpose.as_str()), decision);
+    }
+    let next = next_look.map_or_else(|| "only when a fact changes".to_owned(), |at| at.to_string());
+    let _ = writeln!(text, "next look: {next}");
+    text
+}
+
+fn decided(text: &mut String, what: &str, decision: &Decision) {
+    let _ = writeln!(text, "{what}: {}", decision.word());
     match decision {
         Decision::Hold { why, look_again: _ } => why.iter().for_each(|why| {
             let _ = writeln!(text, "  because {why}");
@@ -33,9 +43,6 @@ pub(crate) fn answer(assessment: &Assessment, decision: &Decision, next_look: Op
     if let Some(plan) = decision.plan() {
         text.push_str(&show_plan(plan));
     }
-    let next = next_look.map_or_else(|| "only when a fact changes".to_owned(), |at| at.to_string());
-    let _ = writeln!(text, "next look: {next}");
-    text
 }
 
 fn show_plan(plan: &Plan) -> String {

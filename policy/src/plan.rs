@@ -114,6 +114,9 @@ impl Purpose {
         }
     }
 
+    /// The purposes of repairs beside the certificate of 444.
+    pub const ASIDE: [Self; 3] = [Self::GiveBackFrontEnd, Self::RemoveExtraRecord, Self::FixBinding];
+
     /// A repair beside the certificate of 444: it changes neither that certificate nor what 444 shows.
     pub fn aside(self) -> bool {
         match self {

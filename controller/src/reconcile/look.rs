@@ -6,7 +6,7 @@
 use policy::Timestamp;
 use policy::admit::{approvers, class};
 use policy::bound::Bound;
-use policy::decide::{Decision, decide};
+use policy::decide::{Decision, aside, decide};
 use policy::document::Policy;
 use policy::duration::Span;
 use policy::evaluate::{Assessment, evaluate};
@@ -14,7 +14,7 @@ use policy::finding::Verdict;
 use policy::id::{Generation, PlanId};
 use policy::last::LastKnown;
 use policy::life::{Event, Life};
-use policy::plan::Plan;
+use policy::plan::{Plan, Purpose};
 use policy::trust::TrustDocument;
 
 use crate::store::{Held, Neighbour, PlanSeen, Scene};
@@ -126,7 +126,10 @@ pub fn look(scene: &Scene, terms: &Terms<'_>) -> Conclusion {
         moves.extend(soaked(seen, scene, terms, assessment.verdict, &mut times));
     }
     if !scene.plans.iter().any(|seen| seen.row.life.in_flight()) {
-        moves.extend(proposals(&decision, scene, terms, &mut why, &mut times));
+        let own = |seen: &PlanSeen| !seen.plan.purpose.aside();
+        moves.extend(proposals(&decision, &own, scene, terms, &mut why, &mut times));
+        let offers = moves.iter().any(|step| matches!(step, Move::Advance { events, .. } if events.contains(&Event::Offer)));
+        moves.extend(beside(scene, terms, &last, offers, &mut times));
     }
     Conclusion {
         generation: scene.server.generation,
@@ -169,9 +172,34 @@ fn soaked(seen: &PlanSeen, scene: &Scene, terms: &Terms<'_>, verdict: Verdict, t
     })
 }
 
-/// The plan that the decision wants, and those that it does not want any more.
-fn proposals(decision: &Decision, scene: &Scene, terms: &Terms<'_>, why: &mut String, times: &mut Vec<Timestamp>) -> Vec<Move> {
-    let open = || scene.plans.iter().filter(|seen| seen.row.life.open());
+/// What is proposed beside the certificate of 444: each purpose has a plan of its own, and no other takes its place.
+fn beside(scene: &Scene, terms: &Terms<'_>, last: &LastKnown, mut offered: bool, times: &mut Vec<Timestamp>) -> Vec<Move> {
+    let found = aside(terms.policy, &scene.sight, last, terms.now);
+    let in_order = Decision::LeaveAlone { why: "what it was for is in order".to_owned(), look_again: None };
+    let mut moves = Vec::new();
+    for purpose in Purpose::ASIDE {
+        let decision = found.iter().find(|found| found.purpose == purpose).map_or(&in_order, |found| &found.decision);
+        let mut why = String::new();
+        moves.extend(proposals(decision, &|seen| seen.plan.purpose == purpose, scene, terms, &mut why, times));
+    }
+    // One plan of a host is at work at a time: what is on 444 comes first, and the rest waits for the next look.
+    moves.retain(|step| match step {
+        Move::Advance { events, .. } if events.contains(&Event::Offer) => !std::mem::replace(&mut offered, true),
+        Move::Advance { .. } | Move::Propose { .. } | Move::Note { .. } => true,
+    });
+    moves
+}
+
+/// The plan that the decision wants, and those of its kind that it does not want any more.
+fn proposals(
+    decision: &Decision,
+    kind: &dyn Fn(&PlanSeen) -> bool,
+    scene: &Scene,
+    terms: &Terms<'_>,
+    why: &mut String,
+    times: &mut Vec<Timestamp>,
+) -> Vec<Move> {
+    let open = || scene.plans.iter().filter(|seen| seen.row.life.open() && kind(seen));
     match decision {
         Decision::Propose { plan, opens, urgent, why: reason } => {
             let mut moves: Vec<Move> = open()

@@ -177,7 +177,7 @@ async fn taken(connection: &mut AnyConnection, row: &PlanRow) -> Result<Option<S
         "SELECT server, id FROM plans WHERE id <> $1 AND (
            (server = $2 AND life IN ('offered', 'running'))
            OR ($3 = 1 AND grp = (SELECT grp FROM servers WHERE name = $2) AND server <> $2
-               AND (life IN ('offered', 'running') OR (life = 'restored' AND purpose = 'renew'))))
+               AND (life IN ('offered', 'running') OR (life = 'restored' AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')))))
          ORDER BY server LIMIT 1",
     )
     .bind(row.id.to_string())

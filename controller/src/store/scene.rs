@@ -153,7 +153,7 @@ impl Store {
     async fn neighbours(&self, server: &ServerRow) -> Result<Vec<Neighbour>, StoreError> {
         let rows = sqlx::query(
             "SELECT server, id, life FROM plans
-             WHERE grp = $1 AND server <> $2 AND (life IN ('offered', 'running') OR (life = 'restored' AND purpose = 'renew')) ORDER BY server LIMIT 10",
+             WHERE grp = $1 AND server <> $2 AND (life IN ('offered', 'running') OR (life = 'restored' AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink'))) ORDER BY server LIMIT 10",
         )
         .bind(server.group.as_str())
         .bind(server.name.as_str())
@@ -171,7 +171,7 @@ impl Store {
         let went_wrong = sqlx::query(
             "SELECT plans.server AS server, plans.id AS id, plans.life AS life FROM servers JOIN plans ON plans.server = servers.name
              WHERE servers.grp = $1 AND servers.name <> $2 AND COALESCE(servers.verdict, '') <> 'healthy'
-               AND plans.life IN ('failed', 'undone') AND plans.purpose = 'renew'
+               AND plans.life IN ('failed', 'undone') AND plans.purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')
                AND NOT EXISTS (SELECT 1 FROM plans AS later WHERE later.server = plans.server AND later.created_at > plans.created_at AND later.life <> 'proposed')
              ORDER BY plans.server LIMIT 10",
         )

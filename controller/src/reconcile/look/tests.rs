@@ -359,3 +359,39 @@ fn a_restore_waits_for_no_window_and_no_turn() {
     stage.now = later(120);
     assert_eq!(stage.step().0, Life::Offered);
 }
+
+#[test]
+fn what_is_beside_444_is_a_plan_of_its_own_and_neither_takes_the_place_of_the_other() {
+    let mut stage = stage(&ending());
+    stage.step();
+    assert_eq!(stage.scene.plans.len(), 1, "the renewal");
+    let report = &mut stage.scene.sight.report;
+    report.machine.iis_redirected = Fact::Known(None);
+    let Fact::Known(sites) = &mut report.sites else { panic!("sites are known") };
+    sites[0].bindings[0].ssl_flags = 1;
+    stage.step();
+    let purposes = |stage: &Stage| -> Vec<(Purpose, Life)> {
+        stage.scene.plans.iter().map(|seen| (seen.plan.purpose, seen.row.life)).collect()
+    };
+    assert_eq!(purposes(&stage), [(Purpose::FixBinding, Life::Proposed), (Purpose::Renew, Life::Proposed)]);
+    // Both are approved: 444 goes first, the binding waits until nothing else is at work.
+    for index in [0, 1] {
+        let id = stage.scene.plans[index].row.id;
+        for who in ["anna", "bert"] {
+            let signed = stage.people.approval(who, id, noon(), later(86_400));
+            stage.scene.plans[index].approvals.push(verified(&signed));
+        }
+    }
+    stage.step();
+    assert_eq!(purposes(&stage), [(Purpose::FixBinding, Life::Proposed), (Purpose::Renew, Life::Offered)]);
+    stage.scene.plans[1].row.life = Life::Failed;
+    stage.scene.plans[1].ended_at = Some(noon());
+    // Put right by a person: its plan is not wanted any more, and the renewal is tried again.
+    let Fact::Known(sites) = &mut stage.scene.sight.report.sites else { panic!("sites are known") };
+    sites[0].bindings[0].ssl_flags = 0;
+    stage.step();
+    let life =
+        |purpose| purposes(&stage).into_iter().filter(|(found, _)| *found == purpose).map(|(_, life)| life).collect::<Vec<_>>();
+    assert_eq!(life(Purpose::FixBinding), [Life::Superseded]);
+    assert_eq!(life(Purpose::Renew), [Life::Proposed, Life::Failed]);
+}

@@ -127,7 +127,7 @@ pub fn disallowed_known(report: &Report) -> bool {
 }
 
 /// The certificate covers the server's full name; its NetBIOS name when the full one is unknown.
-fn names_fit(certificate: &Certificate, report: &Report) -> bool {
+pub(crate) fn names_fit(certificate: &Certificate, report: &Report) -> bool {
     match &report.host.fqdn {
         Fact::Known(fqdn) => certificate.covers(fqdn),
         Fact::Unknown(_) => certificate.covers(report.host.name.as_str()),

@@ -7,6 +7,8 @@ mod restore;
 
 use jiff::Timestamp;
 
+pub(crate) use self::anew::MOST_MINUTES;
+pub(crate) use self::aside::taken_over;
 pub use self::aside::{Aside, aside};
 pub use self::renewal::{of_container, vendor_link};
 

@@ -1,15 +1,32 @@
 //! From sight to findings and one verdict.
+//!
+//! [`chain`](self) follows record → store → key and judges the certificate at its end: that gives the verdict. What stands
+//! beside it, each file of this folder finds for itself, and none of it changes the verdict. A fact that is unknown gives no
+//! finding but the one that says so.
+
+mod certificate;
+mod changes;
+mod differential;
+mod front_end;
+mod iis;
+mod machine;
+mod transport;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::bound::{Bound, Unfit};
-use crate::certificate::{Certificate, PublicKey};
+pub use self::certificate::exchange_lists;
+use self::certificate::judge_certificate;
+pub(crate) use self::front_end::front_end_certificates;
+pub(crate) use self::machine::{JUST_NOW, LEFT_BEHIND};
+use crate::bound::Bound;
+use crate::certificate::Certificate;
 use crate::document::Policy;
 use crate::finding::{Code, Finding, Verdict};
+use crate::id::Thumbprint;
 use crate::last::LastKnown;
 use crate::report::{
-    BACK_END_PORT, BACK_END_SITE, Fact, KeyState, ProbeOutcome, Report, Role, Setup, Sight, Store, StoreEntry, back_end_endpoint,
+    BACK_END_PORT, BACK_END_SITE, KeyState, ProbeOutcome, Report, Role, Sight, SslRecord, Store, StoreEntry, back_end_endpoint,
 };
 
 /// What was concluded about one server.
@@ -29,18 +46,50 @@ impl Assessment {
     }
 }
 
+/// What is judged.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    policy: &'a Policy,
+    sight: &'a Sight,
+    report: &'a Report,
+    last: &'a LastKnown,
+    now: Timestamp,
+}
+
 /// Judges what was seen, in the light of what was known before.
 pub fn evaluate(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -> Assessment {
     let report = &sight.report;
     if let Some(why) = no_back_end(report) {
-        return Assessment { verdict: Verdict::NotApplicable, findings: vec![finding(Code::NoBackEnd, [why])] };
+        let mut findings = vec![finding(Code::NoBackEnd, [why])];
+        if let Some(good) = &last.good {
+            findings.push(finding(
+                Code::Uninstalled,
+                [format!("{} was on 444 of this host once: when it is decommissioned, remove its agent too", good.thumbprint())],
+            ));
+        }
+        return Assessment { verdict: Verdict::NotApplicable, findings };
     }
+    let case = Case { policy, sight, report, last, now };
     let bound = Bound::of(sight);
     let mut findings = Vec::new();
-    let verdict = chain(policy, sight, last, &bound, now, &mut findings);
+    let verdict = chain(&case, &bound, &mut findings);
     around(report, &mut findings);
+    changes::changes(&case, &mut findings);
+    certificate::notes(&case, &bound, &mut findings);
+    front_end::front_end(&case, &mut findings);
+    transport::transport(&case, &mut findings);
+    transport::auth(&case, &mut findings);
+    transport::unopenable(&case, &mut findings);
+    iis::iis(&case, &mut findings);
+    machine::machine(&case, &mut findings);
+    differential::differential(&case, verdict, &mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.code.severity()), finding.code));
     Assessment { verdict, findings }
+}
+
+/// A thumbprint, or the word for none.
+fn named(thumbprint: Option<Thumbprint>) -> String {
+    thumbprint.map_or_else(|| "no certificate".to_owned(), |thumbprint| thumbprint.to_string())
 }
 
 fn finding<const N: usize>(code: Code, evidence: [String; N]) -> Finding {
@@ -58,14 +107,8 @@ pub fn no_back_end(report: &Report) -> Option<String> {
 }
 
 /// The chain record → store → key, and the certificate at its end.
-fn chain(
-    policy: &Policy,
-    sight: &Sight,
-    last: &LastKnown,
-    bound: &Bound<'_>,
-    now: Timestamp,
-    findings: &mut Vec<Finding>,
-) -> Verdict {
+fn chain(case: &Case<'_>, bound: &Bound<'_>, findings: &mut Vec<Finding>) -> Verdict {
+    let Case { policy, sight, report, last, now } = *case;
     let presented = presented(&sight.report);
     match bound {
         Bound::Unknown(why) => {
@@ -73,25 +116,30 @@ fn chain(
             findings.push(Finding { code: Code::BackEndUnknown, evidence });
             // What can be said of the certificate is said all the same: recorded hosts show no keys.
             match named_certificate(sight) {
-                Some(certificate) => judge_certificate(policy, sight, certificate, now, findings).unwrap_or(Verdict::Unknown),
+                Some(certificate) => judge_certificate(case, certificate, findings).unwrap_or(Verdict::Unknown),
                 None => Verdict::Unknown,
             }
         }
         Bound::NoRecord => {
-            findings.push(finding(
-                Code::RecordMissing,
-                [format!("http.sys has no record for {}", back_end_endpoint()), last_sentence(last)],
-            ));
+            let mut evidence = vec![format!("http.sys has no record for {}", back_end_endpoint()), last_sentence(last)];
+            evidence.extend(changes::who_unbound(report));
+            findings.push(Finding { code: Code::RecordMissing, evidence });
             restless(policy, last, bound, now, findings);
             Verdict::Unbound
         }
         Bound::Dangling { record, thumbprint } => {
-            let named = thumbprint.map_or_else(|| "no certificate".to_owned(), |thumbprint| thumbprint.to_string());
+            let named = named(*thumbprint);
             let whither = thumbprint.map(|_| format!(", which is not in {}", record.store())).unwrap_or_default();
-            findings.push(finding(
-                Code::CertificateDeleted,
-                [format!("the record {} names {named}{whither}", record.endpoint), last_sentence(last)],
-            ));
+            let mut evidence = vec![format!("the record {} names {named}{whither}", record.endpoint)];
+            let code = if let Some(entry) = in_my(report, record) {
+                evidence.push(format!("{} is in MY: only the name of the store is wrong", entry.thumbprint));
+                Code::WrongStore
+            } else {
+                evidence.push(last_sentence(last));
+                evidence.extend(thumbprint.iter().flat_map(|thumbprint| changes::who_took(report, *thumbprint)));
+                Code::CertificateDeleted
+            };
+            findings.push(Finding { code, evidence });
             // Known by its bytes when they are at hand, else by memory: also a server seen for the first time is warned.
             let still = presented.iter().any(|shown| match (thumbprint, sight.certificates.get(shown), &last.good) {
                 (Some(named), Some(certificate), _) => certificate.thumbprint() == *named,
@@ -108,20 +156,21 @@ fn chain(
             Verdict::Deleted
         }
         Bound::KeyUnusable { entry, state, .. } => {
-            findings.push(finding(Code::KeyUnusable, [format!("the key of {} in {} is {state}", entry.thumbprint, entry.store)]));
+            let code = if *state == KeyState::NotLinked { Code::KeyLinkLost } else { Code::KeyUnusable };
+            findings.push(finding(code, [format!("the key of {} in {} is {state}", entry.thumbprint, entry.store)]));
             Verdict::KeyLost
         }
         Bound::Whole { record, entry, certificate } => {
-            let judged = judge_certificate(policy, sight, certificate, now, findings);
+            let judged = judge_certificate(case, certificate, findings);
             let differs = presented.iter().find(|presented| **presented != entry.certificate);
             if let Some(other) = differs {
                 findings.push(finding(
                     Code::PresentedDiffers,
                     [format!(
-                        "the record {} names {}, a handshake shows certificate {}",
+                        "the record {} names {}, a handshake shows {}",
                         record.endpoint,
                         entry.thumbprint,
-                        other.short()
+                        shown_from(sight, other)
                     )],
                 ));
             }
@@ -167,80 +216,13 @@ pub fn named_certificate(sight: &Sight) -> Option<&Certificate> {
     sight.certificates.get(&entry.certificate)
 }
 
-fn judge_certificate(
-    policy: &Policy,
-    sight: &Sight,
-    certificate: &Certificate,
-    now: Timestamp,
-    findings: &mut Vec<Finding>,
-) -> Option<Verdict> {
-    let thumbprint = certificate.thumbprint();
-    let ends = certificate.not_after();
-    if certificate.signed_with_sha1() && certificate.self_issued() {
-        findings.push(finding(
-            Code::Sha1,
-            [format!("{thumbprint} is signed with SHA-1, as Exchange Setup makes them; nobody verifies the signature of a self-signed certificate, and its renewal will be signed with SHA-256: nothing to do")],
-        ));
-    }
-    match crate::bound::unfit(certificate, policy, &sight.report, now) {
-        Some(Unfit::Distrusted) => {
-            let by = if policy.compromised.contains(&thumbprint) {
-                "the policy lists it as compromised"
-            } else {
-                "it is in the Disallowed store of the host"
-            };
-            findings.push(finding(Code::Distrusted, [format!("{thumbprint} on {BACK_END_PORT}: {by}")]));
-            Some(Verdict::Distrusted)
-        }
-        Some(Unfit::OutOfDate) if now < certificate.not_before() => {
-            findings.push(finding(
-                Code::NotYetValid,
-                [format!("{thumbprint} is valid from {}, and it is {now}", certificate.not_before())],
-            ));
-            Some(Verdict::Unknown)
-        }
-        Some(Unfit::OutOfDate) => {
-            findings.push(finding(Code::Expired, [format!("{thumbprint} ended on {ends}")]));
-            Some(Verdict::Expired)
-        }
-        Some(Unfit::Names) => {
-            let wanted = sight.report.host.fqdn.known().map_or(sight.report.host.name.as_str(), String::as_str);
-            findings.push(finding(
-                Code::NamesMissing,
-                [format!("{thumbprint} names {}, not {wanted}", certificate.names().join(", "))],
-            ));
-            expiring(policy, certificate, now, findings);
-            Some(Verdict::Misnamed)
-        }
-        None => expiring(policy, certificate, now, findings).then_some(Verdict::Expiring),
-    }
-}
-
-/// Says so when the certificate is near its end.
-fn expiring(policy: &Policy, certificate: &Certificate, now: Timestamp, findings: &mut Vec<Finding>) -> bool {
-    let ends = certificate.not_after();
-    let near = policy.expiry.propose_at.before(ends) <= now;
-    if near {
-        let opens = policy.renewal_opens(ends);
-        let opening = if opens <= now { "it may be renewed since" } else { "it may be renewed from" };
-        findings.push(finding(Code::Expiring, [format!("{} ends on {ends}; {opening} {opens}", certificate.thumbprint())]));
-    }
-    near
-}
-
-/// Facts beside the chain that a restore or a reader needs.
+/// What stands on port 444 beside the chain.
 fn around(report: &Report, findings: &mut Vec<Finding>) {
-    if let Fact::Known(Setup::Running(what) | Setup::HalfFinished(what)) = &report.setup {
-        findings.push(finding(Code::SetupAtWork, [what.clone()]));
-    }
     if report.has_back_end_binding() == Some(false) {
         findings.push(finding(
             Code::SiteBindingMissing,
             [format!("applicationHost.config has no https binding *:444: on site \"{BACK_END_SITE}\"")],
         ));
-    }
-    if web_service_disabled(report) == Some(true) {
-        findings.push(finding(Code::WebServiceDisabled, ["service W3SVC is disabled".to_owned()]));
     }
     let extra: Vec<String> = report
         .records
@@ -253,8 +235,22 @@ fn around(report: &Report, findings: &mut Vec<Finding>) {
     if !extra.is_empty() {
         findings.push(Finding { code: Code::ExtraRecord, evidence: extra });
     }
-    if let Some(why) = &report.hold {
-        findings.push(finding(Code::AgentHeld, [why.clone()]));
+}
+
+/// The entry of `MY` that a record means which looks for it in another store (R0b).
+pub fn in_my<'a>(report: &'a Report, record: &SslRecord) -> Option<&'a StoreEntry> {
+    if record.store() == Store::My {
+        return None;
+    }
+    let entries = report.stores.known()?;
+    entries.iter().find(|entry| entry.store == Store::My && Some(entry.thumbprint) == record.thumbprint)
+}
+
+/// A certificate that somebody else shows, with its issuer when it is at hand.
+fn shown_from(sight: &Sight, certificate: &crate::id::CertificateId) -> String {
+    match sight.certificates.get(certificate) {
+        Some(found) => format!("{} issued by {}", found.thumbprint(), found.issuer()),
+        None => format!("certificate {}", certificate.short()),
     }
 }
 
@@ -263,32 +259,6 @@ pub fn web_service_disabled(report: &Report) -> Option<bool> {
     // Windows compares service names without case, and its own tools write `W3Svc`.
     let mut services = report.services.known()?.iter();
     services.find(|(name, _)| name.eq_ignore_ascii_case("W3SVC"))?.1.disabled.known().copied()
-}
-
-/// Whether `Get-ExchangeCertificate` lists it, or why not (EXCHANGE.md 1.2; the filter is a hypothesis there).
-///
-/// # Errors
-/// The rule of the filter that leaves it out.
-pub fn exchange_lists(certificate: &Certificate, entry: &StoreEntry) -> Result<(), &'static str> {
-    if !matches!(entry.store, Store::My | Store::Request) {
-        return Err("it is not in the store MY");
-    }
-    if matches!(entry.key, Fact::Known(None)) {
-        return Err("it has no private key");
-    }
-    if !matches!(certificate.key(), PublicKey::Rsa(_)) {
-        return Err("its key is not RSA");
-    }
-    if certificate.allows_signing() == Some(false) {
-        return Err("its key usage lacks digitalSignature, as IIS Manager makes them");
-    }
-    if certificate.allows_server() == Some(false) {
-        return Err("its extended key usage lacks server authentication");
-    }
-    match entry.key_state {
-        Fact::Known(KeyState::Missing | KeyState::Denied) => Err("its private key cannot be opened"),
-        Fact::Known(KeyState::Usable | KeyState::NotLinked | KeyState::Foreign) | Fact::Unknown(_) => Ok(()),
-    }
 }
 
 /// Whether IIS reads its configuration from elsewhere; `None` when that is unknown.

@@ -65,6 +65,18 @@ codes! {
     Restless = "BST108", Page, "444 is lost and somebody keeps changing the host";
     /// Another record exists on port 444 (F9).
     ExtraRecord = "BST109", Warning, "another record exists on port 444";
+    /// The record names a store that does not hold its certificate, and `MY` does (F8).
+    WrongStore = "BST110", Page, "the record on 444 names the wrong certificate store";
+    /// The certificate on 444 has lost the link to its key (F4).
+    KeyLinkLost = "BST111", Page, "the certificate on 444 has lost the link to its private key";
+    /// The certificate on 444 is marked archived (F7).
+    Archived = "BST112", Warning, "the certificate on 444 is archived";
+    /// Somebody put another working certificate on 444 (F19, F22).
+    Replaced = "BST113", Warning, "somebody put another certificate on 444";
+    /// What was put back is taken away again (F20).
+    Flapping = "BST114", Page, "444 is taken away again and again";
+    /// Others keep writing 444 (G11).
+    OtherManager = "BST115", Warning, "something else manages 444 too";
     /// The back-end certificate is near its end (F1).
     Expiring = "BST201", Warning, "the back-end certificate expires soon";
     /// The back-end certificate is past its end (F2).
@@ -77,6 +89,42 @@ codes! {
     Sha1 = "BST205", Note, "the back-end certificate is signed with SHA-1";
     /// The certificate is not yet valid: a clock is wrong, or somebody made it so (F37).
     NotYetValid = "BST206", Warning, "the certificate on 444 is not valid yet";
+    /// Issued by a CA, with the right names (F16).
+    FromAuthority = "BST208", Note, "the certificate on 444 comes from a CA";
+    /// Exchange's own tools do not list it (C2, C4, C9, C10b).
+    NotListed = "BST210", Note, "Exchange does not list the certificate on 444";
+    /// One certificate on front end and back end (F17, F18).
+    SharedWithFrontEnd = "BST211", Note, "front end and back end show the same certificate";
+    /// The copy in Root that Setup makes is not there (F38).
+    RootCopyMissing = "BST212", Note, "the copy of the back-end certificate in Root is missing";
+    /// Several certificates carry the vendor's friendly name (F40).
+    SameFriendlyName = "BST213", Note, "several certificates are called \"Microsoft Exchange\"";
+    /// A self-signed certificate with another host's names (F34).
+    HostRenamed = "BST214", Warning, "the certificate on 444 was made for a host of another name";
+    /// 443 lost its certificate from a CA to a self-signed one, or to none (C6, C7).
+    FrontEndTaken = "BST301", Page, "the front end lost its certificate";
+    /// The certificate on 443 is past its end (F26).
+    FrontEndExpired = "BST302", Warning, "the certificate of the front end has expired";
+    /// The key of the certificate on 443 is in a CNG provider (F27).
+    FrontEndCng = "BST303", Warning, "the key of the front end's certificate is one that the logon page cannot use";
+    /// A record on 443 names a certificate that is not there (EXCHANGE.md 3.4).
+    FrontEndDangling = "BST304", Warning, "a record of the front end names a certificate that is gone";
+    /// 443 has another certificate from a CA; 444 is as it was (C14).
+    FrontEndChanged = "BST305", Note, "the front end has a new certificate, the back end is unchanged";
+    /// The internal transport certificate is not in `MY` (C1, C3).
+    TransportMissing = "BST401", Warning, "the internal transport certificate is missing";
+    /// NETWORK SERVICE may not read the key of the transport certificate (F6).
+    TransportDenied = "BST402", Warning, "transport may not read the key of its certificate";
+    /// The back-end certificate is named as the Auth Certificate (F44).
+    IsAuthCertificate = "BST403", Warning, "the certificate on 444 is the organisation's Auth Certificate";
+    /// The Auth Certificate ends shortly before the back-end certificate (G17).
+    AuthEndsToo = "BST404", Note, "the Auth Certificate ends in the same weeks";
+    /// The record of the web management service names a certificate that is gone (F25).
+    ManagementDangling = "BST405", Warning, "the certificate of the web management service is gone";
+    /// A certificate whose CNG key cannot be opened may break `Get-ExchangeCertificate` (F28).
+    UnopenableCng = "BST406", Warning, "a certificate with a key that cannot be opened is in MY";
+    /// DAG and AD site are unknown (G14).
+    GroupUnknown = "BST501", Note, "the group of this server is unknown";
     /// Setup or an update is at work or half-finished (F35, G4).
     SetupAtWork = "BST601", Warning, "Exchange setup is at work or half-finished";
     /// This server has no back end (G6).
@@ -85,6 +133,44 @@ codes! {
     SiteBindingMissing = "BST603", Warning, "the IIS site \"Exchange Back End\" has no https binding *:444:";
     /// W3SVC is disabled: somebody wants it so (G4).
     WebServiceDisabled = "BST604", Warning, "the World Wide Web service is disabled";
+    /// The back-end binding is on one address or host name (F10).
+    BindingTied = "BST605", Warning, "the https binding of the back end is tied to an address or name";
+    /// The back-end binding asks for SNI or the central store (F11).
+    BindingFlags = "BST606", Warning, "the https binding of the back end asks for SNI or the central store";
+    /// Another IIS site is bound to 444 too (F12).
+    OtherSite = "BST607", Warning, "another IIS site is bound to port 444";
+    /// An IIS site or application pool is stopped (F13).
+    SiteStopped = "BST608", Warning, "an IIS site or application pool of Exchange is stopped";
+    /// Services that Exchange needs do not run (C10c, F14).
+    ServicesStopped = "BST609", Warning, "services that Exchange needs do not run";
+    /// A metabase property names another certificate than the record (F21, C5).
+    StaleMetabase = "BST610", Warning, "a stale metabase property may change 444 at the next restart of IIS";
+    /// Exchange was updated (F36).
+    Updated = "BST611", Note, "Exchange was updated";
+    /// Exchange is older than it was (F41, G3).
+    WentBack = "BST612", Warning, "the version of Exchange went back";
+    /// The clock is wrong (F37).
+    ClockOff = "BST613", Warning, "the clock of the host is wrong";
+    /// The server or its DAG node is in maintenance (F43).
+    Maintenance = "BST614", Note, "the server is in maintenance";
+    /// IIS reads its configuration from elsewhere (F46).
+    ConfigurationElsewhere = "BST615", Note, "IIS reads its configuration from elsewhere";
+    /// Another installation under the same name (G2).
+    Rebuilt = "BST616", Warning, "the server was rebuilt under its old name";
+    /// Exchange is gone from a host that had it (G1).
+    Uninstalled = "BST617", Note, "Exchange was removed from this server";
+    /// A half-finished setup was left for weeks (G12).
+    WatermarkLeft = "BST618", Warning, "a half-finished setup was left for weeks";
+    /// A change of the TLS policy waits for a restart (G13).
+    TlsAtRestart = "BST619", Warning, "a change of the TLS policy takes effect at the next restart";
+    /// Managed Availability acts on this server (G5).
+    ManagedAvailability = "BST620", Note, "Managed Availability acts on this server";
+    /// The names of the host disagree (G9).
+    NamesDisagree = "BST621", Warning, "the names of the host disagree";
+    /// The host's own name leads elsewhere (G8).
+    NameElsewhere = "BST622", Note, "the host's own name leads to another address";
+    /// OWA or ECP fail although 444 is in order (C11, C12, C13).
+    NotTheCertificate = "BST623", Warning, "OWA or ECP fail, and 444 is not the cause";
     /// The agent on this host is held.
     AgentHeld = "BST901", Warning, "the agent on this host is held";
 }

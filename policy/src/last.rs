@@ -60,6 +60,9 @@ pub struct FrontEnd {
     pub records: Vec<SslRecord>,
     /// The certificate that they named.
     pub thumbprint: Thumbprint,
+    /// The one before, and when this one was first seen (C14).
+    #[serde(default)]
+    pub before: Option<(Thumbprint, Timestamp)>,
 }
 
 /// A good state that another one followed without a loss in between.
@@ -160,7 +163,7 @@ impl LastKnown {
             machine_id: report.host.machine_id.known().cloned().or_else(|| self.machine_id.clone()),
             rebuilt: self.rebuilt,
             exchange: self.build_after(report, now),
-            front_end: front_end(sight, now).or_else(|| self.front_end.clone()),
+            front_end: self.front_end_after(sight, now),
             replaced,
             foreign,
         }
@@ -170,6 +173,17 @@ impl LastKnown {
     fn rebuilt(&self, report: &Report) -> bool {
         let found = report.host.machine_id.known();
         self.machine_id.as_ref().zip(found).is_some_and(|(remembered, found)| remembered != found)
+    }
+
+    fn front_end_after(&self, sight: &Sight, now: Timestamp) -> Option<FrontEnd> {
+        let known = self.front_end.as_ref();
+        let Some((records, thumbprint)) = front_end(sight, now) else { return known.cloned() };
+        let before = match known {
+            Some(known) if known.thumbprint == thumbprint => known.before,
+            Some(known) => Some((known.thumbprint, now)),
+            None => None,
+        };
+        Some(FrontEnd { records, thumbprint, before })
     }
 
     fn build_after(&self, report: &Report, now: Timestamp) -> Option<Build> {
@@ -221,7 +235,7 @@ fn ours(policy: &Policy, report: &Report, was: &LastGood, is: &LastGood) -> bool
 }
 
 /// 443, when each of its records of IIS's own two endpoints names one and the same usable certificate from a CA.
-fn front_end(sight: &Sight, now: Timestamp) -> Option<FrontEnd> {
+fn front_end(sight: &Sight, now: Timestamp) -> Option<(Vec<SslRecord>, Thumbprint)> {
     let report = &sight.report;
     let records: Vec<SslRecord> = report.records.known()?.iter().filter(|record| record.is_front_end()).cloned().collect();
     let thumbprint = records.first()?.thumbprint?;
@@ -236,7 +250,7 @@ fn front_end(sight: &Sight, now: Timestamp) -> Option<FrontEnd> {
                 !found.self_issued() && found.thumbprint() == thumbprint && found.not_before() <= now && now < found.not_after()
             })
     };
-    records.iter().all(whole).then_some(FrontEnd { records, thumbprint })
+    records.iter().all(whole).then_some((records, thumbprint))
 }
 
 /// Digest of what 444 hangs on: its records, the stores and the key containers.

@@ -6,7 +6,7 @@ use crate::bound::Bound;
 use crate::certificate::Certificate;
 use crate::document::Policy;
 use crate::duration::Span;
-use crate::evaluate::{named_certificate, no_back_end};
+use crate::evaluate::{JUST_NOW, LEFT_BEHIND, front_end_certificates, named_certificate, no_back_end};
 use crate::last::{LastKnown, WENT_BACK};
 use crate::report::Sight;
 
@@ -18,8 +18,12 @@ pub fn next_look(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestam
     }
     let mut moments = Vec::new();
     if let Some((_, at)) = last.exchange.as_ref().and_then(|build| build.changed.as_ref()) {
-        moments.push(WENT_BACK.after(*at));
+        moments.extend([WENT_BACK.after(*at), JUST_NOW.after(*at)]);
     }
+    if let Some(Some(at)) = sight.report.machine.last_setup.known() {
+        moments.push(LEFT_BEHIND.after(*at));
+    }
+    moments.extend(front_end_certificates(sight).map(Certificate::not_after));
     if let Some(certificate) = named_certificate(sight) {
         moments.extend(expiry(policy, certificate));
         let exceptions = policy.exceptions.iter().filter(|exception| exception.server == sight.report.host.name);

@@ -120,7 +120,10 @@ pub(crate) fn host(be: &Certificate, fe: &Certificate) -> Sight {
         setup: Fact::Known(Setup::Idle),
         stores: Fact::Known(vec![
             entry(Store::My, be, Some("be-key")),
-            entry(Store::My, fe, Some("fe-key")),
+            StoreEntry {
+                friendly_name: Fact::Known(Some("mail.contoso.test".to_owned())),
+                ..entry(Store::My, fe, Some("fe-key"))
+            },
             entry(Store::Root, be, None),
         ]),
         containers: Fact::Known(vec![container("be-key", be), container("fe-key", fe)]),

@@ -22,7 +22,7 @@ use crate::report::{
 const VENDOR_ACCESS: [(&str, u32); 3] = [("S-1-5-18", 0x001F_01FF), ("S-1-5-32-544", 0x001F_01FF), ("S-1-5-20", 0x0012_0089)];
 
 /// How far a clock may be off, in minutes, for a certificate to be made (EXCHANGE.md 5.1).
-const CLOCK_MINUTES: u32 = 5;
+pub(crate) const MOST_MINUTES: u32 = 5;
 
 /// Proposes what takes the place of what was lost. `reason` says why it is lost for good; `why` holds what forbids every
 /// write at this moment.
@@ -74,7 +74,7 @@ pub(super) fn propose(
 pub(super) fn not_made(report: &Report) -> Option<String> {
     // A clock that nobody compared is judged by the agent itself, before the plan begins (TRUST T8).
     let minutes = *report.machine.clock_ahead.known()?;
-    (minutes.unsigned_abs() > CLOCK_MINUTES)
+    (minutes.unsigned_abs() > MOST_MINUTES)
         .then(|| format!("the clock is {minutes} minutes ahead of the domain's: nothing is made with wrong dates"))
 }
 

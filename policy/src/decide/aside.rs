@@ -86,7 +86,7 @@ impl Found {
 /// C6, C7: 443 shows a self-signed certificate or nothing, and the one from a CA that it had is still there.
 fn give_back(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -> Option<Found> {
     let report = &sight.report;
-    let FrontEnd { records: remembered, thumbprint } = last.front_end.as_ref()?;
+    let FrontEnd { records: remembered, thumbprint, before: _ } = last.front_end.as_ref()?;
     let present = report.records.known()?;
     let mut steps = Vec::new();
     for wanted in remembered {
@@ -120,7 +120,7 @@ fn give_back(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp) -
 }
 
 /// The record names a self-signed certificate, or one that is not there. Another certificate from a CA is somebody's choice.
-fn taken_over(sight: &Sight, record: &SslRecord) -> bool {
+pub(crate) fn taken_over(sight: &Sight, record: &SslRecord) -> bool {
     let Some(thumbprint) = record.thumbprint else { return true };
     match sight.report.entry(&record.store(), thumbprint).known() {
         None => false,

@@ -11,7 +11,7 @@ use crate::bound::{Bound, disallowed_known, distrusted};
 use crate::certificate::Certificate;
 use crate::document::{Mode, Policy};
 use crate::duration::Span;
-use crate::evaluate::presented;
+use crate::evaluate::{in_my, presented};
 use crate::last::{LastGood, LastKnown};
 use crate::plan::{Expect, Plan, Purpose, Shown, Step};
 use crate::report::{BACK_END_PORT, Fact, KeyState, Report, Sight, SslRecord, Store, StoreEntry};
@@ -134,13 +134,6 @@ fn rung(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>, now
 }
 
 /// R0b: the certificate that the record means is in `MY`, the record looks for it elsewhere.
-fn in_my<'a>(report: &'a Report, record: &SslRecord) -> Option<&'a StoreEntry> {
-    if record.store() == Store::My {
-        return None;
-    }
-    *report.entry(&Store::My, record.thumbprint?).known()?
-}
-
 fn fix_store(policy: &Policy, sight: &Sight, record: &SslRecord, entry: &StoreEntry, now: Timestamp) -> Result<Plan, NoRung> {
     let report = &sight.report;
     let thumbprint = entry.thumbprint;

@@ -21,7 +21,7 @@ pub enum State {
     Done,
     /// The host is as the step expects it.
     Ready,
-    /// Only for a swap: the old record is gone and the new one is not there yet.
+    /// Only for a swap and a change of a record: the old record is gone and the new one is not there yet.
     Half,
     /// The host is neither: somebody else was here.
     Blocked(Difference),
@@ -30,7 +30,7 @@ pub enum State {
 /// What doing a step showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Applied {
-    /// How long 444 had no record, where the system has no atomic update.
+    /// How long the port had no record, where the system has no atomic update.
     pub gap: Duration,
 }
 
@@ -94,6 +94,13 @@ pub trait Driver: Send + Sync {
     /// * `dry_handshake`: ready; blocked when there is no certificate.
     /// * `swap`: done when the record is `from` with the container's certificate; ready when it is `from`; half when there is
     ///   none; blocked otherwise.
+    /// * `change_record`: as `swap`, with `to` in place of the container's certificate.
+    /// * `bind`: done when exactly this record exists with the container's certificate; blocked when another does or there is
+    ///   no certificate.
+    /// * `unarchive`: done when the certificate is in the store without the mark; blocked when it is not there.
+    /// * `remove_record`: done when there is none at its endpoint; blocked when there is another.
+    /// * `change_binding`: done when the site has the binding `to` and not `from`; ready when it has `from` and not `to`, or,
+    ///   where `from` is `None`, no https binding on the port of `to`; blocked otherwise.
     ///
     /// # Errors
     /// [`DriverError`] when the host cannot tell.
@@ -106,8 +113,11 @@ pub trait Driver: Send + Sync {
     /// [`DriverError`] when it was not done, or perhaps done: the caller checks again.
     fn apply(&self, step: &Step) -> Result<Applied, DriverError>;
 
-    /// Takes `step` back, as far as this plan added something and nothing refers to it: `swap` writes `from` again,
-    /// `trust_copy` removes the copy, `mint` archives the certificate. Other steps leave nothing to take back. Idempotent.
+    /// Takes `step` back, as far as this plan added something and nothing refers to it: `swap` and `change_record` write
+    /// `from` again, `write_record` and `bind` remove the record if it is exactly theirs, `remove_record` writes it again,
+    /// `unarchive` sets the mark, `change_binding` makes the binding `from` again, `trust_copy` removes the copy, `mint`
+    /// archives the certificate. Other steps leave nothing to take back. Idempotent. What somebody else wrote meanwhile is an
+    /// error and stays.
     ///
     /// # Errors
     /// [`DriverError`] when it could not be taken back, for example because the old record's certificate is unusable (1312).

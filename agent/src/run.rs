@@ -6,8 +6,14 @@
 //!
 //! A run goes forward: check, note the intention, apply, check again, note that it was done. Where a step cannot be done,
 //! a renewal goes backward over what it did; a restore takes nothing back, since what it added is better than what was
-//! there. Where somebody else changed the facts of a step that writes, nothing is written any more. From the swap on, a
-//! run that was interrupted is finished, never undone for a passed deadline (TRUST J4).
+//! there. Where somebody else changed the facts of a step that writes, nothing is written any more. From the first step on
+//! that changes what the host shows (it *commits*: a swap, any other write of a record, a mark, a binding), a run that was
+//! interrupted is finished, never undone for a passed deadline (TRUST J4): its expectations no longer hold, and half of it is
+//! neither the old state nor the new.
+//!
+//! A swap from a record that was dangling has no old good state: whoever takes steps back refuses to write such a record
+//! (rule of restraint 7), so that a run which left no record writes the new one, and one that cannot be proven ends as failed
+//! with the new certificate in place, which is more than there was.
 
 use std::time::Duration;
 
@@ -25,7 +31,7 @@ const PROOF_TRIES: u32 = 6;
 /// The pause before the second try; it doubles with each.
 const PROOF_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 
-/// How often a record that is gone in mid-swap is written before the run gives up.
+/// How often a record that is gone in mid-change is written before the run gives up.
 const MAX_HALVES: u32 = 5;
 
 /// One durable note of the journal, after the `Begun` that opens it.
@@ -34,7 +40,7 @@ const MAX_HALVES: u32 = 5;
 pub enum Note {
     /// Step `n` is about to be done.
     Intend(usize),
-    /// Step `n` was done; microseconds without a record, where the step forced a gap.
+    /// Step `n` was done; microseconds without its record, where the step forced a gap.
     Did(usize, u64),
     /// The run turned back before step `n`, and why.
     Turn(usize, String),
@@ -70,7 +76,7 @@ pub enum Event {
     Noted(Result<(), String>),
     /// The answer of the host.
     Checked(Result<State, String>),
-    /// Done, with the time that 444 had no record; or not.
+    /// Done, with the time that the port had no record; or not.
     Applied(Result<Duration, String>),
     /// Taken back; or not.
     Undone(Result<(), String>),
@@ -82,11 +88,11 @@ pub enum Event {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
-    /// Taken up after a crash before the swap: may it go on?
+    /// Taken up after a crash before anything was committed: may it go on?
     Readmit { at: usize },
-    /// A swap was intended and no more is known: what does the record say?
+    /// A step that commits was intended and no more is known: what does the host say?
     Ask { at: usize, tries: u32 },
-    /// The record is gone in mid-swap: first the old one.
+    /// The record is gone in mid-change: first the old one.
     PutBack { at: usize },
     /// Is step `at` done?
     Check { at: usize, tries: u32 },
@@ -122,7 +128,7 @@ pub struct Run {
     notes: Vec<String>,
     gap: Duration,
     cancelled: bool,
-    /// How often the record was found gone in mid-swap.
+    /// How often a record was found gone in mid-change.
     halves: u32,
 }
 
@@ -162,7 +168,7 @@ impl Run {
                     if let Some(slot) = run.intended.get_mut(*at) {
                         *slot = true;
                     }
-                    if run.is_swap(*at) { Phase::Ask { at: *at, tries: 0 } } else { run.taken_up(*at) }
+                    if run.commits(*at) { Phase::Ask { at: *at, tries: 0 } } else { run.taken_up(*at) }
                 }
                 Note::Did(at, micros) => {
                     run.gap = run.gap.max(Duration::from_micros(*micros));
@@ -180,11 +186,10 @@ impl Run {
         Some(run.settled())
     }
 
-    /// Before the swap a run that is taken up must be admitted again; after it, it is finished.
+    /// As long as nothing is committed, a run that is taken up must be admitted again; after that it is finished.
     fn taken_up(&self, at: usize) -> Phase {
-        let swapped = self.plan.steps.iter().take(at).any(|step| matches!(step, Step::Swap { .. }));
         // A restore adds only what was there before: finishing it harms nothing, and half of it no longer meets its expectations.
-        if swapped || self.plan.purpose.restores() { Phase::Check { at, tries: 0 } } else { Phase::Readmit { at } }
+        if self.committed(at) || self.plan.purpose.restores() { Phase::Check { at, tries: 0 } } else { Phase::Readmit { at } }
     }
 
     /// The plan.
@@ -202,12 +207,12 @@ impl Run {
         &self.notes
     }
 
-    /// The longest time without a record on 444.
+    /// The longest time that the port of a record was without it.
     pub fn gap(&self) -> Duration {
         self.gap
     }
 
-    /// Asks the run to turn back if it can: before the swap it does, after it it goes on to its end.
+    /// Asks the run to turn back if it can: as long as nothing is committed it does, after that it goes on to its end.
     pub fn cancel(&mut self) {
         self.cancelled = true;
     }
@@ -237,24 +242,26 @@ impl Run {
             (Phase::Readmit { at }, Event::Readmitted(Err(why))) => self.turn(at, why),
 
             (Phase::Ask { at, .. }, Event::Checked(Ok(State::Done))) => Phase::Did { at, gap: Duration::ZERO },
-            (Phase::Ask { at, .. }, Event::Checked(Ok(State::Ready))) => Phase::Readmit { at },
+            (Phase::Ask { at, .. }, Event::Checked(Ok(State::Ready))) => self.taken_up(at),
             (Phase::Ask { at, .. }, Event::Checked(Ok(State::Half))) => self.put_back(at),
             (Phase::Ask { at, .. }, Event::Checked(Ok(State::Blocked(difference)))) => self.foreign(at, &difference.to_string()),
             (Phase::Ask { at, tries }, Event::Checked(Err(why))) => self.retry(at, tries, &why, now),
 
             (Phase::PutBack { at }, Event::Undone(Ok(()))) => {
-                self.notes.push("the record was gone in mid-swap: the old one was written back".to_owned());
-                if self.halves > 1 { self.turn(at, "the swap left no record twice".to_owned()) } else { Phase::Readmit { at } }
+                self.say(at, "the record was gone in mid-change: the old one was written back");
+                if self.halves > 1 { self.turn(at, "it left no record twice".to_owned()) } else { self.taken_up(at) }
             }
             (Phase::PutBack { at }, Event::Undone(Err(why))) => {
-                self.notes
-                    .push(format!("the record was gone in mid-swap and the old one cannot be written ({why}): the new one is"));
+                self.say(
+                    at,
+                    &format!("the record was gone in mid-change and the old one cannot be written ({why}): the new one is"),
+                );
                 Phase::Apply { at }
             }
 
             (Phase::Check { at, tries }, Event::Checked(answer)) => self.checked(at, tries, answer, now),
             (Phase::Pause { at, tries, .. }, Event::Waited) => {
-                if self.is_swap(at) {
+                if self.commits(at) {
                     Phase::Ask { at, tries }
                 } else {
                     Phase::Check { at, tries }
@@ -352,19 +359,18 @@ impl Run {
             }
             Ok(State::Ready) if !proof => Phase::Intend { at },
             Ok(State::Ready) => self.retry(at, tries, "not shown yet", now),
-            Ok(State::Half) if self.is_swap(at) => self.put_back(at),
-            Ok(State::Half) => self.turn(at, "the host is half-way".to_owned()),
+            Ok(State::Half) => self.put_back(at),
             Ok(State::Blocked(difference)) if proof => self.retry(at, tries, &difference.to_string(), now),
             Ok(State::Blocked(difference)) => self.foreign(at, &difference.to_string()),
             Err(why) => self.retry(at, tries, &why, now),
         }
     }
 
-    /// The record is gone in mid-swap: the old one, else the new one; a few times, then a person must look.
+    /// The record is gone in mid-change: the old one, else the new one; a few times, then a person must look.
     fn put_back(&mut self, at: usize) -> Phase {
         self.halves += 1;
         if self.halves > MAX_HALVES {
-            self.say(at, "neither the old nor the new record can be written: 444 has none, a person must look");
+            self.say(at, "neither the old nor the new record can be written: the port has none, a person must look");
             return Phase::End(Outcome::Failed);
         }
         Phase::PutBack { at }
@@ -402,21 +408,45 @@ impl Run {
     }
 
     fn takes_back(&self, at: usize) -> bool {
-        let leaves = self
-            .plan
-            .steps
-            .get(at)
-            .is_some_and(|step| matches!(step, Step::Swap { .. } | Step::TrustCopy { .. } | Step::Mint { .. }));
+        let leaves = self.commits(at)
+            || self.plan.steps.get(at).is_some_and(|step| matches!(step, Step::TrustCopy { .. } | Step::Mint { .. }));
         leaves && self.intended.get(at).copied().unwrap_or(false)
     }
 
-    /// Whether a run that is called off turns back before step `at`: not once the record points at the new certificate.
+    /// Whether a run that is called off turns back before step `at`: not once something is committed.
     fn turns_at(&self, at: usize) -> bool {
-        !self.plan.purpose.restores() && !self.plan.steps.iter().take(at).any(|step| matches!(step, Step::Swap { .. }))
+        !self.plan.purpose.restores() && !self.committed(at)
     }
 
-    fn is_swap(&self, at: usize) -> bool {
-        matches!(self.plan.steps.get(at), Some(Step::Swap { .. }))
+    /// Whether a step before `at` commits.
+    fn committed(&self, at: usize) -> bool {
+        (0..at).any(|before| self.commits(before))
+    }
+
+    /// Steps that change what the host shows to others, and what the plan expects to find.
+    fn commits(&self, at: usize) -> bool {
+        match self.plan.steps.get(at) {
+            Some(
+                Step::Swap { .. }
+                | Step::ChangeRecord { .. }
+                | Step::WriteRecord { .. }
+                | Step::Bind { .. }
+                | Step::Unarchive { .. }
+                | Step::RemoveRecord { .. }
+                | Step::ChangeBinding { .. },
+            ) => true,
+            Some(
+                Step::AddCertificate { .. }
+                | Step::CreateKey { .. }
+                | Step::GrantKey { .. }
+                | Step::Mint { .. }
+                | Step::TrustCopy { .. }
+                | Step::DryHandshake { .. }
+                | Step::Probe { .. }
+                | Step::Compare,
+            )
+            | None => false,
+        }
     }
 
     /// Steps that only look.

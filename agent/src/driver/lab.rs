@@ -6,6 +6,7 @@
 //!
 //! Behind the cargo feature `lab`, which no release build has.
 
+mod binding;
 pub mod control;
 mod dry;
 pub mod fault;

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::admit::{Ground, Leave, admit};
-use policy::certificate::Certificate;
 use policy::decide::of_container;
 use policy::id::CertificateId;
 use policy::plan::{Difference, Plan, Shown, Step, untouched};
 use policy::receipt::Receipt;
-use policy::report::{ProbeOutcome, Report};
+use policy::report::{Fact, ProbeOutcome, Report, SslRecord};
 use policy::trust::{Approval, Verified};
 
 use super::{Standing, Workbench};
@@ -120,8 +119,7 @@ impl Workbench {
             Shown::OfContainer(container) => of_container(&sight.report, container)
                 .ok_or_else(|| format!("no certificate of container {container} is in MY"))?,
         };
-        let name = sight.report.host.fqdn.known().map_or(sight.report.host.name.as_str(), String::as_str);
-        let (probes, _) = probe(self.driver.as_ref(), port, name);
+        let (probes, _) = probe(self.driver.as_ref(), port, own_name(&sight.report));
         let mut shown = false;
         for probe in &probes {
             let found = match &probe.outcome {
@@ -145,23 +143,58 @@ impl Workbench {
         }
     }
 
+    /// Takes a step back, unless that would leave the port with less than it has: never back into an expired or dangling
+    /// record (rule of restraint 7), and never to none while what was written serves.
     fn undo(&self, step: &Step, now: Timestamp) -> Result<(), String> {
-        if let Step::Swap { from, .. } = step {
-            // Never back into an expired or dangling record (rule of restraint 7).
-            let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
-            let old = from
-                .thumbprint
-                .and_then(|thumbprint| sight.certificates.values().find(|certificate| certificate.thumbprint() == thumbprint));
-            match old {
-                None => return Err("the outgoing certificate is no longer there".to_owned()),
-                Some(old) if expired(old, now) => return Err(format!("the outgoing certificate ended on {}", old.not_after())),
-                Some(_) => {}
-            }
+        match step {
+            Step::Swap { from: old, .. } | Step::ChangeRecord { from: old, .. } => self.goes_back_to(old, now)?,
+            Step::WriteRecord { record } | Step::Bind { record, .. } => self.serves_nothing(step, record)?,
+            Step::AddCertificate { .. }
+            | Step::CreateKey { .. }
+            | Step::GrantKey { .. }
+            | Step::Mint { .. }
+            | Step::TrustCopy { .. }
+            | Step::DryHandshake { .. }
+            | Step::Unarchive { .. }
+            | Step::RemoveRecord { .. }
+            | Step::ChangeBinding { .. }
+            | Step::Probe { .. }
+            | Step::Compare => {}
         }
         self.driver.undo(step).map_err(|error| crate::chain(&error))
     }
 
-    /// Everything of admission but the ledger, for a run that is taken up before its swap.
+    /// Whether the record may be written again: its certificate is there, opens, and has not ended.
+    fn goes_back_to(&self, old: &SslRecord, now: Timestamp) -> Result<(), String> {
+        let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
+        let gone = || "the outgoing certificate is no longer there".to_owned();
+        let thumbprint = old.thumbprint.ok_or_else(gone)?;
+        let entry = match sight.report.entry(&old.store(), thumbprint) {
+            Fact::Known(entry) => entry.ok_or_else(gone)?,
+            Fact::Unknown(why) => return Err(format!("it is not known whether the outgoing certificate is there: {why}")),
+        };
+        let certificate = sight.certificates.get(&entry.certificate).ok_or_else(gone)?;
+        if certificate.not_after() <= now {
+            return Err(format!("the outgoing certificate ended on {}", certificate.not_after()));
+        }
+        if entry.key_usable() { Ok(()) } else { Err("the key of the outgoing certificate is not known to work".to_owned()) }
+    }
+
+    /// Where no record was before, one that serves is more than there was: it stays.
+    fn serves_nothing(&self, step: &Step, record: &SslRecord) -> Result<(), String> {
+        let written = self.driver.check(step).map_err(|error| crate::chain(&error))?;
+        let (State::Done, Some(port)) = (written, record.port()) else { return Ok(()) };
+        let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
+        let (probes, _) = probe(self.driver.as_ref(), port, own_name(&sight.report));
+        match probes.iter().find(|probe| matches!(probe.outcome, ProbeOutcome::Presented { .. })) {
+            None => Ok(()),
+            Some(serving) => {
+                Err(format!("there was no record on {port} before, and now it serves over {}: it stays", path_word(serving.path)))
+            }
+        }
+    }
+
+    /// Everything of admission but the ledger, for a run that is taken up before it committed anything.
     fn readmit(
         &self,
         plan: &Plan,
@@ -187,6 +220,6 @@ impl Workbench {
     }
 }
 
-fn expired(certificate: &Certificate, now: Timestamp) -> bool {
-    certificate.not_after() <= now
+fn own_name(report: &Report) -> &str {
+    report.host.fqdn.known().map_or(report.host.name.as_str(), String::as_str)
 }

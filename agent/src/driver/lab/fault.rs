@@ -43,6 +43,8 @@ calls! {
     HostRead = "host.read";
     /// Reading applicationHost.config; a lie shows no sites.
     ConfigRead = "config.read";
+    /// Writing applicationHost.config.
+    ConfigWrite = "config.write";
     /// Reading the certificate stores; a lie shows none.
     StoreRead = "store.read";
     /// Adding a certificate to a store.

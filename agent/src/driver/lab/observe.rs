@@ -121,7 +121,7 @@ impl LabDriver {
         Ok(names.into_iter().filter_map(open).collect())
     }
 
-    fn sites(&self) -> Result<(Vec<Site>, Vec<MetabaseBinding>), DriverError> {
+    pub(super) fn sites(&self) -> Result<(Vec<Site>, Vec<MetabaseBinding>), DriverError> {
         if matches!(self.meet(Call::ConfigRead, "applicationHost.config")?, Turn::Pretend) {
             return Ok((Vec::new(), Vec::new()));
         }

@@ -31,11 +31,7 @@ impl LabDriver {
     pub(super) fn state(&self, step: &Step) -> Result<State, DriverError> {
         match step {
             Step::AddCertificate { der, store, key, .. } => self.added(der, store, key),
-            Step::WriteRecord { record } => Ok(match self.record_like(record)? {
-                None => State::Ready,
-                Some(found) if found == *record => State::Done,
-                Some(found) => State::Blocked(record_difference(record, &found)),
-            }),
+            Step::WriteRecord { record } => self.written(record),
             Step::CreateKey { container, .. } => Ok(done_if(self.key(container)?.is_some())),
             Step::GrantKey { container, access } => {
                 Ok(self.key(container)?.map_or_else(|| no_container(container), |key| done_if(key.access() == sorted(access))))
@@ -56,13 +52,16 @@ impl LabDriver {
                 Ok(self.current(container)?.map_or_else(|| no_certificate(container), |_| State::Ready))
             }
             Step::Swap { from, container } => self.swapped(from, container),
-            Step::ChangeRecord { .. }
-            | Step::Bind { .. }
-            | Step::Unarchive { .. }
-            | Step::RemoveRecord { .. }
-            | Step::ChangeBinding { .. }
-            | Step::Probe { .. }
-            | Step::Compare => Err(DriverError::NotMine(step.name())),
+            Step::ChangeRecord { from, to } => self.changed(from, to),
+            Step::Bind { record, container } => self.bound(record, container),
+            Step::Unarchive { thumbprint, store } => self.unarchived(*thumbprint, store),
+            Step::RemoveRecord { record } => Ok(match self.written(record)? {
+                State::Ready => State::Done,
+                State::Done => State::Ready,
+                other @ (State::Half | State::Blocked(_)) => other,
+            }),
+            Step::ChangeBinding { site, from, to } => self.rebound(site, from.as_ref(), to),
+            Step::Probe { .. } | Step::Compare => Err(DriverError::NotMine(step.name())),
         }
     }
 
@@ -86,13 +85,17 @@ impl LabDriver {
                 let target = target(from, made.certificate.thumbprint());
                 return if half { self.fill(&target, from) } else { self.replace(from, &target) };
             }
-            Step::ChangeRecord { .. }
-            | Step::Bind { .. }
-            | Step::Unarchive { .. }
-            | Step::RemoveRecord { .. }
-            | Step::ChangeBinding { .. }
-            | Step::Probe { .. }
-            | Step::Compare => return Err(DriverError::NotMine(step.name())),
+            Step::ChangeRecord { from, to } => {
+                return if half { self.fill(to, from) } else { self.replace(from, to) };
+            }
+            Step::Bind { record, container } => {
+                let made = self.current(container)?.ok_or_else(|| missing(container))?;
+                self.control()?.set(&target(record, made.certificate.thumbprint()))?;
+            }
+            Step::Unarchive { thumbprint, store } => self.mark_archived(*thumbprint, store, false)?,
+            Step::RemoveRecord { record } => self.control()?.delete(record)?,
+            Step::ChangeBinding { site, from, to } => self.rebind(site, from.as_ref(), Some(to))?,
+            Step::Probe { .. } | Step::Compare => return Err(DriverError::NotMine(step.name())),
         }
         Ok(Applied::default())
     }
@@ -112,18 +115,22 @@ impl LabDriver {
                 Ok(())
             }
             Step::Mint { container, .. } => self.archive_unused(container),
-            Step::AddCertificate { .. }
-            | Step::WriteRecord { .. }
-            | Step::CreateKey { .. }
-            | Step::GrantKey { .. }
-            | Step::DryHandshake { .. } => Ok(()),
-            Step::ChangeRecord { .. }
-            | Step::Bind { .. }
-            | Step::Unarchive { .. }
-            | Step::RemoveRecord { .. }
-            | Step::ChangeBinding { .. }
-            | Step::Probe { .. }
-            | Step::Compare => Err(DriverError::NotMine(step.name())),
+            Step::WriteRecord { record } => self.unwrite(record, Some(record)),
+            Step::Bind { record, container } => {
+                let ours = self.current(container)?.map(|made| target(record, made.certificate.thumbprint()));
+                self.unwrite(record, ours.as_ref())
+            }
+            Step::ChangeRecord { from, to } => self.change_back(from, Some(to)),
+            Step::RemoveRecord { record } => self.change_back(record, None),
+            Step::Unarchive { thumbprint, store } => self.mark_archived(*thumbprint, store, true),
+            Step::ChangeBinding { site, from, to } => match self.rebound(site, from.as_ref(), to)? {
+                State::Done => self.rebind(site, Some(to), from.as_ref()),
+                State::Ready => Ok(()),
+                State::Blocked(difference) => Err(differs(difference)),
+                State::Half => Err(DriverError::NotMine(step.name())),
+            },
+            Step::AddCertificate { .. } | Step::CreateKey { .. } | Step::GrantKey { .. } | Step::DryHandshake { .. } => Ok(()),
+            Step::Probe { .. } | Step::Compare => Err(DriverError::NotMine(step.name())),
         }
     }
 
@@ -201,6 +208,22 @@ impl LabDriver {
         let made = self.current(container)?.ok_or_else(|| missing(container))?;
         let key = self.key(container)?.ok_or_else(|| missing(container))?;
         dry::handshake(&made.certificate, &key, &self.folder.host()?.fqdn)
+    }
+
+    fn unarchived(&self, thumbprint: Thumbprint, store: &Store) -> Result<State, DriverError> {
+        Ok(self.folder.certificate(store, thumbprint)?.map_or_else(
+            || State::Blocked(Difference::new(format!("{thumbprint} in {store}"), "present", "absent")),
+            |found| done_if(!found.archived),
+        ))
+    }
+
+    fn mark_archived(&self, thumbprint: Thumbprint, store: &Store, archived: bool) -> Result<(), DriverError> {
+        let gone = || differs(Difference::new(format!("{thumbprint} in {store}"), "present", "absent"));
+        let found = self.folder.certificate(store, thumbprint)?.ok_or_else(gone)?;
+        if found.archived == archived || matches!(self.meet(Call::StoreArchive, &thumbprint.to_string())?, Turn::Pretend) {
+            return Ok(());
+        }
+        self.folder.write_certificate(store, &StoredCertificate { archived, ..found })
     }
 
     /// Archives what was made for the container and stands on no record.

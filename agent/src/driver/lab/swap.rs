@@ -1,4 +1,5 @@
-//! The one write that 444 hangs on, on a lab host: from one certificate to another, with the smallest gap that is possible.
+//! The writes that a port hangs on, on a lab host: from one certificate to another, with the smallest gap that is possible,
+//! and from none to one.
 //!
 //! Where http.sys can update, there is no gap. Else the record is deleted and set, and whatever goes wrong between the two,
 //! the old record is written back at once.
@@ -6,6 +7,7 @@
 use std::time::Instant;
 
 use policy::id::Thumbprint;
+use policy::plan::Difference;
 use policy::report::{SslRecord, Store};
 
 use super::control::Request;
@@ -65,16 +67,58 @@ impl LabDriver {
         Ok(Applied { gap: begun.elapsed() })
     }
 
+    /// How far the change of `from` to `to` has come.
+    pub(super) fn changed(&self, from: &SslRecord, to: &SslRecord) -> Result<State, DriverError> {
+        if (from.kind, &from.endpoint) != (to.kind, &to.endpoint) {
+            let fact = "the endpoint of a record that is changed";
+            return Ok(State::Blocked(Difference::new(fact, from.endpoint.clone(), to.endpoint.clone())));
+        }
+        Ok(match self.record_like(from)? {
+            None => State::Half,
+            Some(found) if found == *to => State::Done,
+            Some(found) if found == *from => State::Ready,
+            Some(found) => State::Blocked(record_difference(from, &found)),
+        })
+    }
+
+    /// Writes `from` again where `ours` stands or nothing.
+    pub(super) fn change_back(&self, from: &SslRecord, ours: Option<&SslRecord>) -> Result<(), DriverError> {
+        match self.record_like(from)? {
+            None => self.control()?.set(from),
+            Some(found) if found == *from => Ok(()),
+            Some(found) if ours == Some(&found) => self.replace(&found, from).map(|_| ()),
+            Some(found) => Err(differs(record_difference(from, &found))),
+        }
+    }
+
     pub(super) fn swap_back(&self, from: &SslRecord, container: &str) -> Result<(), DriverError> {
-        let Some(found) = self.record_like(from)? else { return self.control()?.set(from) };
-        if found == *from {
-            return Ok(());
+        let ours = self.current(container)?.map(|made| target(from, made.certificate.thumbprint()));
+        self.change_back(from, ours.as_ref())
+    }
+
+    /// Whether a record stands where none was.
+    pub(super) fn written(&self, record: &SslRecord) -> Result<State, DriverError> {
+        Ok(match self.record_like(record)? {
+            None => State::Ready,
+            Some(found) if found == *record => State::Done,
+            Some(found) => State::Blocked(record_difference(record, &found)),
+        })
+    }
+
+    pub(super) fn bound(&self, record: &SslRecord, container: &str) -> Result<State, DriverError> {
+        match self.current(container)? {
+            Some(made) => self.written(&target(record, made.certificate.thumbprint())),
+            None => Ok(no_certificate(container)),
         }
-        let ours = self.current(container)?.is_some_and(|made| found == target(from, made.certificate.thumbprint()));
-        if !ours {
-            return Err(differs(record_difference(from, &found)));
+    }
+
+    /// Takes a record away that was written where none was: `ours`, and no other.
+    pub(super) fn unwrite(&self, like: &SslRecord, ours: Option<&SslRecord>) -> Result<(), DriverError> {
+        match self.record_like(like)? {
+            None => Ok(()),
+            Some(found) if ours == Some(&found) => self.control()?.delete(&found),
+            Some(found) => Err(differs(record_difference(ours.unwrap_or(like), &found))),
         }
-        self.replace(&found, from).map(|_| ())
     }
 
     /// Closes the gap that `error` may have left open. The error stays the answer.

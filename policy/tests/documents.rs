@@ -112,6 +112,55 @@ fn the_index_of_findings_lists_every_code_with_severity_and_title() {
     assert_eq!(rows, expected);
 }
 
+/// Every state that is known, its findings and its story: none is missing, and none names what is not there.
+#[test]
+fn every_state_has_its_findings_and_a_story_that_shows_them() {
+    let page = shipped("docs/findings/states.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| Row") && !line.starts_with("| ---"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let numbered = |letter: char, count: u32| (1..=count).map(move |number| format!("{letter}{number}"));
+    let expected: Vec<String> = numbered('C', 15)
+        .flat_map(|row| if row == "C10" { ["a", "b", "c", "d"].map(|part| format!("C10{part}")).to_vec() } else { vec![row] })
+        .chain(numbered('F', 47))
+        .chain(numbered('G', 18))
+        .collect();
+    assert_eq!(rows.iter().map(|row| row[0].to_owned()).collect::<Vec<_>>(), expected);
+    for row in &rows {
+        let [name, _, findings, story] = row.as_slice() else { panic!("{row:?} has other columns") };
+        let Some(story) = story.strip_prefix('`').and_then(|story| story.strip_suffix('`')) else {
+            assert_eq!(*findings, "none", "{name} names findings and no story");
+            continue;
+        };
+        let shown = shipped(&format!("policy/tests/scenarios/{story}.snap"));
+        // What a row names, its own story or another one shows; the first of them its own.
+        let codes: Vec<&str> =
+            findings.split(", ").map(|link| link.trim_start_matches('[').split(']').next().unwrap_or_default()).collect();
+        assert!(shown.contains(codes[0]), "{name}: {story} does not show {}", codes[0]);
+        for code in codes {
+            assert!(Code::ALL.iter().any(|known| known.as_str() == code), "{name}: {code} is no finding");
+        }
+    }
+}
+
+/// A finding that no story shows could be deleted, and nobody would notice.
+#[test]
+fn every_finding_is_shown_by_a_story() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
+    #[expect(clippy::disallowed_methods, reason = "the mind has no files; its tests read their stories")]
+    let files = std::fs::read_dir(folder).expect("the folder of stories");
+    let shown: String = files
+        .map(|file| file.expect("an entry").file_name().into_string().expect("a name in ASCII"))
+        .filter(|name| name.ends_with(".snap"))
+        .map(|name| shipped(&format!("policy/tests/scenarios/{name}")))
+        .collect();
+    for code in Code::ALL {
+        assert!(shown.contains(code.as_str()), "{code} is shown by no story");
+    }
+}
+
 #[test]
 fn every_page_has_its_title_severity_and_all_its_parts() {
     for code in Code::ALL {

@@ -4,7 +4,7 @@
 //!
 //! * `# …` is for the reader.
 //! * `policy LINE` is a line of the policy's TOML; `{be}` stands for the thumbprint of certificate `be`.
-//! * `certificate NAME key=K names=A,B from=DATE to=DATE [issuer=CN] [sha1]` makes a certificate known.
+//! * `certificate NAME key=K names=A,B from=DATE to=DATE [issuer=CN] [sha1] [no-signing]` makes a certificate known.
 //! * `look TIME` is a look at the host at that time; what differs from the look before stands indented below it, and the
 //!   memory takes it in.
 //! * `ask` prints what is judged and decided at that look.
@@ -36,17 +36,21 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    healthy
-    c1_deleted_observe c1_deleted_propose c1_deleted_act
-    c1_foreign_change_restarts_quiet c1_never_quiet c1_key_container_missing c1_other_certificate_on_444
-    c1_ca_issued_last_good c1_distrusted_last_good c1_expired_last_good c1_archived_meanwhile c1_anti_flap
-    c1_seen_first_when_deleted
-    c5_record_gone_act c5_tool_deletes_and_adds c5_record_and_certificate_gone c5_empty_record
-    f1_expiring f2_expired f3_key_missing f9_extra_record f15_misnamed f15_misnamed_and_expiring
-    f35_setup_running f35_setup_half_finished f37_not_yet_valid
-    g6_no_role g6_exchange_2010 g7_intercepted g9_names_disagree g10_distrusted_bound g10_compromised_bound
-    unknown_stores unknown_records unknown_keys unknown_names_and_group dead_handshake
-    exception_early_renewal no_last_good_ever w3svc_disabled site_binding_missing agent_held
+    c1_anti_flap c1_archived_meanwhile c1_ca_issued_last_good c1_deleted_act c1_deleted_observe c1_deleted_propose
+    c1_distrusted_last_good c1_expired_last_good c1_foreign_change_restarts_quiet c1_key_container_missing
+    c1_never_quiet c1_other_certificate_on_444 c1_seen_first_when_deleted c2_iis_manager c3_made_after_the_loss
+    c3_record_gone_too c5_empty_record c5_record_and_certificate_gone c5_record_gone_act c5_stale_metabase
+    c5_tool_deletes_and_adds c6_front_end_taken c7_renewed_and_old_deleted c8_services_and_sha1 c10a_acme_deleted
+    c10b_in_webhosting c10c_services_stopped c11_blank_page c14_front_end_renewed f1_expiring f2_expired f3_key_missing
+    f4_link_lost f5_key_denied f6_transport_denied f7_archived f8_wrong_store f9_extra_record f10_binding_on_one_address
+    f11_sni f12_other_site f13_site_stopped f15_misnamed f15_misnamed_and_expiring f16_from_a_ca f18_fresh_server
+    f19_changed_by_somebody f20_flapping f25_management_certificate f26_front_end_expired f28_unopenable_cng f34_renamed
+    f35_setup_half_finished f35_setup_running f36_updated f37_clock f37_not_yet_valid f38_root_copy f40_same_name
+    f41_snapshot f43_maintenance f44_auth_certificate f46_redirected g1_uninstalled g2_rebuilt g4_update_running
+    g5_managed_availability g6_exchange_2010 g6_no_role g7_intercepted g8_name_elsewhere g9_names_disagree
+    g10_compromised_bound g10_distrusted_bound g12_watermark g13_tls g14_group_unknown g17_auth_ends_too agent_held
+    dead_handshake exception_early_renewal healthy no_last_good_ever site_binding_missing unknown_keys
+    unknown_names_and_group unknown_records unknown_stores w3svc_disabled
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub(crate) fn be() -> Recipe {
         to: at("2029-03-01T08:00:00Z"),
         sha1: true,
         key: "be".to_owned(),
+        signs: true,
     }
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn fe() -> Recipe {
         to: at("2027-09-01T00:00:00Z"),
         sha1: false,
         key: "fe".to_owned(),
+        signs: true,
     }
 }
 

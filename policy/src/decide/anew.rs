@@ -74,8 +74,9 @@ pub(super) fn propose(
 pub(super) fn not_made(report: &Report) -> Option<String> {
     // A clock that nobody compared is judged by the agent itself, before the plan begins (TRUST T8).
     let minutes = *report.machine.clock_ahead.known()?;
+    let way = if minutes > 0 { "ahead of" } else { "behind" };
     (minutes.unsigned_abs() > MOST_MINUTES)
-        .then(|| format!("the clock is {minutes} minutes ahead of the domain's: nothing is made with wrong dates"))
+        .then(|| format!("the clock is {} minutes {way} the domain's: nothing is made with wrong dates", minutes.unsigned_abs()))
 }
 
 /// Certificates in the vendor's profile that were made after the loss and would be fit for 444.

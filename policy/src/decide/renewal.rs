@@ -105,6 +105,9 @@ pub(super) fn renewal(
     let urgent = policy.expiry.urgent_at.before(ends) <= now;
     let mut why = prerequisites(report);
     why.extend(anew::not_made(report));
+    if report.machine.auth.known().is_some_and(|auth| auth.current == Some(entry.thumbprint)) {
+        why.push(format!("{} is the organisation's Auth Certificate too: its owner must part the two first", entry.thumbprint));
+    }
     why.extend(report.machine.maintenance.known().into_iter().flatten().map(|what| format!("in maintenance: {what}")));
     if presented(report).iter().any(|shown| *shown != entry.certificate) {
         why.push("a handshake on 444 shows another certificate: something else answers there, and no handshake could prove the new one".to_owned());

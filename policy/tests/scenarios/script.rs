@@ -11,7 +11,7 @@ use policy::last::LastKnown;
 use policy::look::next_look;
 use policy::report::{
     AppPool, AuthCertificates, Binding, Event, Fact, KeyState, Machine, MetabaseBinding, Probe, ProbeOutcome, ProbePath, Role,
-    Setup, Sight, Site, SslParameters, SslRecord, Store, StoreEntry,
+    Service, Setup, Sight, Site, SslParameters, SslRecord, Store, StoreEntry,
 };
 
 use super::show;
@@ -67,7 +67,7 @@ impl Story {
     fn certificate(&mut self, rest: &str) {
         let mut words = rest.split(' ');
         let name = words.next().expect("a name").to_owned();
-        let mut recipe = Recipe { names: Vec::new(), issuer: None, sha1: false, key: name.clone(), ..stage::be() };
+        let mut recipe = Recipe { names: Vec::new(), issuer: None, sha1: false, signs: true, key: name.clone(), ..stage::be() };
         for word in words {
             match word.split_once('=') {
                 Some(("key", key)) => key.clone_into(&mut recipe.key),
@@ -76,6 +76,7 @@ impl Story {
                 Some(("to", date)) => recipe.to = at(&format!("{date}T00:00:00Z")),
                 Some(("issuer", issuer)) => recipe.issuer = Some(issuer.to_owned()),
                 None if word == "sha1" => recipe.sha1 = true,
+                None if word == "no-signing" => recipe.signs = false,
                 Some(_) | None => panic!("{word:?} says nothing of a certificate"),
             }
         }
@@ -207,6 +208,11 @@ impl Story {
             ("service", [name, "disabled"]) => {
                 let Fact::Known(services) = &mut report.services else { return None };
                 services.get_mut(*name)?.disabled = Fact::Known(true);
+            }
+            ("add-service", [name]) => {
+                let Fact::Known(services) = &mut report.services else { return None };
+                let service = Service { running: Fact::Known(true), disabled: Fact::Known(false) };
+                services.insert((*name).to_owned(), service);
             }
             ("service", [name, "stopped"]) => {
                 let Fact::Known(services) = &mut report.services else { return None };
@@ -349,6 +355,7 @@ impl Story {
             "fqdn" => report.host.fqdn = Fact::Unknown(why()),
             "machine" => report.host.machine_id = Fact::Unknown(why()),
             "machine-facts" => report.machine = Machine::not_observed(),
+            "ad-site" => report.host.ad_site = Fact::Unknown(why()),
             "dag" => report.host.dag = Fact::Unknown(why()),
             _ => return None,
         }

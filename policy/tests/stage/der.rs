@@ -18,6 +18,8 @@ pub(crate) struct Recipe {
     pub(crate) sha1: bool,
     /// The key: one word, one key.
     pub(crate) key: String,
+    /// Its key usage has digitalSignature, which IIS Manager leaves out.
+    pub(crate) signs: bool,
 }
 
 impl Recipe {
@@ -34,7 +36,8 @@ impl Recipe {
         let modulus: Vec<u8> = (0_u8..8).flat_map(|part| Sha256::of(format!("{}{part}", self.key).as_bytes()).0).collect();
         let modulus = [&[0, 0x80 | modulus[0]], &modulus[1..]].concat();
         let key = sequence(&[tlv(0x02, &modulus), tlv(0x02, &[1, 0, 1])]);
-        let serial = Sha256::of(format!("{self:?}").as_bytes()).0;
+        // What is usual is left out of the serial, so that a new way to be unusual changes no other certificate.
+        let serial = Sha256::of(format!("{self:?}").replace(", signs: true", "").as_bytes()).0;
         let tbs = sequence(&[
             tlv(0xa0, &tlv(0x02, &[2])),
             tlv(0x02, &[&[0x40], &serial[..15]].concat()),
@@ -50,9 +53,11 @@ impl Recipe {
 
     fn extensions(&self) -> Vec<Vec<u8>> {
         let names: Vec<Vec<u8>> = self.names.iter().map(|name| tlv(0x82, name.as_bytes())).collect();
+        // digitalSignature and keyEncipherment, as Setup makes them; keyEncipherment and dataEncipherment, as IIS Manager does.
+        let usage: &[u8] = if self.signs { &[5, 0xa0] } else { &[4, 0x30] };
         let server_auth = oid(&[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01]);
         vec![
-            sequence(&[oid(&[0x55, 0x1d, 0x0f]), tlv(0x01, &[0xff]), tlv(0x04, &tlv(0x03, &[5, 0xa0]))]),
+            sequence(&[oid(&[0x55, 0x1d, 0x0f]), tlv(0x01, &[0xff]), tlv(0x04, &tlv(0x03, usage))]),
             sequence(&[oid(&[0x55, 0x1d, 0x11]), tlv(0x04, &sequence(&names))]),
             sequence(&[oid(&[0x55, 0x1d, 0x25]), tlv(0x04, &sequence(&[server_auth]))]),
         ]

@@ -5,6 +5,7 @@
 
 mod failing;
 mod looking;
+mod repairing;
 mod stepping;
 mod swapping;
 mod words;
@@ -95,6 +96,13 @@ checks! {
         a_swap_that_was_cut_off_is_half_and_goes_either_way
         a_swap_without_a_usable_key_removes_nothing
         a_swap_is_not_undone_into_a_dangling_record;
+    repairing:
+        a_changed_record_goes_there_and_back
+        a_change_of_a_record_stops_before_a_foreign_one
+        a_record_is_bound_where_none_is_and_unbound_only_if_it_is_ours
+        the_archived_mark_is_taken_off_and_set_again
+        a_removed_record_is_written_again
+        a_binding_of_iis_is_changed_and_changed_back;
     failing:
         a_set_that_fails_leaves_the_old_record
         a_gap_that_cannot_be_closed_is_half

@@ -78,6 +78,7 @@ fn a_host_whose_http_sys_can_update_keeps_what_swaps_promise() {
         "a_swap_that_was_cut_off_is_half_and_goes_either_way",
         "a_swap_without_a_usable_key_removes_nothing",
         "a_swap_is_not_undone_into_a_dangling_record",
+        "a_changed_record_goes_there_and_back",
     ] {
         let lab = Lab::new();
         let mut host = lab.server.files().host().unwrap();
@@ -123,6 +124,12 @@ the_lab_keeps! {
     a_swap_that_was_cut_off_is_half_and_goes_either_way
     a_swap_without_a_usable_key_removes_nothing
     a_swap_is_not_undone_into_a_dangling_record
+    a_changed_record_goes_there_and_back
+    a_change_of_a_record_stops_before_a_foreign_one
+    a_record_is_bound_where_none_is_and_unbound_only_if_it_is_ours
+    the_archived_mark_is_taken_off_and_set_again
+    a_removed_record_is_written_again
+    a_binding_of_iis_is_changed_and_changed_back
     a_set_that_fails_leaves_the_old_record
     a_gap_that_cannot_be_closed_is_half
     a_call_that_fails_is_an_error_and_can_be_repeated

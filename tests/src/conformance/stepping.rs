@@ -213,9 +213,12 @@ pub(super) fn a_record_is_written_only_where_none_is(bench: &dyn Bench) -> Resul
     expect(driver.as_ref(), &write, &State::Ready)?;
     driver.apply(&write)?;
     expect(driver.as_ref(), &write, &State::Done)?;
-    driver.undo(&write)?;
     ensure!(driver.observe()? == sight, "the record is not as it was");
     ensure!(shown(driver.as_ref())?.is_some(), "444 does not serve again");
+    for _ in 0..2 {
+        driver.undo(&write)?;
+        ensure!(driver.observe()?.report.back_end_record() == Fact::Known(None), "what was written is still there");
+    }
     Ok(())
 }
 

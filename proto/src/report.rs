@@ -13,6 +13,7 @@ use crate::invalid::{self, Invalid, cut, present};
 mod bindings;
 mod fact;
 mod host;
+mod machine;
 mod probes;
 mod stores;
 
@@ -26,7 +27,7 @@ const KIB: usize = 1024;
 
 impl From<Report> for agent::Report {
     fn from(report: Report) -> Self {
-        let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, machine: _, probes, hold } =
+        let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, machine, probes, hold } =
             report;
         Self {
             host: Some(host.into()),
@@ -40,6 +41,7 @@ impl From<Report> for agent::Report {
             services: host::services_to_wire(services),
             probes: probes.into_iter().map(agent::Probe::from).collect(),
             hold,
+            machine: Some(machine.into()),
         }
     }
 }
@@ -48,7 +50,20 @@ impl TryFrom<agent::Report> for Report {
     type Error = Invalid;
 
     fn try_from(wire: agent::Report) -> Result<Self, Invalid> {
-        let agent::Report { host, exchange, setup, stores, containers, records, sites, metabase, services, probes, hold } = wire;
+        let agent::Report {
+            host,
+            exchange,
+            setup,
+            stores,
+            containers,
+            records,
+            sites,
+            metabase,
+            services,
+            probes,
+            hold,
+            machine,
+        } = wire;
         Ok(Self {
             host: present("Report.host", host)?.try_into()?,
             exchange: host::exchange_from_wire(exchange)?,
@@ -59,7 +74,7 @@ impl TryFrom<agent::Report> for Report {
             sites: bindings::sites_from_wire(sites)?,
             metabase: bindings::metabase_from_wire(metabase)?,
             services: host::services_from_wire(services)?,
-            machine: policy::report::Machine::not_observed(),
+            machine: present("Report.machine", machine)?.try_into()?,
             probes: invalid::list("Report.probes", MAX_PROBES, probes, Probe::try_from)?,
             hold: fact::optional_text("Report.hold", hold)?,
         })
@@ -90,7 +105,7 @@ pub fn fit(report: Report) -> Report {
         sites: part(256 * KIB, sites, bindings::sites_to_wire, bindings::sites_from_wire),
         metabase: part(256 * KIB, metabase, bindings::metabase_to_wire, bindings::metabase_from_wire),
         services: part(64 * KIB, services, host::services_to_wire, host::services_from_wire),
-        machine,
+        machine: machine::fit(machine),
         probes: probes.into_iter().map(fit_probe).collect(),
         hold: hold.map(cut),
     }

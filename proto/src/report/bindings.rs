@@ -28,8 +28,12 @@ pub(super) fn records_from_wire(wire: Option<agent::RecordsFact>) -> Result<Fact
 
 pub(super) fn sites_to_wire(sites: Fact<Vec<Site>>) -> Option<agent::SitesFact> {
     let binding = |Binding { protocol, information, ssl_flags }| agent::Binding { protocol, information, ssl_flags };
-    let site =
-        |Site { id, name, bindings, running: _ }| agent::Site { id, name, bindings: bindings.into_iter().map(binding).collect() };
+    let site = |Site { id, name, bindings, running }| agent::Site {
+        id,
+        name,
+        bindings: bindings.into_iter().map(binding).collect(),
+        running: fact::to_wire(running, |flag| flag),
+    };
     fact::to_wire(sites, |sites| agent::Sites { sites: sites.into_iter().map(site).collect() })
 }
 
@@ -41,12 +45,12 @@ pub(super) fn sites_from_wire(wire: Option<agent::SitesFact>) -> Result<Fact<Vec
             ssl_flags,
         })
     };
-    let site = |agent::Site { id, name, bindings }| {
+    let site = |agent::Site { id, name, bindings, running }| {
         Ok(Site {
             id,
             name: invalid::text("Site.name", name)?,
             bindings: invalid::list("Site.bindings", MAX_SITES, bindings, binding)?,
-            running: Fact::not_observed(),
+            running: fact::observed("Site.running", running, Ok)?,
         })
     };
     fact::from_wire("Report.sites", wire, |agent::Sites { sites }| invalid::list("Sites.sites", MAX_SITES, sites, site))

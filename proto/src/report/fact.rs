@@ -57,6 +57,15 @@ wire_fact! {
     SitesFact, sites_fact, agent::Sites;
     MetabaseFact, metabase_fact, agent::MetabaseBindings;
     ServicesFact, services_fact, agent::Services;
+    TimeFact, time_fact, i64;
+    OptionalTimeFact, optional_time_fact, agent::OptionalTime;
+    MinutesFact, minutes_fact, i32;
+    TextsFact, texts_fact, agent::Texts;
+    AppPoolsFact, app_pools_fact, agent::AppPools;
+    TlsPolicyFact, tls_policy_fact, agent::TlsPolicy;
+    AuthCertificatesFact, auth_certificates_fact, agent::AuthCertificates;
+    OptionalThumbprintFact, optional_thumbprint_fact, agent::OptionalThumbprint;
+    EventsFact, events_fact, agent::Events;
 }
 
 /// A fact for the wire. `Some`, because that is how a message inside a message is written.
@@ -77,6 +86,15 @@ pub(super) fn from_wire<W: WireFact, T>(
         Fact::Known(value) => known(value).map(Fact::Known),
         Fact::Unknown(why) => invalid::text(field, why).map(Fact::Unknown),
     }
+}
+
+/// A fact from the wire that an older peer does not know: absent is not observed.
+pub(super) fn observed<W: WireFact, T>(
+    field: &'static str,
+    wire: Option<W>,
+    known: impl FnOnce(W::Known) -> Result<T, Invalid>,
+) -> Result<Fact<T>, Invalid> {
+    if wire.is_none() { Ok(Fact::not_observed()) } else { from_wire(field, wire, known) }
 }
 
 /// A fact that is a text.

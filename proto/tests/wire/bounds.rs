@@ -33,6 +33,14 @@ fn record(report: &mut agent::Report) -> &mut agent::SslRecord {
     &mut known!(report.records, records_fact).records[0]
 }
 
+fn machine(report: &mut agent::Report) -> &mut agent::Machine {
+    report.machine.as_mut().expect("a machine")
+}
+
+fn event(report: &mut agent::Report) -> &mut agent::Event {
+    &mut known!(machine(report).events, events_fact).events[0]
+}
+
 fn site(report: &mut agent::Report) -> &mut agent::Site {
     &mut known!(report.sites, sites_fact).sites[0]
 }
@@ -99,6 +107,15 @@ fn each_text_is_refused_when_it_is_too_long() {
         ("Probe.no_handshake", |r| r.probes[0].outcome = Some(probe::Outcome::NoHandshake(long()))),
         ("Probe.unreachable", |r| r.probes[0].outcome = Some(probe::Outcome::Unreachable(long()))),
         ("Report.hold", |r| r.hold = Some(long())),
+        ("Probe.elsewhere", |r| r.probes[0].outcome = Some(probe::Outcome::Elsewhere(long()))),
+        ("Machine.maintenance", |r| known!(machine(r).maintenance, texts_fact).texts[0] = long()),
+        ("Machine.iis_redirected", |r| known!(machine(r).iis_redirected, optional_text_fact).text = Some(long())),
+        ("AppPool.name", |r| known!(machine(r).app_pools, app_pools_fact).pools[0].name = long()),
+        ("TlsValue.name", |r| known!(machine(r).tls, tls_policy_fact).values[0].name = long()),
+        ("Machine.forest", |r| *known!(machine(r).forest, text_fact) = long()),
+        ("Event.object", |r| event(r).object = Some(long())),
+        ("Event.process", |r| event(r).process = Some(long())),
+        ("Event.account", |r| event(r).account = Some(long())),
     ];
     for (name, change) in cases {
         let invalid = refused(*change);
@@ -116,6 +133,10 @@ fn each_digest_is_refused_when_it_has_another_length() {
         }),
         ("SslRecord.thumbprint", |r| record(r).thumbprint = Some(Vec::new())),
         ("MetabaseBinding.thumbprint", |r| metabase(r).thumbprint = Some(vec![0; 32])),
+        ("AuthCertificates.current", |r| known!(machine(r).auth, auth_certificates_fact).current = Some(vec![0; 32])),
+        ("AuthCertificates.next", |r| known!(machine(r).auth, auth_certificates_fact).next = Some(Vec::new())),
+        ("Machine.transport", |r| known!(machine(r).transport, optional_thumbprint_fact).thumbprint = Some(vec![0; 19])),
+        ("Event.thumbprint", |r| event(r).thumbprint = Some(vec![0; 21])),
         ("Probe.presented", |r| r.probes[0].outcome = Some(probe::Outcome::Presented(vec![0; 20]))),
     ];
     for (name, change) in cases {
@@ -141,6 +162,10 @@ fn each_list_is_refused_when_it_is_too_long() {
         ("MetabaseBindings.bindings", 2000, |r| fill(&mut known!(r.metabase, metabase_fact).bindings, 2001)),
         ("Services.services", 200, |r| fill(&mut known!(r.services, services_fact).services, 201)),
         ("Report.probes", 64, |r| fill(&mut r.probes, 65)),
+        ("Machine.maintenance", 500, |r| fill(&mut known!(machine(r).maintenance, texts_fact).texts, 501)),
+        ("AppPools.pools", 500, |r| fill(&mut known!(machine(r).app_pools, app_pools_fact).pools, 501)),
+        ("TlsPolicy.values", 500, |r| fill(&mut known!(machine(r).tls, tls_policy_fact).values, 501)),
+        ("Machine.events", 64, |r| fill(&mut known!(machine(r).events, events_fact).events, 65)),
     ];
     for (name, most, change) in cases {
         assert_eq!(refused(*change), Invalid::TooMany { field: name, limit: *most, found: most + 1 });
@@ -155,6 +180,7 @@ fn each_number_that_no_enum_has_is_refused_and_so_is_zero() {
         ("StoreEntry.key_state", |r, n| *known!(entry(r).key_state, key_state_fact) = n),
         ("SslRecord.kind", |r, n| record(r).kind = n),
         ("Probe.path", |r, n| r.probes[0].path = n),
+        ("Event.kind", |r, n| event(r).kind = n),
     ];
     for (name, change) in cases {
         for value in [0, 99, -1] {
@@ -169,6 +195,7 @@ fn each_number_that_no_enum_has_is_refused_and_so_is_zero() {
 fn each_part_that_is_missing_is_refused_and_never_taken_for_unknown() {
     let cases: &[(&str, Change)] = &[
         ("Report.host", |r| r.host = None),
+        ("Report.machine", |r| r.machine = None),
         ("Host.fqdn", |r| host(r).fqdn = None),
         ("Host.machine_id", |r| host(r).machine_id = Some(agent::TextFact { fact: None })),
         ("Host.ad_site", |r| host(r).ad_site = None),
@@ -263,4 +290,18 @@ fn a_signed_document_is_refused_beyond_its_bounds() {
         let message = SignedBytes::try_from(wire).expect_err("must be refused").to_string();
         assert!(message.starts_with(&format!("{name}: expected ")), "{name}: {message}");
     }
+}
+
+#[test]
+fn what_an_older_agent_does_not_know_was_not_observed() {
+    let mut wire = agent::Report::from(sample::report());
+    site(&mut wire).running = None;
+    *machine(&mut wire) = agent::Machine::default();
+    let report = Report::try_from(wire).expect("an older agent's report");
+    assert_eq!(report.machine, policy::report::Machine::not_observed());
+    let mut wire = agent::Report::from(sample::report());
+    machine(&mut wire).events = None;
+    let report = Report::try_from(wire).expect("an older agent's report");
+    assert_eq!(report.machine.events, policy::report::Fact::not_observed());
+    assert_ne!(report.machine.booted, policy::report::Fact::not_observed());
 }

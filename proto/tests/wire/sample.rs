@@ -8,8 +8,9 @@ use policy::id::{Sha256, Thumbprint};
 use policy::plan::Der;
 use policy::receipt::{Outcome, Receipt};
 use policy::report::{
-    Access, Binding, Exchange, Fact, Host, KeyContainer, KeyLink, KeyState, MetabaseBinding, Probe, ProbeOutcome, ProbePath,
-    RecordKind, Report, Role, Service, Setup, Site, SslParameters, SslRecord, Store, StoreEntry,
+    Access, AppPool, AuthCertificates, Binding, Event, EventKind, Exchange, Fact, Host, KeyContainer, KeyLink, KeyState, Machine,
+    MetabaseBinding, Probe, ProbeOutcome, ProbePath, RecordKind, Report, Role, Service, Setup, Site, SslParameters, SslRecord,
+    Store, StoreEntry, TlsPolicy,
 };
 
 pub(crate) fn report() -> Report {
@@ -62,6 +63,7 @@ pub(crate) fn report() -> Report {
             id: 2,
             name: "Exchange Back End".to_owned(),
             bindings: vec![Binding { protocol: "https".to_owned(), information: "*:444:".to_owned(), ssl_flags: 1 }],
+            running: Fact::Known(true),
         }]),
         metabase: Fact::Known(vec![MetabaseBinding {
             path: "LM/W3SVC/2".to_owned(),
@@ -72,12 +74,36 @@ pub(crate) fn report() -> Report {
             "W3SVC".to_owned(),
             Service { running: Fact::Known(true), disabled: Fact::Unknown("access denied".to_owned()) },
         )])),
-        machine: policy::report::Machine::not_observed(),
+        machine: machine(),
         probes: vec![
             Probe { port: 444, path: ProbePath::Loopback, outcome: ProbeOutcome::Presented { certificate: Sha256([0xA1; 32]) } },
             Probe { port: 444, path: ProbePath::OwnNameV6, outcome: ProbeOutcome::Unreachable("no address".to_owned()) },
         ],
         hold: Some("held by alice".to_owned()),
+    }
+}
+
+fn machine() -> Machine {
+    let at = |second| Timestamp::from_second(second).expect("a moment");
+    Machine {
+        booted: Fact::Known(at(1_790_000_000)),
+        clock_ahead: Fact::Known(-3),
+        maintenance: Fact::Known(vec!["ServerWideOffline is inactive".to_owned()]),
+        last_setup: Fact::Known(Some(at(1_780_000_000))),
+        iis_redirected: Fact::Known(Some("files".to_owned())),
+        app_pools: Fact::Known(BTreeMap::from([("MSExchangeOWAAppPool".to_owned(), AppPool::Stopped)])),
+        tls: Fact::Known(TlsPolicy { values: BTreeMap::from([("TLS 1.2".to_owned(), 1)]), changed: Some(at(1_785_000_000)) }),
+        auth: Fact::Known(AuthCertificates { current: Some(Thumbprint([0xC1; 20])), next: None }),
+        transport: Fact::Known(Some(Thumbprint([0xC2; 20]))),
+        forest: Fact::Known("contoso.test".to_owned()),
+        events: Fact::Known(vec![Event {
+            at: at(1_790_000_100),
+            kind: EventKind::CertificateDeleted,
+            thumbprint: Some(Thumbprint([0xC3; 20])),
+            object: Some("0.0.0.0:444".to_owned()),
+            process: Some("mmc.exe".to_owned()),
+            account: Some("admin".to_owned()),
+        }]),
     }
 }
 

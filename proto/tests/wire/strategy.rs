@@ -6,8 +6,9 @@ use policy::id::{ServerName, Sha256, Thumbprint};
 use policy::plan::Der;
 use policy::receipt::{Outcome, Receipt};
 use policy::report::{
-    Access, Binding, Exchange, Fact, Host, KeyContainer, KeyLink, KeyState, MetabaseBinding, Probe, ProbeOutcome, ProbePath,
-    RecordKind, Report, Role, Service, Setup, Site, SslParameters, SslRecord, Store, StoreEntry,
+    Access, AppPool, AuthCertificates, Binding, Event, EventKind, Exchange, Fact, Host, KeyContainer, KeyLink, KeyState, Machine,
+    MetabaseBinding, Probe, ProbeOutcome, ProbePath, RecordKind, Report, Role, Service, Setup, Site, SslParameters, SslRecord,
+    Store, StoreEntry, TlsPolicy,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -23,9 +24,10 @@ pub(crate) fn report() -> impl Strategy<Value = Report> {
         fact(btree_map(text(), service(), 0..4)),
         vec(probe(), 0..4),
         option::of(text()),
+        machine(),
     );
     (first, second).prop_map(
-        |((host, exchange, setup, stores, containers), (records, sites, metabase, services, probes, hold))| Report {
+        |((host, exchange, setup, stores, containers), (records, sites, metabase, services, probes, hold, machine))| Report {
             host,
             exchange,
             setup,
@@ -35,7 +37,7 @@ pub(crate) fn report() -> impl Strategy<Value = Report> {
             sites,
             metabase,
             services,
-            machine: policy::report::Machine::not_observed(),
+            machine,
             probes,
             hold,
         },
@@ -166,11 +168,11 @@ fn site() -> impl Strategy<Value = Site> {
         information,
         ssl_flags,
     });
-    (any::<u32>(), text(), vec(binding, 0..4)).prop_map(|(id, name, bindings)| Site {
+    (any::<u32>(), text(), vec(binding, 0..4), fact(any::<bool>())).prop_map(|(id, name, bindings, running)| Site {
         id,
         name,
         bindings,
-        running: policy::report::Fact::not_observed(),
+        running,
     })
 }
 
@@ -213,4 +215,51 @@ fn objection() -> impl Strategy<Value = Objection> {
         Rule::Mode,
     ];
     (select(rules), text(), option::of(moment())).prop_map(|(rule, detail, until)| Objection { rule, detail, until })
+}
+
+fn machine() -> impl Strategy<Value = Machine> {
+    let thumbprint = || any::<[u8; 20]>().prop_map(Thumbprint);
+    let pool = select(vec![AppPool::Started, AppPool::Stopped]);
+    let tls =
+        (btree_map(text(), any::<u32>(), 0..4), option::of(moment())).prop_map(|(values, changed)| TlsPolicy { values, changed });
+    let auth =
+        (option::of(thumbprint()), option::of(thumbprint())).prop_map(|(current, next)| AuthCertificates { current, next });
+    let event = (
+        moment(),
+        select(EventKind::ALL.to_vec()),
+        option::of(thumbprint()),
+        option::of(text()),
+        option::of(text()),
+        option::of(text()),
+    )
+        .prop_map(|(at, kind, thumbprint, object, process, account)| Event {
+            at,
+            kind,
+            thumbprint,
+            object,
+            process,
+            account,
+        });
+    let times = (fact(moment()), fact(any::<i32>()), fact(option::of(moment())));
+    let lists = (fact(vec(text(), 0..3)), fact(btree_map(text(), pool, 0..3)), fact(vec(event, 0..3)));
+    let rest = (fact(option::of(text())), fact(tls), fact(auth), fact(option::of(thumbprint())), fact(text()));
+    (times, lists, rest).prop_map(
+        |(
+            (booted, clock_ahead, last_setup),
+            (maintenance, app_pools, events),
+            (iis_redirected, tls, auth, transport, forest),
+        )| Machine {
+            booted,
+            clock_ahead,
+            maintenance,
+            last_setup,
+            iis_redirected,
+            app_pools,
+            tls,
+            auth,
+            transport,
+            forest,
+            events,
+        },
+    )
 }

@@ -93,6 +93,15 @@ pub struct HostFile {
     pub setup: Setup,
     /// Services by key name.
     pub services: BTreeMap<String, ServiceFile>,
+    /// What else the machine and its directory say; a host of an older lab says nothing of it.
+    #[serde(default = "Machine::not_observed")]
+    pub machine: Machine,
+    /// IIS sites that are stopped, by name.
+    #[serde(default)]
+    pub stopped_sites: BTreeSet<String>,
+    /// The host's own name leads to this address, which is none of its own.
+    #[serde(default)]
+    pub own_name_leads_to: Option<String>,
     /// http.sys can replace a record at once, as from Server 2019 on; else it must be deleted and set.
     #[serde(default)]
     pub updates_records: bool,

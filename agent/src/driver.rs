@@ -68,6 +68,14 @@ pub enum DriverError {
         #[source]
         source: std::io::Error,
     },
+    /// The host's own name leads to an address that is none of its own.
+    #[error("{object}: expected an address of this host, found {address}")]
+    Elsewhere {
+        /// The name or path.
+        object: String,
+        /// Where it leads.
+        address: String,
+    },
     /// A step that this driver does not do: the shell does it (`probe`, `compare`).
     #[error("step {0} is not one for the driver")]
     NotMine(&'static str),

@@ -49,6 +49,7 @@ fn unreached(error: &DriverError) -> ProbeOutcome {
         DriverError::Io { source, .. } if source.kind() == ErrorKind::ConnectionRefused => ProbeOutcome::Refused,
         // The kind, not the text: texts differ between systems and would make a report differ that says the same.
         DriverError::Io { source, .. } => ProbeOutcome::Unreachable(source.kind().to_string()),
+        DriverError::Elsewhere { address, .. } => ProbeOutcome::Elsewhere(address.clone()),
         DriverError::Refused { .. } | DriverError::Unreadable { .. } | DriverError::NotMine(_) => {
             ProbeOutcome::Unreachable(error.to_string())
         }

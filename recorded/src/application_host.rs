@@ -175,7 +175,7 @@ mod tests {
             ssl_flags,
         };
         let bindings = vec![binding("https", "*:444:", 4), binding("net.pipe", "*", 0)];
-        assert_eq!(read.sites, [Site { id: 2, name: "Exchange Back End".into(), bindings }]);
+        assert_eq!(read.sites, [Site { id: 2, name: "Exchange Back End".into(), bindings, running: Fact::not_observed() }]);
         let thumbprint = "A178873B314030E17463122E23BB285AF0C51338".parse().ok();
         let left = |path: &str, thumbprint, store: Option<&str>| MetabaseBinding {
             path: path.into(),

@@ -116,7 +116,10 @@ impl Driver for LabDriver {
             Turn::Pretend if port == 444 => 443,
             Turn::Pretend => 444,
         };
-        let name = self.folder.host()?.name;
+        let folder::HostFile { name, own_name_leads_to, .. } = self.folder.host()?;
+        if let (ProbePath::OwnNameV4 | ProbePath::OwnNameV6, Some(address)) = (path, own_name_leads_to) {
+            return Err(DriverError::Elsewhere { object: name.to_string(), address });
+        }
         let object = || format!("{name}:{port}");
         let unreachable = |kind: io::ErrorKind| DriverError::Io { object: object(), source: kind.into() };
         if path == ProbePath::OwnNameV6 {

@@ -7,7 +7,8 @@ use agent::driver::lab::folder::StoredCertificate;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use policy::report::{Setup, SslRecord, Store};
+use policy::id::Thumbprint;
+use policy::report::{Event, EventKind, Fact, Setup, SslRecord, Store};
 
 use super::install::{self, MONTHS};
 use super::server::Server;
@@ -113,9 +114,10 @@ impl Server {
         let begin = ends.to_zoned(TimeZone::UTC).checked_sub(i64::from(MONTHS).months())?.timestamp();
         let files = self.files();
         let thumbprint = install::back_end(&files, &self.place()?, begin, MONTHS)?;
+        install::uses_for_transport(&files, thumbprint)?;
         let aged = SslRecord { thumbprint: Some(thumbprint), ..record.clone() };
         self.http_sys()?.change("place", &record.endpoint, &Request::Place { record: aged })?;
-        let outgoing = policy::id::Thumbprint::of(&old.der.0);
+        let outgoing = Thumbprint::of(&old.der.0);
         for store in [record.store(), Store::Root] {
             files.remove_certificate(&store, outgoing)?;
         }
@@ -130,7 +132,23 @@ impl Server {
         if !self.files().remove_certificate(&record.store(), thumbprint)? {
             anyhow::bail!("expected {thumbprint} in {}, found none: it is deleted already", record.store());
         }
-        Ok(())
+        self.happened(EventKind::CertificateDeleted, Some(thumbprint), None)
+    }
+
+    /// Writes down that somebody did this, as Windows does: an administrator in the management console.
+    pub(super) fn happened(&self, kind: EventKind, thumbprint: Option<Thumbprint>, object: Option<String>) -> Result<()> {
+        let mut host = self.files().host()?;
+        if let Fact::Known(events) = &mut host.machine.events {
+            events.push(Event {
+                at: Timestamp::from_second(Timestamp::now().as_second())?,
+                kind,
+                thumbprint,
+                object,
+                process: Some("mmc.exe".to_owned()),
+                account: Some("LAB\\administrator".to_owned()),
+            });
+        }
+        Ok(self.files().write_host(&host)?)
     }
 
     fn bound(&self) -> Result<SslRecord> {

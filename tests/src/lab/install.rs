@@ -1,6 +1,6 @@
 //! One host as Exchange Setup and an ordinary administrator leave it (EXCHANGE.md 1.1, 1.6, 2.1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use agent::driver::lab::file;
@@ -12,7 +12,10 @@ use jiff::{Timestamp, ToSpan};
 use policy::decide::vendor_link;
 use policy::id::Thumbprint;
 use policy::plan::Der;
-use policy::report::{Access, Exchange, Fact, IIS_APP_ID, KeyLink, RecordKind, Role, Setup, SslParameters, SslRecord, Store};
+use policy::report::{
+    Access, AppPool, AuthCertificates, Exchange, Fact, IIS_APP_ID, KeyLink, Machine, RecordKind, Role, Setup, SslParameters,
+    SslRecord, Store, TlsPolicy,
+};
 use uuid::Uuid;
 
 use super::organization::{Organization, WithKey, new_key};
@@ -42,11 +45,15 @@ pub(super) fn install(folder: &Path, place: &Place, organization: &Organization,
         exchange: Exchange { version: "15.1.2507.6".to_owned(), roles: [Role::Mailbox].into() },
         setup: Setup::Idle,
         services: SERVICES.map(|name| (name.to_owned(), ServiceFile { running: true, disabled: false })).into(),
+        machine: machine(place, organization, now)?,
+        stopped_sites: BTreeSet::new(),
+        own_name_leads_to: None,
         updates_records: false,
     })?;
     file::write(&folder.join("applicationHost.config"), APPLICATION_HOST.as_bytes())?;
 
     let back_end = back_end(&host, place, now - (200 * 24).hours(), MONTHS)?;
+    uses_for_transport(&host, back_end)?;
     add(&host, &Store::Root, organization.ca.clone(), None, None)?;
     let link = KeyLink {
         container: format!("{{{}}}", Uuid::new_v4().hyphenated().to_string().to_uppercase()),
@@ -73,6 +80,34 @@ pub(super) fn install(folder: &Path, place: &Place, organization: &Organization,
         record("127.0.0.1:443", front_end, "My", IIS_APP_ID),
     ])?;
     keep(folder)
+}
+
+/// A machine on which nothing is wrong.
+fn machine(place: &Place, organization: &Organization, now: Timestamp) -> Result<Machine> {
+    // Whole seconds, as Windows writes events and the wire keeps them.
+    let ago = |hours: i64| Timestamp::from_second(now.as_second() - hours * 3_600);
+    let pools = ["MSExchangeOWAAppPool", "MSExchangeECPAppPool", "MSExchangeServicesAppPool", "MSExchangePowerShellAppPool"];
+    let tls = ["TLS 1.2\\Client\\Enabled", "TLS 1.2\\Server\\Enabled"];
+    Ok(Machine {
+        booted: Fact::Known(ago(24 * 9)?),
+        clock_ahead: Fact::Known(0),
+        maintenance: Fact::Known(Vec::new()),
+        last_setup: Fact::Known(Some(ago(24 * 200)?)),
+        iis_redirected: Fact::Known(None),
+        app_pools: Fact::Known(pools.map(|name| (name.to_owned(), AppPool::Started)).into()),
+        tls: Fact::Known(TlsPolicy { values: tls.map(|name| (name.to_owned(), 1)).into(), changed: Some(ago(24 * 200)?) }),
+        auth: Fact::Known(AuthCertificates { current: Some(Thumbprint::of(&organization.auth.der.0)), next: None }),
+        transport: Fact::Known(None),
+        forest: Fact::Known(place.fqdn.split_once('.').map_or_else(String::new, |(_, domain)| domain.to_owned())),
+        events: Fact::Known(Vec::new()),
+    })
+}
+
+/// The directory names this certificate as the internal transport certificate, as Setup has it.
+pub(super) fn uses_for_transport(host: &Folder, thumbprint: Thumbprint) -> Result<()> {
+    let mut file = host.host()?;
+    file.machine.transport = Fact::Known(Some(thumbprint));
+    Ok(host.write_host(&file)?)
 }
 
 /// Makes a back-end certificate as Setup does, with a key container of its own and a copy in Root.

@@ -11,14 +11,14 @@
 //! | `httpsys.sock` | the way to that http.sys |
 //! | `faults.json` | what is to go wrong |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use policy::certificate::Certificate;
 use policy::id::{ServerName, Thumbprint};
 use policy::plan::Der;
-use policy::report::{Exchange, KeyLink, Setup, SslRecord, Store};
+use policy::report::{Exchange, KeyLink, Machine, Setup, SslRecord, Store};
 use serde::{Deserialize, Serialize};
 
 use super::file;

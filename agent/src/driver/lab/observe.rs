@@ -17,14 +17,29 @@ use crate::driver::DriverError;
 impl LabDriver {
     pub(super) fn look(&self) -> Result<Sight, DriverError> {
         self.meet(Call::HostRead, "host.json")?;
-        let HostFile { name, fqdn, machine_id, ad_site, dag, exchange, setup, services, updates_records: _ } =
-            self.folder.host()?;
+        let HostFile {
+            name,
+            fqdn,
+            machine_id,
+            ad_site,
+            dag,
+            exchange,
+            setup,
+            services,
+            machine,
+            stopped_sites,
+            own_name_leads_to: _,
+            updates_records: _,
+        } = self.folder.host()?;
         let (stores, certificates) = match self.stores() {
             Ok((entries, certificates)) => (Fact::Known(entries), certificates),
             Err(error) => (unknown(&error), BTreeMap::new()),
         };
         let (sites, metabase) = match self.sites() {
-            Ok((sites, metabase)) => (Fact::Known(sites), Fact::Known(metabase)),
+            Ok((sites, metabase)) => {
+                let running = |site: Site| Site { running: Fact::Known(!stopped_sites.contains(&site.name)), ..site };
+                (Fact::Known(sites.into_iter().map(running).collect()), Fact::Known(metabase))
+            }
             Err(error) => (unknown(&error), unknown(&error)),
         };
         let services = services.into_iter().map(|(name, service)| {
@@ -46,7 +61,7 @@ impl LabDriver {
             sites,
             metabase,
             services: Fact::Known(services.collect()),
-            machine: policy::report::Machine::not_observed(),
+            machine,
             probes: Vec::new(),
             hold: None,
         };

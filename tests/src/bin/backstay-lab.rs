@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use tests::lab::{Call, Damage, Estate, Fault, Mode, Server};
+use tests::lab::{Answer, Call, Damage, Estate, Fault, Mode, SCENARIOS, Scenario, Server, scenario};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exchange hosts made of files, with a real http.sys, to break and to heal
@@ -30,12 +30,19 @@ enum Command {
         #[arg(long)]
         until_stdin_closes: bool,
     },
-    /// Show the servers and what is on 444
+    /// Show the servers and what is on 444, and the states that can be staged
     List {
         #[command(flatten)]
         estate: Folder,
     },
-    /// Let something happen to a server; each is a row of EXCHANGE.md 6
+    /// Stage a state of EXCHANGE.md 6 on a server, and say what is to be expected
+    Scenario {
+        /// The state's id, for example C1; `list` shows them
+        id: String,
+        #[command(flatten)]
+        on: On,
+    },
+    /// Let something happen to a server, by its name or by its row of EXCHANGE.md 6
     Break {
         #[command(flatten)]
         on: On,
@@ -113,7 +120,17 @@ fn main() -> Result<()> {
     tracing_subscriber::fmt().with_ansi(colours).with_writer(std::io::stderr).init();
     match Cli::parse().command {
         Command::Up { estate, servers, until_stdin_closes } => up(&estate.dir, &servers, until_stdin_closes),
-        Command::List { estate } => list(&Estate::open(&estate.dir)?),
+        Command::List { estate } => {
+            list(&Estate::open(&estate.dir)?)?;
+            println!("\n{:<6} state", "id");
+            SCENARIOS.iter().for_each(|scenario| println!("{:<6} {}", scenario.id, scenario.title));
+            Ok(())
+        }
+        Command::Scenario { id, on } => {
+            let known = || SCENARIOS.iter().map(|scenario| scenario.id).collect::<Vec<_>>().join(", ");
+            let scenario = scenario(&id).with_context(|| format!("expected one of {}, found {id:?}", known()))?;
+            stage(scenario, &on.server()?)
+        }
         Command::Break { on, what } => {
             on.server()?.damage(&what)?;
             println!("{}: {what:?} ({})", on.server, what.row());
@@ -126,6 +143,25 @@ fn main() -> Result<()> {
             None => on.server()?.clear_faults(),
         },
     }
+}
+
+fn stage(scenario: &Scenario, server: &Server) -> Result<()> {
+    let Scenario { id, title, damage, verdict, codes, answer } = scenario;
+    for one in *damage {
+        server.damage(one)?;
+    }
+    println!("{id}: {title}\n\nto be expected in mode act, after the quiet time:\n  verdict  {verdict}");
+    for code in *codes {
+        println!("  finding  {code} {}", code.title());
+    }
+    let answer = match answer {
+        Answer::Act(purpose) => format!("{} by itself", purpose.as_str()),
+        Answer::Propose(purpose) => format!("{}, proposed to the approvers", purpose.as_str()),
+        Answer::Aside(purpose) => format!("{}, proposed to the approvers; 444's certificate stays", purpose.as_str()),
+        Answer::Report => "none: it is told, and nothing is written".to_owned(),
+    };
+    println!("  plan     {answer}");
+    Ok(())
 }
 
 impl FaultArgs {

@@ -159,7 +159,7 @@ fn keep(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn add(host: &Folder, store: &Store, der: Der, name: Option<&str>, key: Option<KeyLink>) -> Result<Thumbprint> {
+pub(super) fn add(host: &Folder, store: &Store, der: Der, name: Option<&str>, key: Option<KeyLink>) -> Result<Thumbprint> {
     let thumbprint = Thumbprint::of(&der.0);
     host.write_certificate(store, &StoredCertificate { der, friendly_name: name.map(str::to_owned), key, archived: false })?;
     Ok(thumbprint)

@@ -109,7 +109,7 @@ pub(super) fn the_archived_mark_is_taken_off_and_set_again(bench: &dyn Bench) ->
 
 pub(super) fn a_removed_record_is_written_again(bench: &dyn Bench) -> Result<()> {
     let (driver, sight, renewal) = begin(bench)?;
-    let extra = SslRecord { endpoint: "127.0.0.9:444".to_owned(), ..renewal.from.clone() };
+    let extra = SslRecord { endpoint: "127.0.0.9:444".to_owned(), ..renewal.from };
     bench.write_record(&extra)?;
     let remove = Step::RemoveRecord { record: extra.clone() };
     forth_and_back(driver.as_ref(), &remove)?;

@@ -12,12 +12,12 @@ use policy::decide::{Decision, aside, decide};
 use policy::document::Policy;
 use policy::evaluate::evaluate;
 use policy::plan::{Plan, Purpose};
-use policy::receipt::Outcome;
+use policy::receipt::{Outcome, Receipt};
 use policy::report::FRONT_END_PORT;
 use policy::trust::{Approval, Class, KeyKind, Kind, PersonKey, PersonKeys, PersonRole, Root, TrustDocument};
 use proto::signed::{SignedBytes, SigningKey};
 use tempfile::TempDir;
-use tests::lab::{Answer, Estate, Running, SCENARIOS, Server, scenario};
+use tests::lab::{Answer, Call, Damage, Estate, Fault, Mode, Running, SCENARIOS, Server, scenario};
 use tests::outside;
 
 const POLICY: &str = "estate = \"lab\"\nversion = 1\nmode = \"act\"\n[quiet]\nrecord_missing = \"0s\"\ndangling = \"0s\"\n";
@@ -82,6 +82,12 @@ impl Host {
     }
 
     fn run(&mut self, plan: &Plan, by_itself: bool) {
+        let receipt = self.receipt(plan, by_itself);
+        assert_eq!(receipt.outcome, Outcome::Restored, "{:?}", receipt.notes);
+        assert_eq!(receipt.foreign, Vec::<String>::new(), "something else changed too");
+    }
+
+    fn receipt(&mut self, plan: &Plan, by_itself: bool) -> Receipt {
         let approval = Approval {
             estate: plan.estate.clone(),
             plans: BTreeSet::from([plan.id()]),
@@ -96,9 +102,7 @@ impl Host {
         self.anna.sign(Kind::Approval, &mut signed).unwrap();
         let approvals = [signed];
         let by = if by_itself { By::Standing } else { By::Approvals(&approvals) };
-        let receipt = self.bench.run(&plan.to_bytes(), by, &self.standing, &soon);
-        assert_eq!(receipt.outcome, Outcome::Restored, "{:?}", receipt.notes);
-        assert_eq!(receipt.foreign, Vec::<String>::new(), "something else changed too");
+        self.bench.run(&plan.to_bytes(), by, &self.standing, &soon)
     }
 
     /// What a client is shown on a port.
@@ -167,6 +171,52 @@ fn stage(id: &str) {
     }
     host.server.heal().unwrap();
     assert_eq!(healthy, [host.shown(443), host.shown(444)], "a healed server is as it was");
+}
+
+/// The handshakes of the look before a plan, over each path one; those of its proof are as many, six times.
+const LOOK: u32 = 2;
+const PROOF: u32 = 12;
+
+impl Host {
+    /// A host on which these things happened one after the other, and the plan that is proposed for it.
+    fn proposed(damages: &[Damage], purpose: Purpose) -> (Self, Plan) {
+        let mut host = Self::new();
+        for damage in damages {
+            host.look_at(Timestamp::now());
+            host.server.damage(damage).unwrap();
+        }
+        let plan = host.decision().plan().unwrap().clone();
+        assert_eq!(plan.purpose, purpose);
+        (host, plan)
+    }
+}
+
+#[test]
+fn a_new_record_that_cannot_be_proven_goes_again_unless_it_serves() {
+    let lost = [Damage::DeleteKey, Damage::RemoveRecordAndCertificate];
+    let lie = || Fault::new(Call::Dial, Mode::Lie).after(LOOK);
+    let (mut host, plan) = Host::proposed(&lost, Purpose::Create);
+    host.server.fault(lie()).unwrap();
+    let receipt = host.receipt(&plan, false);
+    assert_eq!(receipt.outcome, Outcome::Undone, "{:?}", receipt.notes);
+    assert_eq!(host.server.back_end_record().unwrap(), None, "as it was before");
+
+    let (mut host, plan) = Host::proposed(&lost, Purpose::Create);
+    host.server.fault(lie().times(PROOF)).unwrap();
+    let receipt = host.receipt(&plan, false);
+    assert_eq!(receipt.outcome, Outcome::Failed, "{:?}", receipt.notes);
+    host.serves();
+}
+
+#[test]
+fn nothing_goes_back_into_a_dangling_record() {
+    let lost = [Damage::DeleteKey, Damage::DeleteCertificate];
+    let (mut host, plan) = Host::proposed(&lost, Purpose::Create);
+    host.server.fault(Fault::new(Call::Dial, Mode::Lie).after(LOOK)).unwrap();
+    let receipt = host.receipt(&plan, false);
+    assert_eq!(receipt.outcome, Outcome::Failed, "{:?}", receipt.notes);
+    assert!(receipt.notes.iter().any(|note| note.contains("no longer there")), "{:?}", receipt.notes);
+    host.serves();
 }
 
 macro_rules! states {

@@ -185,8 +185,17 @@ impl Workbench {
         let written = self.driver.check(step).map_err(|error| crate::chain(&error))?;
         let (State::Done, Some(port)) = (written, record.port()) else { return Ok(()) };
         let sight = self.driver.observe().map_err(|error| crate::chain(&error))?;
+        let stands = |found: &&SslRecord| found.kind == record.kind && found.endpoint == record.endpoint;
+        let found = sight.report.records.known().and_then(|records| records.iter().find(stands));
+        let named = found.and_then(|found| *sight.report.entry(&found.store(), found.thumbprint?).known()?);
         let (probes, _) = probe(self.driver.as_ref(), port, own_name(&sight.report));
-        match probes.iter().find(|probe| matches!(probe.outcome, ProbeOutcome::Presented { .. })) {
+        let serves = |outcome: &ProbeOutcome| match outcome {
+            ProbeOutcome::Presented { certificate } => named.is_some_and(|named| named.certificate == *certificate),
+            ProbeOutcome::NoHandshake(_) | ProbeOutcome::Refused | ProbeOutcome::Unreachable(_) | ProbeOutcome::Elsewhere(_) => {
+                false
+            }
+        };
+        match probes.iter().find(|probe| serves(&probe.outcome)) {
             None => Ok(()),
             Some(serving) => {
                 Err(format!("there was no record on {port} before, and now it serves over {}: it stays", path_word(serving.path)))

@@ -445,11 +445,6 @@ impl Policy {
         highest.min(self.mode)
     }
 
-    /// The moment from which a certificate that ends at `not_after` may be renewed.
-    pub fn renewal_opens(&self, not_after: Timestamp) -> Timestamp {
-        self.expiry.renew_before.before(not_after)
-    }
-
     /// The exception that lets `server` deviate so at `now`.
     pub fn exception(&self, server: &ServerName, allow: Allow, now: Timestamp) -> Option<&Exception> {
         self.exceptions.iter().find(|exception| exception.server == *server && exception.allow == allow && now < exception.until)

@@ -89,6 +89,8 @@ codes! {
     Sha1 = "BST205", Note, "the back-end certificate is signed with SHA-1";
     /// The certificate is not yet valid: a clock is wrong, or somebody made it so (F37).
     NotYetValid = "BST206", Warning, "the certificate on 444 is not valid yet";
+    /// Windows and freezes leave no moment for a renewal before the end (rule of restraint 9).
+    NoWindow = "BST207", Page, "no maintenance window before the back-end certificate ends";
     /// Issued by a CA, with the right names (F16).
     FromAuthority = "BST208", Note, "the certificate on 444 comes from a CA";
     /// Exchange's own tools do not list it (C2, C4, C9, C10b).

@@ -37,6 +37,7 @@ pub mod look;
 pub mod plan;
 pub mod receipt;
 pub mod report;
+pub mod schedule;
 pub mod trust;
 pub mod window;
 

@@ -56,11 +56,5 @@ pub fn next_look(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestam
 /// The moments that a certificate's dates and the policy give.
 fn expiry(policy: &Policy, certificate: &Certificate) -> [Timestamp; 5] {
     let ends = certificate.not_after();
-    [
-        certificate.not_before(),
-        policy.expiry.propose_at.before(ends),
-        policy.renewal_opens(ends),
-        policy.expiry.urgent_at.before(ends),
-        ends,
-    ]
+    [certificate.not_before(), policy.proposes_from(ends), policy.renewal_opens(ends), policy.expiry.urgent_at.before(ends), ends]
 }

@@ -94,6 +94,15 @@ impl Window {
             .find(|start| *start >= now)
     }
 
+    /// The last moment before `end` at which the window opens.
+    pub fn last_opening(&self, end: Timestamp) -> Option<Timestamp> {
+        let today = end.to_zoned(self.zone.clone()).date();
+        (-8..=1)
+            .rev()
+            .filter_map(|offset| self.opening_on(today.checked_add(i64::from(offset).days()).ok()?))
+            .find(|start| *start < end)
+    }
+
     /// The start of the window on that day of its zone, if it opens on that weekday. A time that the clocks skip is taken
     /// an hour later, one that happens twice the first time.
     fn opening_on(&self, day: Date) -> Option<Timestamp> {
@@ -163,6 +172,16 @@ impl Freeze {
         };
         let after = to.tomorrow().map_err(|_| InvalidWindow::Date(to.to_string()))?;
         Ok(Self { from: midnight(from)?, until: midnight(after)?, reason })
+    }
+
+    /// Its first moment.
+    pub fn from(&self) -> Timestamp {
+        self.from
+    }
+
+    /// The moment after its last.
+    pub fn until(&self) -> Timestamp {
+        self.until
     }
 
     /// The end of the freeze when `now` lies in it.

@@ -80,11 +80,14 @@ pub(super) fn renewal(
             if let Some(decision) = unarchive(policy, sight, entry, now) {
                 return decision;
             }
-            let propose = policy.expiry.propose_at.before(ends);
+            let propose = policy.proposes_from(ends);
             if let Some(exception) = policy.exception(&report.host.name, Allow::EarlyRenewal, now) {
                 (window.min(now), format!("excepted until {} by {}: {}", exception.until, exception.owner, exception.reason))
             } else if propose <= now {
-                (window, format!("the back-end certificate ends on {ends}"))
+                let early = policy.opens_early_for(ends);
+                let early =
+                    early.map(|freeze| format!(", in a freeze ({}): it opens at the last window before it", freeze.reason));
+                (window, format!("the back-end certificate ends on {ends}{}", early.unwrap_or_default()))
             } else if unfit.is_some() {
                 return Decision::Hold {
                     why: vec![format!(

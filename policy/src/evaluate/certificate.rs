@@ -69,7 +69,10 @@ pub(super) fn judge_certificate(case: &Case<'_>, certificate: &Certificate, find
 /// Says so when the certificate is near its end.
 fn expiring(policy: &Policy, certificate: &Certificate, now: Timestamp, findings: &mut Vec<Finding>) -> bool {
     let ends = certificate.not_after();
-    let near = policy.expiry.propose_at.before(ends) <= now;
+    if let Some(why) = policy.no_window_before(ends) {
+        findings.push(finding(Code::NoWindow, [format!("{}: {why}", certificate.thumbprint())]));
+    }
+    let near = policy.proposes_from(ends) <= now;
     if near {
         let opens = policy.renewal_opens(ends);
         let opening = if opens <= now { "it may be renewed since" } else { "it may be renewed from" };

@@ -12,7 +12,7 @@ use agent::driver::lab::{LabDriver, file};
 use anyhow::{Context, Result};
 use policy::certificate::Certificate;
 use policy::id::{ServerName, Sha256};
-use policy::report::SslRecord;
+use policy::report::{Fact, SslRecord};
 
 use super::install::{files, kept};
 
@@ -164,7 +164,8 @@ impl Server {
     }
 
     /// Everything that is on its disk, by name: files whole, private keys by their digest, every record of http.sys as an
-    /// entry `record/<kind>/<endpoint>` of its own. To be compared before and after (P4).
+    /// entry `record/<kind>/<endpoint>` of its own. To be compared before and after (P4). The event log is left out: what
+    /// happened stays written there.
     ///
     /// # Errors
     /// When something does not read.
@@ -176,6 +177,10 @@ impl Server {
             }
             let text = if name.starts_with("keys/") {
                 Sha256::of(&bytes).to_string()
+            } else if name == "host.json" {
+                let mut host = self.files().host()?;
+                host.machine.events = Fact::Known(Vec::new());
+                serde_json::to_string(&host).context("a host that JSON can hold")?
             } else {
                 String::from_utf8_lossy(&bytes).into_owned()
             };

@@ -30,6 +30,7 @@ pub mod document;
 pub mod duration;
 pub mod evaluate;
 pub mod finding;
+pub mod forecast;
 pub mod id;
 pub mod last;
 pub mod life;

@@ -1,4 +1,4 @@
-//! `backstay policy check|sign|apply`: what is wanted, checked before it is signed and signed before it is sent.
+//! `backstay policy check|diff|forecast|sign|apply`: what is wanted, checked before it is signed and signed before it is sent.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,21 @@ use super::failure::{Doing, Exit, Failure};
 use super::output::{View, line, moment, pairs};
 use super::{Context, files, wire};
 
+mod diff;
+mod forecast;
+
+pub use diff::Diff;
+pub use forecast::Forecast;
+
 /// The policy.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
     /// Checks a policy here and prints every value that it has in effect; needs no controller.
     Check(Check),
+    /// Shows what another policy would change, key by key, and whether it widens or narrows.
+    Diff(Diff),
+    /// Foresees what time brings to this estate, day by day.
+    Forecast(Forecast),
     /// Adds signatures to a policy, for approvers who do not share a workstation.
     Sign(Sign),
     /// Signs a policy and puts it in force.
@@ -32,6 +42,8 @@ impl Policy {
     pub(super) async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         match self {
             Self::Check(check) => check.run(context),
+            Self::Diff(diff) => diff.run(context).await,
+            Self::Forecast(forecast) => forecast.run(context).await,
             Self::Sign(sign) => sign.run(context),
             Self::Apply(apply) => apply.run(context).await,
         }
@@ -156,6 +168,16 @@ async fn held(client: &mut Client) -> Result<Option<(u64, PolicyId)>, Failure> {
     }
     let id = wire::id("GetPolicyResponse.id", &response.id).doing(|| doing.to_owned())?;
     Ok(Some((response.version, id)))
+}
+
+/// The policy in force, whole.
+async fn in_force(client: &mut Client) -> Result<Document, Failure> {
+    let doing = "asking for the policy in force";
+    let response = answer(doing, client.get_policy(GetPolicyRequest {})).await?;
+    let Some(signed) = response.policy else {
+        return Err(Failure::new(Exit::Denied, "no policy is in force").next("name a file to try one"));
+    };
+    Document::from_toml(&signed.body).map_err(|error| Failure::new(Exit::Error, doing).because(error))
 }
 
 /// Says before anybody signs what the head of the policy must be. The controller checks it again.

@@ -41,18 +41,23 @@ pub struct List {}
 impl List {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let client = context.connection.connect().await?;
-        let doing = "listing the servers";
-        let mut rows = Vec::new();
-        let ask = |page_token| page(client.clone(), doing, page_token);
-        pages::each(doing, ask, |servers| {
-            let read: Result<Vec<_>, _> = servers.into_iter().map(ServerRow::try_from).collect();
-            rows.extend(read.doing(|| doing.to_owned())?);
-            Ok(())
-        })
-        .await?;
-        context.output.show(&ServerList(rows))?;
+        context.output.show(&ServerList(all(&client).await?))?;
         Ok(Exit::Ok)
     }
+}
+
+/// All servers, page by page.
+pub(super) async fn all(client: &Client) -> Result<Vec<ServerRow>, Failure> {
+    let doing = "listing the servers";
+    let mut rows = Vec::new();
+    let ask = |page_token| page(client.clone(), doing, page_token);
+    pages::each(doing, ask, |servers| {
+        let read: Result<Vec<_>, _> = servers.into_iter().map(ServerRow::try_from).collect();
+        rows.extend(read.doing(|| doing.to_owned())?);
+        Ok(())
+    })
+    .await?;
+    Ok(rows)
 }
 
 async fn page(mut client: Client, doing: &str, page_token: String) -> Result<(Vec<operator::Server>, String), Failure> {
@@ -87,16 +92,16 @@ impl Show {
 /// A server, as it is printed in lists.
 #[derive(Debug, Clone, Serialize)]
 pub struct ServerRow {
-    name: String,
+    pub(super) name: String,
     verdict: String,
     connected: bool,
     last_seen: Option<Timestamp>,
     thumbprint: Option<String>,
-    not_after: Option<Timestamp>,
+    pub(super) not_after: Option<Timestamp>,
     decision: String,
     mode: String,
-    dag: String,
-    ad_site: String,
+    pub(super) dag: String,
+    pub(super) ad_site: String,
     exchange: String,
     generation: String,
     agent_version: String,

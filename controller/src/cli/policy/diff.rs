@@ -79,20 +79,11 @@ impl Differences {
                 });
                 continue;
             }
+            let (loses, gains) = of_list(key, was.is_empty(), is.is_empty());
             let gone = was.iter().filter(|entry| !is.contains(entry));
-            found.extend(gone.map(|entry| Difference {
-                key: key.clone(),
-                old: Some(entry.clone()),
-                new: None,
-                effect: effect(LISTS_THAT_NARROW.contains(&key.as_str())),
-            }));
+            found.extend(gone.map(|entry| Difference { key: key.clone(), old: Some(entry.clone()), new: None, effect: loses }));
             let come = is.iter().filter(|entry| !was.contains(entry));
-            found.extend(come.map(|entry| Difference {
-                key: key.clone(),
-                old: None,
-                new: Some(entry.clone()),
-                effect: effect(!LISTS_THAT_NARROW.contains(&key.as_str())),
-            }));
+            found.extend(come.map(|entry| Difference { key: key.clone(), old: None, new: Some(entry.clone()), effect: gains }));
         }
         Self(found)
     }
@@ -100,8 +91,18 @@ impl Differences {
 
 const LISTS: [&str; 5] = ["groups", "windows", "freezes", "compromised", "exceptions"];
 
-/// An entry more of these lets the agents do less.
-const LISTS_THAT_NARROW: [&str; 2] = ["freezes", "compromised"];
+/// The effect of an entry that goes, and of one that comes.
+fn of_list(key: &str, was_empty: bool, is_empty: bool) -> (&'static str, &'static str) {
+    match key {
+        "freezes" | "compromised" => ("widens", "narrows"),
+        "exceptions" => ("narrows", "widens"),
+        // No window at all means always.
+        "windows" if was_empty || is_empty => ("widens", "narrows"),
+        "windows" => ("narrows", "widens"),
+        // A group may raise or lower, and whoever leaves one falls under the next.
+        _ => ("other", "other"),
+    }
+}
 
 fn effect(widens: bool) -> &'static str {
     if widens { "widens" } else { "narrows" }
@@ -200,6 +201,12 @@ mod tests {
         let shown = "from 2026-12-20T00:00:00Z until 2027-01-07T00:00:00Z: year end";
         assert_eq!(between("", freeze), [("freezes".to_owned(), None, text(shown), "narrows")]);
         assert_eq!(between(freeze, ""), [("freezes".to_owned(), text(shown), None, "widens")]);
+        let window = |day: &str| format!("[[window]]\ndays = [\"{day}\"]\nstart = \"22:00\"\nlength = \"4h\"\nzone = \"UTC\"\n");
+        let effects = |old: &str, new: &str| between(old, new).into_iter().map(|(.., effect)| effect).collect::<Vec<_>>();
+        let (saturday, sunday) = (window("sat"), window("sun"));
+        assert_eq!(effects("", &saturday), ["narrows"], "no window means always");
+        assert_eq!(effects(&saturday, ""), ["widens"]);
+        assert_eq!(effects(&saturday, &format!("{saturday}{sunday}")), ["widens"]);
         assert_eq!(
             between("", "[certificate]\nkey_bits = 4096"),
             [("certificate.key_bits".to_owned(), text("2048"), text("4096"), "other")]

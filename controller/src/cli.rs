@@ -25,6 +25,7 @@ pub mod output;
 mod pages;
 pub mod plan;
 pub mod policy;
+mod preflight;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod server;
@@ -83,6 +84,8 @@ pub enum Command {
     Server(server::Server),
     /// Why a server is judged as it is, what happens next, and what would change it.
     Explain(explain::Explain),
+    /// Before a patch night: what is lost at the next restart, what stops an update, what is frozen and why.
+    Preflight(preflight::Preflight),
     /// What is to be done, and your yes or no to it.
     #[command(subcommand)]
     Plan(plan::Plan),
@@ -154,6 +157,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Status(status) => interruptible(status.run(&mut context)),
         Command::Server(server) => interruptible(server.run(&mut context)),
         Command::Explain(explain) => interruptible(explain.run(&mut context)),
+        Command::Preflight(preflight) => interruptible(preflight.run(&mut context)),
         Command::Plan(plan) => interruptible(plan.run(&mut context)),
         Command::Audit(audit) => interruptible(audit.run(&mut context)),
         Command::Assess(assess) => assess.run(&mut context),

@@ -5,6 +5,7 @@
 //! say early and clearly what every agent would refuse. Every change is told in the audit trail by the store, in its own transaction.
 
 use policy::id::Person;
+use policy::preflight::{Preflight, preflight};
 use policy::trust::root_fingerprint;
 use proto::invalid;
 use proto::operator::operator_service_server::OperatorService;
@@ -13,7 +14,8 @@ use proto::operator::{
     ExplainServerRequest, ExplainServerResponse, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse,
     GetServerRequest, GetServerResponse, GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse,
     ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse,
-    RejectPlanRequest, RejectPlanResponse, SubmitApprovalRequest, SubmitApprovalResponse,
+    PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, ServerPreflight, SubmitApprovalRequest,
+    SubmitApprovalResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -24,7 +26,7 @@ use self::refusal::believed;
 use crate::audit::Actor;
 use crate::parts::Parts;
 use crate::status::failed;
-use crate::store::{PlanFilter, PlanRow};
+use crate::store::{Judged, PlanFilter, PlanRow};
 
 mod access;
 mod approval;
@@ -113,6 +115,31 @@ impl OperatorService for Operators {
         let next_page_token = pages::next(&rows, limit, |row| pages::of_server(&row.name));
         let servers = rows.into_iter().map(|row| wire::server(row, &self.parts.connections)).collect();
         Ok(Response::new(ListServersResponse { servers, next_page_token }))
+    }
+
+    async fn preflight(&self, request: Request<PreflightRequest>) -> Answer<PreflightResponse> {
+        self.caller(&request, Right::Read)?;
+        let PreflightRequest { page_size, page_token } = request.into_inner();
+        let limit = pages::size(page_size)?;
+        let after = pages::server(&page_token)?;
+        let Parts { store, connections, clock, .. } = &self.parts;
+        let judged = store.judged(after.as_ref(), limit).await.map_err(failed)?;
+        let policy = approval::policy_in_force(store).await?;
+        let now = clock.now();
+        let next_page_token = pages::next(&judged, limit, |found| pages::of_server(&found.server));
+        let servers = judged.into_iter().map(|Judged { server, mode, assessment }| {
+            let Preflight { restart, update, frozen, unknown } = preflight(&policy, mode, &assessment, now);
+            ServerPreflight {
+                verdict: assessment.verdict.as_str().to_owned(),
+                connected: connections.is_connected(&server),
+                server: server.to_string(),
+                restart,
+                update,
+                frozen,
+                unknown,
+            }
+        });
+        Ok(Response::new(PreflightResponse { servers: servers.collect(), next_page_token }))
     }
 
     async fn get_server(&self, request: Request<GetServerRequest>) -> Answer<GetServerResponse> {

@@ -39,7 +39,7 @@ pub use identities::{Identity, IdentityState, Knock};
 pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
 pub use receipts::Settled;
 pub use scene::{Neighbour, PlanSeen, Scene};
-pub use servers::{Held, Recorded, Recording, ServerRow, group_of};
+pub use servers::{Held, Judged, Recorded, Recording, ServerRow, group_of};
 pub use tokens::MAX_TTL_SECONDS;
 
 use writer::Writer;

@@ -36,6 +36,7 @@ pub mod last;
 pub mod life;
 pub mod look;
 pub mod plan;
+pub mod preflight;
 pub mod receipt;
 pub mod report;
 pub mod schedule;

@@ -295,3 +295,30 @@ async fn the_status_counts_what_is_not_ended() {
     let after = status().await.expect("a status").into_inner();
     assert!(after.plans.is_empty() && after.audit_sequence > before.audit_sequence);
 }
+
+#[tokio::test]
+async fn a_patch_night_is_told_what_matters_of_each_server_that_reported() {
+    let desk = Desk::new().await;
+    let store = &desk.operators.parts.store;
+    desk.people.rule(store, 1, PROPOSE).await;
+    for name in ["EX1", "EX2"] {
+        stage::enrol(store, name).await;
+    }
+    // EX2 is let in and silent: nothing can be said of it. The certificate of EX1 has ended, and its setup is at work.
+    let mut sight = stage::sight("EX1", &stage::certificate("EX1", (2026, 11, 10)));
+    sight.report.setup = policy::report::Fact::Known(policy::report::Setup::Running("ExSetup.exe".to_owned()));
+    stage::report(store, &sight, 1, noon()).await;
+    desk.look(noon()).await;
+    let ask = |page_size, page_token: &str| {
+        let request = PreflightRequest { page_size, page_token: page_token.to_owned() };
+        desk.operators.preflight(asked("viewer", request))
+    };
+    let page = ask(0, "").await.expect("a page").into_inner();
+    let [found] = &page.servers[..] else { panic!("{page:?}") };
+    assert_eq!((found.server.as_str(), found.verdict.as_str(), found.connected), ("EX1", "expired", false));
+    assert_eq!(found.restart, Vec::<String>::new());
+    assert!(found.update[0].starts_with("BST202 "), "{found:?}");
+    assert_eq!(found.frozen, ["BST601 Exchange setup is at work or half-finished: ExSetup.exe"]);
+    assert_eq!(code(ask(-1, "").await), Code::InvalidArgument);
+    assert_eq!(code(ask(0, "nonsense").await), Code::InvalidArgument);
+}

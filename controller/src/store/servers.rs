@@ -1,6 +1,8 @@
 //! Servers: what each reported last, and what is known of it in the columns that lists need.
 
 use policy::Timestamp;
+use policy::document::Mode;
+use policy::evaluate::Assessment;
 use policy::finding::Verdict;
 use policy::id::{Generation, PolicyId, ServerName, Sha256, Thumbprint};
 use policy::report::{Fact, Host, Report};
@@ -107,6 +109,17 @@ pub fn group_of(host: &Host) -> String {
 /// The group of servers of which nobody knows the group.
 const UNKNOWN_GROUP: &str = "unknown";
 
+/// A server as it was judged last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// Which.
+    pub server: ServerName,
+    /// Its mode then.
+    pub mode: Mode,
+    /// Verdict and findings.
+    pub assessment: Assessment,
+}
+
 impl Store {
     /// Writes a report down, when it is newer than what is on disk. The same one again changes nothing.
     ///
@@ -155,6 +168,30 @@ impl Store {
             .await
             .doing("reading servers")?;
         rows.iter().map(server).collect()
+    }
+
+    /// Servers as they were judged last, a page of them in one query; those that never reported are left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn judged(&self, after: Option<&ServerName>, limit: u32) -> Result<Vec<Judged>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT servers.name AS name, servers.mode AS mode, reports.assessment AS assessment
+             FROM servers JOIN reports ON reports.server = servers.name
+             WHERE servers.name > $1 AND reports.assessment IS NOT NULL AND servers.mode IS NOT NULL ORDER BY servers.name LIMIT $2",
+        )
+        .bind(after.map_or("", ServerName::as_str))
+        .bind(page(limit))
+        .fetch_all(self.readers())
+        .await
+        .doing("reading what was judged")?;
+        rows.iter()
+            .map(|row| {
+                let row = Columns(row);
+                let mode = row.word("mode", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?;
+                Ok(Judged { server: row.parsed("name")?, mode, assessment: row.json("assessment")? })
+            })
+            .collect()
     }
 
     /// One server.

@@ -86,7 +86,7 @@ pub fn forecast(policy: &Policy, subjects: &[Subject], now: Timestamp, horizon: 
                 break;
             }
             add(policy.proposes_from(ends), What::Proposed);
-            if let Some(why) = policy.no_window_before(ends) {
+            if let Some(why) = policy.no_window_before(ends, now) {
                 add(now, What::NoWindow(why));
             }
             let opens = policy.renewal_opens(ends).max(now);

@@ -26,6 +26,7 @@ pub fn next_look(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestam
     moments.extend(front_end_certificates(sight).map(Certificate::not_after));
     if let Some(certificate) = named_certificate(sight) {
         moments.extend(expiry(policy, certificate));
+        moments.extend(policy.last_chance(certificate.not_after()));
         let exceptions = policy.exceptions.iter().filter(|exception| exception.server == sight.report.host.name);
         moments.extend(exceptions.map(|exception| exception.until));
     }

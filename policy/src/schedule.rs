@@ -26,9 +26,12 @@ impl Policy {
         }
     }
 
-    /// The moment from which approvals are collected: `propose_at`, and never later than the renewal may run.
+    /// The moment from which approvals are collected: `propose_at` before the end, and as much earlier as the renewal opens
+    /// earlier, so that people have the same time for their yes.
     pub fn proposes_from(&self, not_after: Timestamp) -> Timestamp {
-        self.expiry.propose_at.before(not_after).min(self.renewal_opens(not_after))
+        let earlier = self.expiry.renew_before.before(not_after).duration_since(self.renewal_opens(not_after));
+        let usual = self.expiry.propose_at.before(not_after);
+        usual.checked_sub(earlier).unwrap_or(usual)
     }
 
     /// The freeze for whose sake a renewal opens earlier than usual; `None` when it does not.
@@ -55,15 +58,32 @@ impl Policy {
         None
     }
 
-    /// Why a certificate that ends at `not_after` cannot be renewed in time by approved work; `None` when it can. It is said
-    /// at once, years before, and not on the day.
-    pub fn no_window_before(&self, not_after: Timestamp) -> Option<String> {
-        let opens = self.renewal_opens(not_after);
+    /// Why a certificate that ends at `not_after` cannot be renewed in time by approved work from `now` on; `None` when it
+    /// can. It is said at once, years before if need be, and not on the day; and as soon as the last window has passed.
+    pub fn no_window_before(&self, not_after: Timestamp, now: Timestamp) -> Option<String> {
+        let opens = self.renewal_opens(not_after).max(now);
         // With `renew_before = 0d` the renewal comes after the end, and that is wanted.
         if opens >= not_after || self.permitted_from(opens, not_after).is_some() {
             return None;
         }
-        Some(format!("between {opens}, when it may be renewed, and its end on {not_after} no window opens that is not frozen"))
+        // Words that stay the same as long as the answer does: no `now` in them.
+        Some(if now < opens {
+            format!("between {opens} and its end on {not_after} no window opens that is not frozen")
+        } else {
+            format!("before its end on {not_after} no window opens any more that is not frozen")
+        })
+    }
+
+    /// The end of the last window before `not_after` that no freeze covers: from then on approved work cannot come in time.
+    pub fn last_chance(&self, not_after: Timestamp) -> Option<Timestamp> {
+        let end = self.frozen_end(not_after).map_or(not_after, Freeze::from);
+        if self.windows.is_empty() {
+            return Some(end);
+        }
+        let frozen = |at: Timestamp| self.freezes.iter().any(|freeze| freeze.holds_until(at).is_some());
+        let last = self.windows.iter().filter_map(|window| window.last_opening(end)).filter(|at| !frozen(*at));
+        let last = last.max().or_else(|| self.last_permitted(end))?;
+        self.windows.iter().filter_map(|window| window.open_until(last)).max().map(|until| until.min(end))
     }
 
     /// The freeze in which a certificate would end: the first of those that follow one another without a gap.
@@ -133,8 +153,12 @@ mod tests {
         assert_eq!(opens, at("2026-11-14T21:00:00Z"), "the Saturday before the freeze");
         assert!(policy.may_run(opens, false).is_ok());
         assert_eq!(policy.opens_early_for(ends).map(|freeze| freeze.reason.as_str()), Some("year end"));
-        assert_eq!(policy.proposes_from(ends), at("2026-10-25T08:00:00Z"), "sixty days before, as ever");
-        assert_eq!(policy.no_window_before(ends), None);
+        assert_eq!(policy.proposes_from(ends), at("2026-10-15T21:00:00Z"), "people have thirty days for their yes, as ever");
+        // The last window passes unused: said from that moment on, for in the freeze nothing runs.
+        let chance = policy.last_chance(ends).expect("a window");
+        assert_eq!(chance, at("2026-11-15T01:00:00Z"));
+        assert_eq!(policy.no_window_before(ends, at("2026-11-15T00:59:59Z")), None);
+        assert!(policy.no_window_before(ends, chance).is_some());
         // One that ends before the freeze is none of its business.
         assert_eq!(policy.renewal_opens(at("2026-11-19T08:00:00Z")), at("2026-10-20T08:00:00Z"));
     }
@@ -145,22 +169,24 @@ mod tests {
         let policy = policy(&format!("{SATURDAYS}{}", chain.concat()));
         let ends = at("2026-12-24T08:00:00Z");
         assert_eq!(policy.renewal_opens(ends), at("2026-09-26T20:00:00Z"), "the last Saturday of September, in summer time");
-        assert_eq!(policy.proposes_from(ends), at("2026-09-26T20:00:00Z"), "approvals are collected from then on as well");
+        assert_eq!(policy.proposes_from(ends), at("2026-08-27T20:00:00Z"), "and approvals are collected a month before");
     }
 
     #[test]
     fn no_window_before_the_end_is_said_at_once() {
         // Frozen from before it may be renewed, and no window at all before that freeze, for another covers it.
+        let now = at("2026-11-24T00:00:00Z");
         let year = freeze("2020-01-01", "2027-12-31");
         let policy_frozen = policy(&format!("{SATURDAYS}{year}"));
         let ends = at("2027-06-01T08:00:00Z");
         assert_eq!(policy_frozen.renewal_opens(ends), at("2019-12-28T21:00:00Z"));
+        assert!(policy_frozen.no_window_before(ends, now).is_some(), "that Saturday is long past");
         // Nothing is frozen when it ends, and yet no window lies between.
         let gap = policy(&format!("[expiry]\nrenew_before = \"10d\"\n{SATURDAYS}{}", freeze("2027-05-20", "2027-05-31")));
-        let why = gap.no_window_before(ends).expect("no Saturday between");
+        let why = gap.no_window_before(ends, now).expect("no Saturday between");
         assert!(why.contains("2027-05-22T08:00:00Z"), "{why}");
-        assert_eq!(policy("").no_window_before(ends), None);
-        assert_eq!(policy(&format!("[expiry]\nrenew_before = \"0d\"\n{SATURDAYS}")).no_window_before(ends), None);
+        assert_eq!(policy("").no_window_before(ends, now), None);
+        assert_eq!(policy(&format!("[expiry]\nrenew_before = \"0d\"\n{SATURDAYS}")).no_window_before(ends, now), None);
     }
 
     #[test]

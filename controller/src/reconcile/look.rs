@@ -151,6 +151,7 @@ fn turning_points(policy: &Policy, not_after: Option<Timestamp>, last: &LastKnow
     let mut points: Vec<Timestamp> = last.trouble.iter().map(|trouble| policy.quiet.ceiling.after(trouble.since)).collect();
     if let Some(end) = not_after {
         points.extend([policy.proposes_from(end), policy.renewal_opens(end), expiry.urgent_at.before(end), end]);
+        points.extend(policy.last_chance(end));
     }
     points
 }

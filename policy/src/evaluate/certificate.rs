@@ -69,7 +69,7 @@ pub(super) fn judge_certificate(case: &Case<'_>, certificate: &Certificate, find
 /// Says so when the certificate is near its end.
 fn expiring(policy: &Policy, certificate: &Certificate, now: Timestamp, findings: &mut Vec<Finding>) -> bool {
     let ends = certificate.not_after();
-    if let Some(why) = policy.no_window_before(ends) {
+    if let Some(why) = policy.no_window_before(ends, now) {
         findings.push(finding(Code::NoWindow, [format!("{}: {why}", certificate.thumbprint())]));
     }
     let near = policy.proposes_from(ends) <= now;

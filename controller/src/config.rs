@@ -29,8 +29,6 @@ pub struct Config {
     pub advertise: Vec<HostName>,
     /// How often an agent says that nothing changed.
     pub heartbeat: Span,
-    /// How long a result is watched before it is confirmed.
-    pub soak: Span,
 }
 
 /// Where a controller listens. Port 0 takes a free one.
@@ -141,8 +139,6 @@ struct Raw {
     advertise: Vec<String>,
     #[serde(default = "default_heartbeat_seconds")]
     heartbeat_seconds: u32,
-    #[serde(default = "default_soak_seconds")]
-    soak_seconds: u32,
 }
 
 fn default_state_dir() -> PathBuf {
@@ -151,10 +147,6 @@ fn default_state_dir() -> PathBuf {
 
 fn default_heartbeat_seconds() -> u32 {
     30
-}
-
-fn default_soak_seconds() -> u32 {
-    1_800
 }
 
 impl Config {
@@ -176,17 +168,13 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key or line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, soak_seconds } =
-            toml::from_str(text).map_err(ConfigError::Toml)?;
+        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds } = toml::from_str(text).map_err(ConfigError::Toml)?;
         let value = |key, expected, found: String| ConfigError::Value { key, expected, found };
         if !listen.web.ip().is_loopback() {
             return Err(value("listen.web", "a loopback address, because it speaks plain HTTP", listen.web.to_string()));
         }
         if !(1..=3_600).contains(&heartbeat_seconds) {
             return Err(value("heartbeat_seconds", "1 to 3600", heartbeat_seconds.to_string()));
-        }
-        if soak_seconds > 604_800 {
-            return Err(value("soak_seconds", "at most 604800, a week", soak_seconds.to_string()));
         }
         if advertise.len() > MAX_NAMES {
             return Err(value("advertise", "at most 16 names", advertise.len().to_string()));
@@ -204,14 +192,7 @@ impl Config {
                 }
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            estate,
-            state_dir,
-            listen,
-            advertise,
-            heartbeat: Span::seconds(heartbeat_seconds),
-            soak: Span::seconds(soak_seconds),
-        })
+        Ok(Self { estate, state_dir, listen, advertise, heartbeat: Span::seconds(heartbeat_seconds) })
     }
 
     /// The database's file.

@@ -75,8 +75,6 @@ pub struct Reconciler {
     pub connections: Connections,
     /// Who asks.
     pub nudge: Nudge,
-    /// How long a result is watched before it is confirmed.
-    pub soak: Span,
     /// The present moment.
     pub clock: Clock,
 }
@@ -213,7 +211,7 @@ impl Shared {
     }
 
     async fn try_look(&self, server: &ServerName) -> Result<Option<Timestamp>, StoreError> {
-        let Reconciler { store, connections, nudge, soak, clock } = &self.reconciler;
+        let Reconciler { store, connections, nudge, clock } = &self.reconciler;
         let Some(scene) = store.scene(server).await? else { return Ok(None) };
         let documents = self.documents.read(store).await?;
         let now = clock.now();
@@ -222,7 +220,6 @@ impl Shared {
             trust: documents.trust.as_ref(),
             in_force: documents.held,
             connected: connections.is_connected(server),
-            soak: *soak,
             now,
         };
         let conclusion = look(&scene, &terms);

@@ -274,8 +274,8 @@ impl Ports {
                 .map_err(Into::into)
         });
 
-        let Parts { store, connections, nudge, config, clock, .. } = parts.clone();
-        let reconciler = Reconciler { store, connections, nudge, soak: config.soak, clock };
+        let Parts { store, connections, nudge, clock, .. } = parts.clone();
+        let reconciler = Reconciler { store, connections, nudge, clock };
         tasks.spawn(reconciler.run(ending.clone()));
         tasks.spawn(renew_own(parts.clone(), Arc::clone(own), ending.clone()));
         Ok(failures)

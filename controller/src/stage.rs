@@ -114,7 +114,7 @@ impl People {
 }
 
 /// A policy in which every server proposes.
-pub(crate) const PROPOSE: &str = "estate = \"contoso\"\nversion = 1\nmode = \"propose\"\n";
+pub(crate) const PROPOSE: &str = "estate = \"contoso\"\nversion = 1\nmode = \"propose\"\n[waves]\nsoak = \"60s\"\n";
 
 pub(crate) fn verified(signed: &SignedBytes) -> Verified<Approval> {
     proto::signed::approval(signed).expect("an approval")

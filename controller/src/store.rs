@@ -38,7 +38,7 @@ pub use error::StoreError;
 pub use identities::{Identity, IdentityState, Knock};
 pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
 pub use receipts::Settled;
-pub use scene::{Neighbour, PlanSeen, Scene};
+pub use scene::{Near, Neighbour, PlanSeen, Scene, Trouble};
 pub use servers::{Held, Judged, Recorded, Recording, ServerRow, group_of};
 pub use tokens::MAX_TTL_SECONDS;
 

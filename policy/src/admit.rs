@@ -87,7 +87,9 @@ impl Rule {
             Self::Window => "approved work runs in an open window and outside every freeze",
             Self::Quiet => "a loss is repaired only after a quiet time, which every foreign change restarts",
             Self::Hold => "a hold on the host beats policy and orders",
-            Self::Mode => "nothing runs in mode observe; by itself the agent acts only in mode act, and only to restore",
+            Self::Mode => {
+                "nothing runs in mode observe, or of a class that the policy only reports; by itself the agent acts only in mode act, and only to restore"
+            }
         }
     }
 }
@@ -170,9 +172,10 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
     }
     match leave {
         Leave::Standing => {
-            if policy.mode_of(&report.host) != Mode::Act || !plan.purpose.restores() {
-                let mode = policy.mode_of(&report.host).as_str();
-                object(Rule::Mode, format!("mode of {} is {mode} and the plan is to {}", plan.host, plan.purpose.as_str()), None);
+            let say = policy.say(&report.host, plan.purpose);
+            if say.mode != Mode::Act || !plan.purpose.restores() {
+                let (host, purpose) = (&plan.host, plan.purpose.as_str());
+                object(Rule::Mode, format!("on {host} {} and the plan is to {purpose}", say.because()), None);
             }
             if !authority_fresh {
                 object(Rule::Mode, format!("no controller confirmed the policy for {} days", policy.limits.authority_days), None);
@@ -196,8 +199,10 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
             if let Some(why) = clock {
                 object(Rule::Clock, why.to_owned(), None);
             }
-            if policy.mode_of(&report.host) == Mode::Observe {
-                object(Rule::Mode, format!("mode of {} is observe: nothing runs there, approved or not", plan.host), None);
+            let say = policy.say(&report.host, plan.purpose);
+            if say.mode == Mode::Observe {
+                let (host, because) = (&plan.host, say.because());
+                object(Rule::Mode, format!("on {host} {because}: nothing of that kind runs there, approved or not"), None);
             }
             if !plan.purpose.restores()
                 && let Err(closed) = policy.may_run(now, plan.purpose == Purpose::GiveBackFrontEnd || urgent(policy, sight, now))

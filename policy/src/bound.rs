@@ -108,7 +108,7 @@ pub fn unfit(certificate: &Certificate, policy: &Policy, report: &Report, now: T
         Some(Unfit::Distrusted)
     } else if now < certificate.not_before() || certificate.not_after() <= now {
         Some(Unfit::OutOfDate)
-    } else if !names_fit(certificate, report) {
+    } else if !names_fit(certificate, policy, report) {
         Some(Unfit::Names)
     } else {
         None
@@ -127,9 +127,6 @@ pub fn disallowed_known(report: &Report) -> bool {
 }
 
 /// The certificate covers the server's full name; its NetBIOS name when the full one is unknown.
-pub(crate) fn names_fit(certificate: &Certificate, report: &Report) -> bool {
-    match &report.host.fqdn {
-        Fact::Known(fqdn) => certificate.covers(fqdn),
-        Fact::Unknown(_) => certificate.covers(report.host.name.as_str()),
-    }
+pub(crate) fn names_fit(certificate: &Certificate, policy: &Policy, report: &Report) -> bool {
+    certificate.covers(policy.full_name(&report.host).unwrap_or(report.host.name.as_str()))
 }

@@ -192,13 +192,17 @@ fn records_on(report: &Report, port: u16) -> Result<Expect, String> {
     Ok(Expect::Records { port, records })
 }
 
-/// The full name of the host, when it agrees with its NetBIOS name (G9).
-fn agreed_name(report: &Report) -> Result<String, String> {
+/// The full name for a new certificate: the one that the policy gives the server, else its own when that agrees with its
+/// NetBIOS name (G9).
+fn agreed_name(policy: &Policy, report: &Report) -> Result<String, String> {
+    if let Some(given) = policy.given_name(&report.host.name) {
+        return Ok(given.to_owned());
+    }
     let fqdn = report.host.fqdn.known().ok_or_else(|| lacking("the full name of the host"))?.clone();
     let label = fqdn.split('.').next().unwrap_or_default();
     if !label.eq_ignore_ascii_case(report.host.name.as_str()) || !fqdn.contains('.') {
         return Err(format!(
-            "the names of the host disagree: NetBIOS {}, full name {fqdn}; nothing is made until they agree",
+            "the names of the host disagree: NetBIOS {}, full name {fqdn}; nothing is made until they agree or the policy names one",
             report.host.name
         ));
     }

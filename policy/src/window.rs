@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::duration::Span;
@@ -50,6 +51,23 @@ pub struct Window {
     start: Time,
     length: Span,
     zone: TimeZone,
+}
+
+/// `[[window]]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawWindow {
+    days: Vec<String>,
+    start: String,
+    length: Span,
+    zone: String,
+}
+
+impl TryFrom<RawWindow> for Window {
+    type Error = InvalidWindow;
+    fn try_from(RawWindow { days, start, length, zone }: RawWindow) -> Result<Self, InvalidWindow> {
+        Self::new(&days, &start, length, &zone)
+    }
 }
 
 /// The zone of that IANA name.
@@ -154,6 +172,23 @@ pub struct Freeze {
     until: Timestamp,
     /// Why, in the words of whoever wrote the policy.
     pub reason: String,
+}
+
+/// `[[freeze]]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawFreeze {
+    from: String,
+    to: String,
+    zone: String,
+    reason: String,
+}
+
+impl TryFrom<RawFreeze> for Freeze {
+    type Error = InvalidWindow;
+    fn try_from(RawFreeze { from, to, zone, reason }: RawFreeze) -> Result<Self, InvalidWindow> {
+        Self::new(&from, &to, &zone, reason)
+    }
 }
 
 impl Freeze {

@@ -331,7 +331,7 @@ fn approved_work_waits_for_window_freeze_clock_and_hold_and_begins_once() {
                 "by standing approval",
                 |ask| ask.approvals = None,
                 &[Rule::Mode],
-                "mode of EX1 is propose and the plan is to renew",
+                "on EX1 mode is propose and the plan is to renew",
             ),
             (
                 "by standing approval in mode act",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use policy::document::{Expiry, Limits, MAX_BYTES, Mode, Policy, PolicyError, Profile, Quiet};
+use policy::document::{Actions, Expiry, Limits, MAX_BYTES, Mode, Policy, PolicyError, Profile, Quiet, Waves};
 use policy::finding::Code;
 use policy::plan::{Plan, PlanError};
 use policy::trust::{Approval, DocumentError, TrustDocument, Verified};
@@ -27,11 +27,14 @@ fn the_example_policy_reads_and_shows_the_defaults() {
         expiry,
         quiet,
         mode,
+        actions,
         groups,
         windows,
         freezes,
+        waves,
         limits,
         certificate,
+        names,
         compromised,
         exceptions,
     } = policy;
@@ -39,9 +42,12 @@ fn the_example_policy_reads_and_shows_the_defaults() {
     assert_eq!(expiry, Expiry::default());
     assert_eq!(quiet, Quiet::default());
     assert_eq!(limits, Limits::default());
+    assert_eq!(actions, Actions::default());
+    assert_eq!(waves, Waves::default());
     assert_eq!(certificate, Profile::default());
     assert!(compromised.is_empty());
-    assert_eq!((groups.len(), windows.len(), freezes.len(), exceptions.len()), (1, 1, 1, 1), "one example of each list");
+    let lengths = [groups.len(), windows.len(), freezes.len(), names.len(), exceptions.len()];
+    assert_eq!(lengths, [1; 5], "one example of each list");
 }
 
 #[test]
@@ -64,14 +70,20 @@ fn the_example_policy_explains_every_key() {
     }
     let all = [
         "allow",
+        "at_once",
         "authority_days",
         "ceiling",
         "compromised",
+        "configuration",
+        "create",
         "dag",
         "dangling",
         "days",
         "estate",
         "from",
+        "front_end",
+        "full_name",
+        "group_by",
         "key_bits",
         "length",
         "mode",
@@ -82,12 +94,15 @@ fn the_example_policy_explains_every_key() {
         "propose_at",
         "reason",
         "record_missing",
+        "renew",
         "renew_before",
+        "restore",
         "restores_per_day",
         "restores_per_hour",
         "server",
         "servers",
         "site",
+        "soak",
         "start",
         "to",
         "until",
@@ -177,7 +192,7 @@ fn every_page_has_its_title_severity_and_all_its_parts() {
 #[test]
 fn a_document_nested_beyond_all_reason_is_an_error() {
     let nested = |open: &str, close: &str| format!("{}{}", open.repeat(60_000), close.repeat(60_000));
-    assert!(matches!(Policy::from_toml(format!("x = {}", nested("[", "]")).as_bytes()), Err(PolicyError::Toml(_))));
+    assert!(matches!(Policy::from_toml(format!("x = {}", nested("[", "]")).as_bytes()), Err(PolicyError::At(_))));
     assert!(Policy::from_toml(nested("[[", "").as_bytes()).is_err());
     assert!(Policy::from_toml(format!("{} = 1", nested("a.", "a.")).as_bytes()).is_err());
     assert!(TrustDocument::from_bytes(nested("[", "]").as_bytes()).is_err());
@@ -197,7 +212,7 @@ fn an_exception_needs_a_reason() {
     let exception = "estate = \"contoso\"\nversion = 1\n[[exception]]\nserver = \"EX1\"\nallow = \"early_renewal\"\nowner = \"anna\"\n\
          reason = \" \"\nuntil = \"2027-01-01T00:00:00Z\"\n";
     let error = Policy::from_toml(exception.as_bytes()).expect_err("no reason").to_string();
-    assert!(error.contains("exception.reason") && error.contains("EX1"), "{error}");
+    assert!(error.contains("exception number 1: reason") && error.contains("EX1"), "{error}");
 }
 
 #[test]

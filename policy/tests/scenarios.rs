@@ -49,7 +49,7 @@ scenarios! {
     f41_snapshot f43_maintenance f44_auth_certificate f46_redirected g1_uninstalled g2_rebuilt g4_update_running
     g5_managed_availability g6_exchange_2010 g6_no_role g7_intercepted g8_name_elsewhere g9_names_disagree
     g10_compromised_bound g10_distrusted_bound g12_watermark g13_tls g14_group_unknown g17_auth_ends_too agent_held
-    dead_handshake exception_early_renewal healthy rule9_end_in_a_freeze rule9_no_window no_last_good_ever site_binding_missing unknown_keys
+    actions_report actions_restore_propose g9_policy_names_one dead_handshake exception_early_renewal healthy rule9_end_in_a_freeze rule9_no_window no_last_good_ever site_binding_missing unknown_keys
     unknown_names_and_group unknown_records unknown_stores w3svc_disabled
 }
 

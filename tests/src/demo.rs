@@ -23,6 +23,9 @@ record_missing = "5s"
 dangling = "5s"
 ceiling = "2m"
 
+[waves]
+soak = "1s"
+
 [limits]
 restores_per_hour = 100
 restores_per_day = 1000

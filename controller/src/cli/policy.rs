@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use policy::Timestamp;
-use policy::document::{Allow, Exception, Group, Policy as Document};
+use policy::document::{Action, Exception, Group, Name, Policy as Document};
 use policy::id::PolicyId;
 use policy::trust::Kind;
 use proto::operator::{ApplyPolicyRequest, GetPolicyRequest};
@@ -218,11 +218,14 @@ pub struct PolicyView {
     mode: &'static str,
     expiry: BTreeMap<&'static str, String>,
     quiet: BTreeMap<&'static str, String>,
+    actions: BTreeMap<&'static str, &'static str>,
+    waves: BTreeMap<&'static str, String>,
     limits: BTreeMap<&'static str, String>,
     certificate: BTreeMap<&'static str, String>,
     groups: Vec<String>,
     windows: Vec<String>,
     freezes: Vec<String>,
+    names: Vec<String>,
     compromised: Vec<String>,
     exceptions: Vec<String>,
 }
@@ -237,11 +240,14 @@ impl PolicyView {
             expiry,
             quiet,
             mode,
+            actions,
             groups,
             windows,
             freezes,
+            waves,
             limits,
             certificate,
+            names,
             compromised,
             exceptions,
         } = policy;
@@ -263,6 +269,13 @@ impl PolicyView {
                 ("ceiling", quiet.ceiling.to_string()),
             ]
             .into(),
+            actions: Action::ALL.map(|action| (action.as_str(), actions.of(action).as_str())).into(),
+            waves: [
+                ("group_by", waves.group_by.as_str().to_owned()),
+                ("at_once", waves.at_once.to_string()),
+                ("soak", waves.soak.to_string()),
+            ]
+            .into(),
             limits: [
                 ("restores_per_hour", limits.restores_per_hour.to_string()),
                 ("restores_per_day", limits.restores_per_day.to_string()),
@@ -273,6 +286,7 @@ impl PolicyView {
             groups: groups.iter().map(group).collect(),
             windows: windows.iter().map(ToString::to_string).collect(),
             freezes: freezes.iter().map(ToString::to_string).collect(),
+            names: names.iter().map(|Name { server, full_name }| format!("{server}: {full_name}")).collect(),
             compromised: compromised.iter().map(ToString::to_string).collect(),
             exceptions: exceptions.iter().map(exception).collect(),
         }
@@ -290,13 +304,7 @@ fn group(group: &Group) -> String {
 fn exception(exception: &Exception) -> String {
     let Exception { server, allow, owner, reason, until } = exception;
     let until: &Timestamp = until;
-    format!("{server}: {} until {}, {owner}: {reason}", allowed(*allow), moment(*until))
-}
-
-fn allowed(allow: Allow) -> &'static str {
-    match allow {
-        Allow::EarlyRenewal => "early_renewal",
-    }
+    format!("{server}: {} until {}, {owner}: {reason}", allow.as_str(), moment(*until))
 }
 
 impl View for PolicyView {
@@ -308,8 +316,14 @@ impl View for PolicyView {
             ("previous".to_owned(), self.previous.map_or_else(|| "-".to_owned(), |id| id.to_string())),
             ("mode".to_owned(), self.mode.to_owned()),
         ];
-        let tables =
-            [("expiry", &self.expiry), ("quiet", &self.quiet), ("limits", &self.limits), ("certificate", &self.certificate)];
+        rows.extend(self.actions.iter().map(|(key, value)| (format!("actions.{key}"), (*value).to_owned())));
+        let tables = [
+            ("expiry", &self.expiry),
+            ("quiet", &self.quiet),
+            ("waves", &self.waves),
+            ("limits", &self.limits),
+            ("certificate", &self.certificate),
+        ];
         for (name, keys) in tables {
             rows.extend(keys.iter().map(|(key, value)| (format!("{name}.{key}"), value.clone())));
         }
@@ -317,6 +331,7 @@ impl View for PolicyView {
             ("group", &self.groups, "none"),
             ("window", &self.windows, "none: approved work may run at any time"),
             ("freeze", &self.freezes, "none"),
+            ("name", &self.names, "none"),
             ("compromised", &self.compromised, "none"),
             ("exception", &self.exceptions, "none"),
         ];

@@ -67,14 +67,7 @@ impl Desk {
         let scene = store.scene(&name).await.expect("reads").expect("reported");
         let trust = approval::trust_in_force(store).await.expect("in force");
         let policy = approval::policy_in_force(store).await.expect("in force");
-        let terms = Terms {
-            policy: &policy,
-            trust: Some(&trust),
-            in_force: Held::default(),
-            connected: false,
-            soak: Span::seconds(60),
-            now,
-        };
+        let terms = Terms { policy: &policy, trust: Some(&trust), in_force: Held::default(), connected: false, now };
         store.conclude(&name, look(&scene, &terms), now).await.expect("written");
     }
 

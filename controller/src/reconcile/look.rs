@@ -3,21 +3,22 @@
 //! The order in which a plan's needs are asked is the order in which people can do something about them: approvals, then its
 //! time, then a window, then the turn of its group, then its agent. The first that is missing is what it waits for.
 
+use std::collections::BTreeSet;
+
 use policy::Timestamp;
 use policy::admit::{approvers, class};
 use policy::bound::Bound;
 use policy::decide::{Decision, aside, decide};
-use policy::document::Policy;
-use policy::duration::Span;
+use policy::document::{GroupBy, Policy, Waves};
 use policy::evaluate::{Assessment, evaluate};
 use policy::finding::Verdict;
-use policy::id::{Generation, PlanId};
+use policy::id::{Generation, PlanId, ServerName};
 use policy::last::LastKnown;
 use policy::life::{Event, Life};
 use policy::plan::{Plan, Purpose};
 use policy::trust::TrustDocument;
 
-use crate::store::{Held, Neighbour, PlanSeen, Scene};
+use crate::store::{Held, Near, Neighbour, PlanSeen, Scene, Trouble};
 
 /// What is in force when a look is taken.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +31,6 @@ pub struct Terms<'a> {
     pub in_force: Held,
     /// The agent's stream is open here.
     pub connected: bool,
-    /// How long a result is watched before it is confirmed.
-    pub soak: Span,
     /// Now.
     pub now: Timestamp,
 }
@@ -59,6 +58,8 @@ pub struct Conclusion {
     pub next_look: Option<Timestamp>,
     /// What happens to plans.
     pub moves: Vec<Move>,
+    /// How many may be at work: asked once more when a turn is taken.
+    pub waves: Waves,
 }
 
 /// What happens to a plan. Each is done only if the plan still stands where it was seen.
@@ -142,6 +143,7 @@ pub fn look(scene: &Scene, terms: &Terms<'_>) -> Conclusion {
         assessment,
         last,
         moves,
+        waves: policy.waves,
     }
 }
 
@@ -161,14 +163,14 @@ fn soaked(seen: &PlanSeen, scene: &Scene, terms: &Terms<'_>, verdict: Verdict, t
     if seen.row.life != Life::Restored {
         return None;
     }
-    let soaked_at = terms.soak.after(seen.row.changed_at);
+    let soaked_at = terms.policy.waves.soak.after(seen.row.changed_at);
     if terms.now < soaked_at {
         times.push(soaked_at);
         return None;
     }
     let newer = scene.server.seen_at.zip(seen.began_at).is_none_or(|(report, began)| began <= report);
     (verdict == Verdict::Healthy && newer).then(|| {
-        let why = format!("healthy {} after it was restored; no other agent was asked", terms.soak);
+        let why = format!("healthy {} after it was restored; no other agent was asked", terms.policy.waves.soak);
         advance(seen, vec![Event::Confirm], Standing { why, ..standing(seen) })
     })
 }
@@ -331,8 +333,8 @@ fn blocked(
                 None => closed.why,
             });
         }
-        if let Some(neighbour) = scene.neighbours.first() {
-            return Some(turn(neighbour));
+        if let Some(why) = turn(&scene.neighbours, policy.waves) {
+            return Some(why);
         }
     }
     if !connected {
@@ -348,20 +350,39 @@ fn blocked(
     None
 }
 
-fn turn(neighbour: &Neighbour) -> String {
-    match neighbour {
-        Neighbour::AtWork { server, plan, life } => {
-            format!("one at a time: {server} of the same group has plan {} {}", plan.short(), life.as_str())
-        }
-        Neighbour::WentWrong { server, plan, life } => {
-            format!(
-                "a failure stops the wave: plan {} of {server} of the same group was {}, and nobody decided about the next attempt",
+/// Whose turn it is instead (P8): a neighbour's of the same group, or of as many servers as the policy has in work at once.
+fn turn(neighbours: &[Neighbour], waves: Waves) -> Option<String> {
+    let group = |near: Near| match near {
+        Near::Group => Some("group"),
+        Near::Site if waves.group_by == GroupBy::Site => Some("AD site"),
+        Near::Site | Near::Estate => None,
+    };
+    if let Some((Neighbour { server, trouble, .. }, group)) =
+        neighbours.iter().find_map(|neighbour| Some((neighbour, group(neighbour.near)?)))
+    {
+        return Some(match trouble {
+            Trouble::AtWork { plan, life, restores: _ } => {
+                format!("one at a time: {server} of the same {group} has plan {} {}", plan.short(), life.as_str())
+            }
+            Trouble::WentWrong { plan, life } => format!(
+                "a failure stops the wave: plan {} of {server} of the same {group} was {}, and nobody decided about the next attempt",
                 plan.short(),
                 life.as_str()
-            )
-        }
-        Neighbour::Lost { server, verdict } => format!("one at a time: {server} of the same group is {verdict}"),
+            ),
+            Trouble::Lost { verdict } => format!("one at a time: {server} of the same {group} is {verdict}"),
+        });
     }
+    let at_work: BTreeSet<&ServerName> = neighbours
+        .iter()
+        .filter(|neighbour| matches!(neighbour.trouble, Trouble::AtWork { restores: false, .. }))
+        .map(|neighbour| &neighbour.server)
+        .collect();
+    let first = at_work.first().filter(|_| at_work.len() >= waves.at_once as usize)?;
+    Some(format!(
+        "one at a time: {} of {} server(s) that the policy has in work at once, {first} among them",
+        at_work.len(),
+        waves.at_once
+    ))
 }
 
 fn superseded(seen: &PlanSeen, why: &str) -> Move {

@@ -39,7 +39,7 @@ pub(super) async fn running() -> Running {
     Authority::create(folder.path(), &estate(), clock.now()).expect("an authority");
     let store = Store::open(&config.database(), &estate(), clock.now()).await.expect("a store");
     let people = People::new();
-    people.rule(&store, 1, PROPOSE).await;
+    people.rule(&store, 1, &PROPOSE.replace("60s", "0s")).await;
     let ports = Ports::bind(&config).expect("ports");
     let (addresses, stop) = (ports.addresses(), CancellationToken::new());
     let authority = Authority::load(folder.path(), &estate()).expect("an authority");
@@ -50,8 +50,7 @@ pub(super) async fn running() -> Running {
 }
 
 pub(super) fn config(folder: &Path) -> Config {
-    let mut config =
-        Config::from_toml("estate = \"contoso\"\nsoak_seconds = 0\nheartbeat_seconds = 5\n").expect("a configuration");
+    let mut config = Config::from_toml("estate = \"contoso\"\nheartbeat_seconds = 5\n").expect("a configuration");
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     config.state_dir = folder.to_owned();
     config.listen = crate::config::Listen { agents: free, enrolment: free, operators: free, web: free };
@@ -151,7 +150,7 @@ async fn a_root_key_in_the_state_folder_keeps_the_controller_from_starting() {
     Authority::create(folder.path(), &estate(), Clock::system().now()).expect("an authority");
     let store = Store::open(&config.database(), &estate(), Clock::system().now()).await.expect("a store");
     let people = People::new();
-    people.rule(&store, 1, PROPOSE).await;
+    people.rule(&store, 1, &PROPOSE.replace("60s", "0s")).await;
     store.close().await;
     drop(store);
     // By its name whatever it is, and by what it is whatever its name.

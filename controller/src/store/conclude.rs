@@ -2,6 +2,7 @@
 //! only from where the plan was seen.
 
 use policy::Timestamp;
+use policy::document::{GroupBy, Waves};
 use policy::id::ServerName;
 use policy::last::LastKnown;
 use policy::life::{Event, Life};
@@ -45,7 +46,7 @@ async fn conclude(
     conclusion: &Conclusion,
     now: Timestamp,
 ) -> Result<Conclude, StoreError> {
-    let Conclusion { generation: _, before: _, last: _, assessment, decision, why, mode, not_after, next_look, moves } =
+    let Conclusion { generation: _, before: _, last: _, assessment, decision, why, mode, not_after, next_look, moves, waves } =
         conclusion;
     // Nothing is written before this: it tells whether what was looked at still is what is there.
     if !remember(connection, server, conclusion).await? {
@@ -81,7 +82,7 @@ async fn conclude(
             }
             Move::Advance { plan, from, events, standing } => {
                 if let Some(row) = find(connection, plan).await?.filter(|row| row.life == *from) {
-                    advance(connection, &row, events, standing, now).await?;
+                    advance(connection, &row, events, standing, *waves, now).await?;
                 }
             }
         }
@@ -139,6 +140,7 @@ async fn advance(
     row: &PlanRow,
     events: &[Event],
     standing: &Standing,
+    waves: Waves,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut life = row.life;
@@ -146,7 +148,7 @@ async fn advance(
     for event in events {
         let mut event = *event;
         if event == Event::Offer
-            && let Some(other) = taken(connection, row).await?
+            && let Some(other) = taken(connection, row, waves).await?
         {
             // Two looks at once came to the same; the slot or the turn went to the other one.
             why = other;
@@ -171,24 +173,41 @@ async fn advance(
     Ok(())
 }
 
-/// Who has the host's slot (J1) or the group's turn (P8) at this moment. Asked inside the transaction; two unique indices stand behind it.
-async fn taken(connection: &mut AnyConnection, row: &PlanRow) -> Result<Option<String>, StoreError> {
+/// Who has the host's slot (J1) or the turn (P8) at this moment. Asked inside the transaction; two unique indices stand behind it.
+async fn taken(connection: &mut AnyConnection, row: &PlanRow, waves: Waves) -> Result<Option<String>, StoreError> {
     let found = sqlx::query(
         "SELECT server, id FROM plans WHERE id <> $1 AND (
            (server = $2 AND life IN ('offered', 'running'))
-           OR ($3 = 1 AND grp = (SELECT grp FROM servers WHERE name = $2) AND server <> $2
+           OR ($3 = 1 AND server IN (SELECT other.name FROM servers AS own JOIN servers AS other ON own.grp = other.grp
+                   OR ($4 = 1 AND (own.ad_site = other.ad_site OR own.ad_site IS NULL OR other.ad_site IS NULL))
+                 WHERE own.name = $2 AND other.name <> $2)
                AND (life IN ('offered', 'running') OR (life = 'restored' AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')))))
          ORDER BY server LIMIT 1",
     )
     .bind(row.id.to_string())
     .bind(row.server.as_str())
     .bind(i64::from(!row.purpose.restores()))
-    .fetch_optional(connection)
+    .bind(i64::from(waves.group_by == GroupBy::Site))
+    .fetch_optional(&mut *connection)
     .await
     .doing("asking whose turn it is")?;
-    let Some(found) = found else { return Ok(None) };
-    let found = Columns(&found);
-    Ok(Some(format!("one at a time: {} of the same group is at work", found.text("server")?)))
+    if let Some(found) = found {
+        return Ok(Some(format!("one at a time: {} of the same group is at work", Columns(&found).text("server")?)));
+    }
+    if row.purpose.restores() {
+        return Ok(None);
+    }
+    let found = sqlx::query(
+        "SELECT count(DISTINCT server) AS found FROM plans
+         WHERE server <> $1 AND life IN ('offered', 'running', 'restored') AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')",
+    )
+    .bind(row.server.as_str())
+    .fetch_one(connection)
+    .await
+    .doing("counting who is at work")?;
+    let at_work = Columns(&found).number("found")?;
+    Ok((at_work >= u64::from(waves.at_once))
+        .then(|| format!("one at a time: {at_work} of {} server(s) that the policy has in work at once", waves.at_once)))
 }
 
 async fn stand(

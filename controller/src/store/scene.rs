@@ -9,7 +9,7 @@ use policy::finding::Verdict;
 use policy::id::{CertificateId, PlanId, ServerName};
 use policy::last::LastKnown;
 use policy::life::Life;
-use policy::plan::Plan;
+use policy::plan::{Plan, Purpose};
 use policy::receipt::Receipt;
 use policy::report::{Report, Sight};
 use policy::trust::{Approval, Verified};
@@ -24,6 +24,9 @@ use super::servers::ServerRow;
 /// Plans of one server that are looked at: the newest.
 const PLANS: i64 = 100;
 
+/// Servers at work that are read: more than any policy has at once.
+const AT_WORK: i64 = 200;
+
 /// One server with everything around it.
 #[derive(Debug, Clone)]
 pub struct Scene {
@@ -37,7 +40,7 @@ pub struct Scene {
     pub assessment: Option<Assessment>,
     /// Its plans, the newest first.
     pub plans: Vec<PlanSeen>,
-    /// Others of its group that are a reason to wait.
+    /// Other servers that may be a reason to wait: whoever is at work anywhere, and trouble in its group or AD site.
     pub neighbours: Vec<Neighbour>,
 }
 
@@ -56,22 +59,42 @@ pub struct PlanSeen {
     pub ended_at: Option<Timestamp>,
 }
 
-/// Another server of the group that is a reason to wait.
+/// Another server that may be a reason to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Neighbour {
+pub struct Neighbour {
+    /// Which.
+    pub server: ServerName,
+    /// How near it is.
+    pub near: Near,
+    /// What is the matter there.
+    pub trouble: Trouble,
+}
+
+/// What two servers have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Near {
+    /// The group: they are never worked on at once, whatever the policy says.
+    Group,
+    /// The AD site, or that of one of them is unknown.
+    Site,
+    /// Nothing but the estate.
+    Estate,
+}
+
+/// What speaks against work elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
     /// It is at work, or its result is not confirmed yet.
     AtWork {
-        /// Which.
-        server: ServerName,
         /// By which plan.
         plan: PlanId,
         /// Where that stands.
         life: Life,
+        /// It only puts back what was lost, which waits for no turn.
+        restores: bool,
     },
     /// Its last renewal went wrong, and no person has decided about the next one: a failure stops the wave.
     WentWrong {
-        /// Which.
-        server: ServerName,
         /// By which plan.
         plan: PlanId,
         /// How that ended.
@@ -79,8 +102,6 @@ pub enum Neighbour {
     },
     /// Its 444 is lost.
     Lost {
-        /// Which.
-        server: ServerName,
         /// How.
         verdict: Verdict,
     },
@@ -151,72 +172,85 @@ impl Store {
     }
 
     async fn neighbours(&self, server: &ServerRow) -> Result<Vec<Neighbour>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT server, id, life FROM plans
-             WHERE grp = $1 AND server <> $2 AND (life IN ('offered', 'running') OR (life = 'restored' AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink'))) ORDER BY server LIMIT 10",
+        let neighbour = |row: &Columns<'_>, trouble| {
+            let (group, site) = (row.text("grp")?, row.text_if_any("ad_site")?);
+            let near = if group == server.group {
+                Near::Group
+            } else if site.is_none() || server.ad_site.is_none() || site == server.ad_site {
+                Near::Site
+            } else {
+                Near::Estate
+            };
+            Ok(Neighbour { server: row.parsed("server")?, near, trouble })
+        };
+        let at_work = sqlx::query(
+            "SELECT plans.server AS server, plans.id AS id, plans.life AS life, plans.purpose AS purpose, plans.grp AS grp, servers.ad_site AS ad_site
+             FROM plans JOIN servers ON servers.name = plans.server
+             WHERE plans.server <> $1 AND (plans.life IN ('offered', 'running') OR (plans.life = 'restored' AND plans.purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')))
+             ORDER BY plans.server LIMIT $2",
         )
-        .bind(server.group.as_str())
         .bind(server.name.as_str())
+        .bind(AT_WORK)
         .fetch_all(self.readers())
         .await
-        .doing("reading who is at work in a group")?;
-        let at_work = rows.iter().map(|row| {
+        .doing("reading who is at work")?;
+        let at_work = at_work.iter().map(|row| {
             let row = Columns(row);
-            Ok(Neighbour::AtWork {
-                server: row.parsed("server")?,
-                plan: row.parsed("id")?,
-                life: row.word("life", Life::from_word)?,
-            })
+            let purpose: Purpose = row.word("purpose", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?;
+            let (plan, life) = (row.parsed("id")?, row.word("life", Life::from_word)?);
+            neighbour(&row, Trouble::AtWork { plan, life, restores: purpose.restores() })
         });
         let went_wrong = sqlx::query(
-            "SELECT plans.server AS server, plans.id AS id, plans.life AS life FROM servers JOIN plans ON plans.server = servers.name
-             WHERE servers.grp = $1 AND servers.name <> $2 AND COALESCE(servers.verdict, '') <> 'healthy'
+            "SELECT plans.server AS server, plans.id AS id, plans.life AS life, servers.grp AS grp, servers.ad_site AS ad_site
+             FROM servers JOIN plans ON plans.server = servers.name
+             WHERE (servers.grp = $1 OR servers.ad_site = $3) AND servers.name <> $2 AND COALESCE(servers.verdict, '') <> 'healthy'
                AND plans.life IN ('failed', 'undone') AND plans.purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')
                AND NOT EXISTS (SELECT 1 FROM plans AS later WHERE later.server = plans.server AND later.created_at > plans.created_at AND later.life <> 'proposed')
              ORDER BY plans.server LIMIT 10",
         )
         .bind(server.group.as_str())
         .bind(server.name.as_str())
+        .bind(server.ad_site.as_deref())
         .fetch_all(self.readers())
         .await
         .doing("reading what went wrong in a group")?;
         let went_wrong = went_wrong.iter().map(|row| {
             let row = Columns(row);
-            Ok(Neighbour::WentWrong {
-                server: row.parsed("server")?,
-                plan: row.parsed("id")?,
-                life: row.word("life", Life::from_word)?,
-            })
+            let (plan, life) = (row.parsed("id")?, row.word("life", Life::from_word)?);
+            neighbour(&row, Trouble::WentWrong { plan, life })
         });
         let lost = sqlx::query(
-            "SELECT name, verdict FROM servers WHERE grp = $1 AND name <> $2 AND verdict IN ('dead', 'key_lost', 'deleted', 'unbound') ORDER BY name LIMIT 10",
+            "SELECT name AS server, verdict, grp, ad_site FROM servers
+             WHERE (grp = $1 OR ad_site = $3) AND name <> $2 AND verdict IN ('dead', 'key_lost', 'deleted', 'unbound') ORDER BY name LIMIT 10",
         )
         .bind(server.group.as_str())
         .bind(server.name.as_str())
+        .bind(server.ad_site.as_deref())
         .fetch_all(self.readers())
         .await
         .doing("reading who is lost in a group")?;
         let lost = lost.iter().map(|row| {
             let row = Columns(row);
             let verdict = row.word("verdict", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?;
-            Ok(Neighbour::Lost { server: row.parsed("name")?, verdict })
+            neighbour(&row, Trouble::Lost { verdict })
         });
         at_work.chain(went_wrong).chain(lost).collect()
     }
 
-    /// Servers of the group of `name` that have plans which may be waiting for their turn.
+    /// Servers that may have waited for `name`: those of its group with a plan that has not begun, and whoever waits for a turn.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn waiting_beside(&self, name: &ServerName) -> Result<Vec<ServerName>, StoreError> {
         let rows = sqlx::query(
             "SELECT DISTINCT server FROM plans
-             WHERE grp = (SELECT grp FROM servers WHERE name = $1) AND server <> $1 AND life IN ('approved', 'waiting') ORDER BY server LIMIT 1000",
+             WHERE life IN ('approved', 'waiting') AND server <> $1
+               AND (grp = (SELECT grp FROM servers WHERE name = $1) OR waits_for LIKE 'one at a time%' OR waits_for LIKE 'a failure stops%') ORDER BY server LIMIT 1000",
         )
         .bind(name.as_str())
         .fetch_all(self.readers())
         .await
-        .doing("reading who waits in a group")?;
+        .doing("reading who waits for a turn")?;
         rows.iter().map(|row| Columns(row).parsed("server")).collect()
     }
 }

@@ -5,4 +5,5 @@ mod doors;
 mod opening;
 mod plans;
 mod reports;
+mod waves;
 mod writing;

@@ -55,11 +55,12 @@ pub(super) fn propose(
         Ok(_) => return Decision::Hold { why: [vec![reason], why].concat(), look_again: None },
         Err(missing) => return Decision::Hold { why: [vec![reason], why, vec![missing]].concat(), look_again: None },
     };
-    match policy.mode_of(&report.host) {
+    let say = policy.say(&report.host, plan.purpose);
+    match say.mode {
         Mode::Observe => Decision::WouldAct {
             plan,
             at,
-            why: format!("{reason}; {what}; mode is observe: in mode propose or act this would be proposed"),
+            why: format!("{reason}; {what}; {}: {} this would be proposed", say.because(), say.otherwise("propose or act")),
         },
         Mode::Propose | Mode::Act => Decision::Propose {
             plan,
@@ -118,7 +119,7 @@ fn bind(policy: &Policy, report: &Report, last: &LastKnown, bound: &Bound<'_>, e
 /// R2: a new certificate in the vendor's profile.
 fn create(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>) -> Result<Plan, String> {
     let report = &sight.report;
-    let fqdn = agreed_name(report)?;
+    let fqdn = agreed_name(policy, report)?;
     let outgoing = outgoing(last, bound);
     let container = container_name(&policy.estate, &report.host.name, BACK_END_PORT, outgoing);
     let good = last.good.as_ref();

@@ -66,11 +66,12 @@ impl Found {
                 };
             }
         };
-        let decision = match policy.mode_of(&report.host) {
+        let say = policy.say(&report.host, purpose);
+        let decision = match say.mode {
             Mode::Observe => Decision::WouldAct {
                 plan,
                 at: now,
-                why: format!("{reason}; mode is observe: in mode propose or act this would be proposed"),
+                why: format!("{reason}; {}: {} this would be proposed", say.because(), say.otherwise("propose or act")),
             },
             Mode::Propose | Mode::Act => Decision::Propose {
                 plan,

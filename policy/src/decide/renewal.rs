@@ -35,11 +35,16 @@ fn unarchive(policy: &Policy, sight: &Sight, entry: &StoreEntry, now: Timestamp)
             return Some(Decision::Hold { why: [vec![reason], why].concat(), look_again: None });
         }
     };
-    Some(match policy.mode_of(&report.host) {
+    let say = policy.say(&report.host, plan.purpose);
+    Some(match say.mode {
         Mode::Observe => Decision::WouldAct {
             plan,
             at: now,
-            why: format!("{reason}; mode is observe: in mode propose or act it would be proposed to take the mark off"),
+            why: format!(
+                "{reason}; {}: {} it would be proposed to take the mark off",
+                say.because(),
+                say.otherwise("propose or act")
+            ),
         },
         Mode::Propose | Mode::Act => Decision::Propose {
             plan,
@@ -126,11 +131,16 @@ pub(super) fn renewal(
         Some(plan) if why.is_empty() => plan,
         _ => return Decision::Hold { why: [vec![reason], why].concat(), look_again: None },
     };
-    match policy.mode_of(&report.host) {
+    let say = policy.say(&report.host, plan.purpose);
+    match say.mode {
         Mode::Observe => Decision::WouldAct {
             plan,
             at: opens,
-            why: format!("{reason}; mode is observe: in mode propose or act a renewal would be proposed, to run from {opens}"),
+            why: format!(
+                "{reason}; {}: {} a renewal would be proposed, to run from {opens}",
+                say.because(),
+                say.otherwise("propose or act")
+            ),
         },
         Mode::Propose | Mode::Act => {
             Decision::Propose { plan, opens, urgent, why: format!("{reason}; a renewal needs approval and may run from {opens}") }
@@ -147,7 +157,7 @@ fn renewal_plan(
     certificate: &Certificate,
 ) -> Result<Plan, String> {
     let report = &sight.report;
-    let fqdn = agreed_name(report)?;
+    let fqdn = agreed_name(policy, report)?;
     if report.other_record_on_back_end_port() {
         return Err("another record exists on port 444".to_owned());
     }

@@ -27,7 +27,9 @@ pub(super) enum NoRung {
 /// Decides about a server whose record is gone, or names a certificate that is gone or has lost its key.
 pub(super) fn restore(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &Bound<'_>, now: Timestamp) -> Decision {
     let report = &sight.report;
-    let mode = mode(policy, report, last, now);
+    let say = policy.say(&report.host, Purpose::RestoreRecord);
+    // After its build went back nothing is done by itself (G3).
+    let mode = if last.went_back(now).is_some() { say.mode.min(Mode::Propose) } else { say.mode };
     let mut why = prerequisites(report);
     why.extend(in_the_way(report, last, bound));
     let plan = match rung(policy, sight, last, bound, now) {
@@ -56,25 +58,23 @@ pub(super) fn restore(policy: &Policy, sight: &Sight, last: &LastKnown, bound: &
         Mode::Observe => Decision::WouldAct {
             plan,
             at,
-            why: format!("{what}; mode is observe: in mode act it would be put back at {at}, after {quiet} of quiet"),
+            why: format!(
+                "{what}; {}: {} it would be put back at {at}, after {quiet} of quiet",
+                say.because(),
+                say.otherwise("act")
+            ),
         },
-        Mode::Propose if policy.mode_of(&report.host) == Mode::Act => Decision::Propose {
+        Mode::Propose if say.mode == Mode::Act => Decision::Propose {
             plan,
             opens: at,
             urgent: true,
             why: format!("{what}; the build of Exchange went back, as after a restored snapshot: a person must approve"),
         },
         Mode::Propose => {
-            Decision::Propose { plan, opens: at, urgent: true, why: format!("{what}; mode is propose: a person must approve") }
+            Decision::Propose { plan, opens: at, urgent: true, why: format!("{what}; {}: a person must approve", say.because()) }
         }
         Mode::Act => Decision::Act { plan, at, why: format!("{what}; put back at {at}, after {quiet} of quiet") },
     }
-}
-
-/// The mode of the host; after its build went back nothing is done by itself (G3).
-fn mode(policy: &Policy, report: &Report, last: &LastKnown, now: Timestamp) -> Mode {
-    let mode = policy.mode_of(&report.host);
-    if last.went_back(now).is_some() { mode.min(Mode::Propose) } else { mode }
 }
 
 /// What speaks against any write on 444, whichever rung.

@@ -83,7 +83,7 @@ fn expiring(policy: &Policy, certificate: &Certificate, now: Timestamp, findings
 
 /// What is worth knowing about a certificate that serves.
 pub(super) fn notes(case: &Case<'_>, bound: &Bound<'_>, findings: &mut Vec<Finding>) {
-    let Case { sight, report, .. } = case;
+    let Case { policy, sight, report, .. } = case;
     let alike: Vec<String> = report
         .stores
         .known()
@@ -106,7 +106,7 @@ pub(super) fn notes(case: &Case<'_>, bound: &Bound<'_>, findings: &mut Vec<Findi
             [format!("{thumbprint} in {} is archived: hidden from every list, still found by its hash", entry.store)],
         ));
     }
-    if !certificate.self_issued() && names_fit(certificate, report) {
+    if !certificate.self_issued() && names_fit(certificate, policy, report) {
         findings.push(finding(
             Code::FromAuthority,
             [format!(

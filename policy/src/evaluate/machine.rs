@@ -146,14 +146,18 @@ fn time(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn names(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Case { report, .. } = case;
+    let Case { policy, report, .. } = case;
     let host = &report.host;
-    if let Fact::Known(fqdn) = &host.fqdn
+    if policy.given_name(&host.name).is_none()
+        && let Fact::Known(fqdn) = &host.fqdn
         && !fqdn.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case(host.name.as_str()))
     {
         findings.push(finding(
             Code::NamesDisagree,
-            [format!("NetBIOS says {}, the full name is {fqdn}: no certificate is made until they agree", host.name)],
+            [format!(
+                "NetBIOS says {}, the full name is {fqdn}: no certificate is made until they agree or the policy names one",
+                host.name
+            )],
         ));
     }
     let elsewhere: Vec<String> = report

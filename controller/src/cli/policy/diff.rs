@@ -89,7 +89,7 @@ impl Differences {
     }
 }
 
-const LISTS: [&str; 5] = ["groups", "windows", "freezes", "compromised", "exceptions"];
+const LISTS: [&str; 6] = ["groups", "windows", "freezes", "names", "compromised", "exceptions"];
 
 /// The effect of an entry that goes, and of one that comes.
 fn of_list(key: &str, was_empty: bool, is_empty: bool) -> (&'static str, &'static str) {
@@ -111,10 +111,14 @@ fn effect(widens: bool) -> &'static str {
 /// The effect of another value of a single key.
 fn changed(key: &str, was: &str, is: &str) -> &'static str {
     let mode = |word: &str| ["observe", "propose", "act"].iter().position(|known| *known == word);
+    let left = |word: &str| ["report", "propose", "act"].iter().position(|known| *known == word);
     let number = |text: &str| text.parse::<u64>().ok();
     let span = |text: &str| text.parse::<policy::duration::Span>().ok();
     match key {
         "mode" => effect(mode(is) > mode(was)),
+        key if key.starts_with("actions.") => effect(left(is) > left(was)),
+        "waves.soak" => effect(span(is) < span(was)),
+        "waves.at_once" => effect(number(is) > number(was)),
         "expiry.renew_before" | "expiry.propose_at" | "expiry.urgent_at" => effect(span(is) > span(was)),
         "quiet.record_missing" | "quiet.dangling" => effect(span(is) < span(was)),
         "limits.restores_per_hour" | "limits.restores_per_day" | "limits.authority_days" => effect(number(is) > number(was)),

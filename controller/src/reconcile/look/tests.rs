@@ -23,7 +23,10 @@ fn ending() -> Certificate {
 }
 
 fn policy(extra: &str) -> Policy {
-    Policy::from_toml(format!("estate = \"contoso\"\nversion = 1\nmode = \"propose\"\n{extra}").as_bytes()).expect("a policy")
+    Policy::from_toml(
+        format!("estate = \"contoso\"\nversion = 1\nmode = \"propose\"\n[waves]\nsoak = \"60s\"\n{extra}").as_bytes(),
+    )
+    .expect("a policy")
 }
 
 fn stage(certificate: &Certificate) -> Stage {
@@ -68,7 +71,6 @@ impl Stage {
             trust: Some(&self.trust),
             in_force: self.in_force,
             connected: self.connected,
-            soak: Span::seconds(60),
             now: self.now,
         };
         look(&self.scene, &terms)
@@ -189,7 +191,8 @@ fn a_plan_waits_first_for_approvals_then_for_its_window_its_turn_and_its_agent()
     let (windowless, frozen) =
         (policy(""), policy("[[freeze]]\nfrom = \"2026-11-20\"\nto = \"2026-11-25\"\nzone = \"UTC\"\nreason = \"payday\"\n"));
     stage.policy = frozen;
-    stage.scene.neighbours = vec![Neighbour::Lost { server: server("EX2"), verdict: Verdict::Deleted }];
+    stage.scene.neighbours =
+        vec![Neighbour { server: server("EX2"), near: Near::Group, trouble: Trouble::Lost { verdict: Verdict::Deleted } }];
     stage.connected = false;
     stage.in_force.policy_version = 2;
     stage.in_force.policy = Some(Sha256([2; 32]));
@@ -351,7 +354,8 @@ fn a_restore_waits_for_no_window_and_no_turn() {
     stage.scene.last = stage.look().last;
     stage.scene.sight.report.records = Fact::Known(Vec::new());
     stage.policy = policy("[[freeze]]\nfrom = \"2026-11-20\"\nto = \"2026-11-25\"\nzone = \"UTC\"\nreason = \"payday\"\n");
-    stage.scene.neighbours = vec![Neighbour::Lost { server: server("EX2"), verdict: Verdict::Unbound }];
+    stage.scene.neighbours =
+        vec![Neighbour { server: server("EX2"), near: Near::Group, trouble: Trouble::Lost { verdict: Verdict::Unbound } }];
     stage.approved();
     assert_eq!(stage.newest().plan.purpose.as_str(), "restore_record");
     let (life, why) = stage.step();

@@ -39,7 +39,7 @@ pub use identities::{Identity, IdentityState, Knock};
 pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
 pub use receipts::Settled;
 pub use scene::{Near, Neighbour, PlanSeen, Scene, Trouble};
-pub use servers::{Held, Judged, Recorded, Recording, ServerRow, group_of};
+pub use servers::{Held, Judged, Recorded, Recording, ServerRow};
 pub use tokens::MAX_TTL_SECONDS;
 
 use writer::Writer;

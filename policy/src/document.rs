@@ -13,6 +13,7 @@ use crate::id::{EstateName, PolicyId, ServerName, Sha256, Thumbprint};
 use crate::report::{Fact, Host};
 use crate::window::{Freeze, RawFreeze, RawWindow, Window};
 
+mod doubt;
 mod error;
 mod exception;
 mod mode;

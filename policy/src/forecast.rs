@@ -1,17 +1,18 @@
 //! What would happen to an estate, and when, if nothing but time passed: `backstay policy forecast`.
 //!
-//! For each server the life of its certificate is followed: proposed, permitted, renewed at the first permitted moment, until
-//! the horizon. Nothing is walked through day by day, so that thousands of servers and years cost as much as their renewals.
+//! For each server the life of its certificate is followed: proposed, permitted, renewed when its turn comes, until the
+//! horizon. Nothing is walked through day by day, so that thousands of servers and years cost as much as their renewals.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use serde::Serialize;
 
-use crate::document::{Mode, Policy};
+use crate::document::{Left, Mode, Policy};
 use crate::id::ServerName;
 use crate::report::{Fact, Host};
-
-/// The most renewals that are followed of one server: with certificates of one month, five years have sixty.
-const MOST_RENEWALS: usize = 200;
+use crate::turn::Turns;
 
 /// Servers whose renewals begin within one week, from which on it is worth saying: they were installed together, and end
 /// together (EXCHANGE.md 7.2).
@@ -32,15 +33,17 @@ pub struct Subject {
 pub enum What {
     /// Approvals are collected from here on.
     Proposed,
-    /// It may run from here on, if approved: the first permitted moment.
+    /// It runs here, if approved before: the first permitted moment at which it is this server's turn.
     MayRun,
     /// No moment is permitted before the end (rule 9).
     NoWindow(String),
+    /// A window opens in time, but others have their turn in it until this one has become urgent, or has ended.
+    NoTurn,
     /// Still not renewed, it pages and ignores windows.
     Urgent,
     /// It ends, if nobody approved.
     Ends,
-    /// The host is in mode observe: nothing of this would be proposed there.
+    /// The host is in mode observe, or the policy only reports renewals: nothing of this would be proposed there.
     Observed,
     /// The end of its certificate is not known: nothing can be foreseen.
     Unknown,
@@ -68,35 +71,46 @@ pub struct Entry {
 /// Everything that time alone brings to these servers from `now` to `horizon`, in order of time.
 pub fn forecast(policy: &Policy, subjects: &[Subject], now: Timestamp, horizon: Timestamp) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for Subject { host, ends } in subjects {
-        let mut add = |at: Timestamp, what: What| {
-            if at < horizon {
-                entries.push(Entry { at: at.max(now), server: Some(host.name.clone()), what });
-            }
-        };
-        if policy.mode_of(host) == Mode::Observe {
-            add(now, What::Observed);
+    let mut add = |server: &ServerName, at: Timestamp, what: What| {
+        if at < horizon {
+            entries.push(Entry { at: at.max(now), server: Some(server.clone()), what });
         }
-        let Some(mut ends) = *ends else {
-            add(now, What::Unknown);
+    };
+    // In the order in which they open, and among these the one that ends first.
+    let mut due: BinaryHeap<Reverse<(Timestamp, Timestamp, usize)>> = BinaryHeap::new();
+    let opening = |ends: Timestamp| policy.renewal_opens(ends).max(now);
+    for (index, Subject { host, ends }) in subjects.iter().enumerate() {
+        if policy.mode_of(host) == Mode::Observe || policy.actions.renew == Left::Report {
+            add(&host.name, now, What::Observed);
+        }
+        match *ends {
+            Some(ends) => due.push(Reverse((opening(ends), ends, index))),
+            None => add(&host.name, now, What::Unknown),
+        }
+    }
+    let mut turns = Turns::new(policy);
+    while let Some(Reverse((opens, ends, index))) = due.pop() {
+        let Subject { host, ends: _ } = &subjects[index];
+        if policy.proposes_from(ends) >= horizon {
             continue;
-        };
-        for _ in 0..MOST_RENEWALS {
-            if policy.proposes_from(ends) >= horizon {
-                break;
-            }
-            add(policy.proposes_from(ends), What::Proposed);
-            if let Some(why) = policy.no_window_before(ends, now) {
-                add(now, What::NoWindow(why));
-            }
-            let opens = policy.renewal_opens(ends).max(now);
-            let runs = policy.permitted_from(opens, horizon);
-            add(policy.expiry.urgent_at.before(ends), What::Urgent);
-            add(ends, What::Ends);
-            let Some(runs) = runs else { break };
-            add(runs, What::MayRun);
-            let Some(next) = after_months(runs, policy.certificate.months) else { break };
-            ends = next;
+        }
+        add(&host.name, policy.proposes_from(ends), What::Proposed);
+        let urgent = policy.expiry.urgent_at.before(ends);
+        let blocked = policy.no_window_before(ends, now);
+        if let Some(why) = &blocked {
+            add(&host.name, now, What::NoWindow(why.clone()));
+        }
+        add(&host.name, urgent, What::Urgent);
+        add(&host.name, ends, What::Ends);
+        let Some(runs) = turns.take(host, opens, urgent, horizon) else { continue };
+        add(&host.name, runs, What::MayRun);
+        // With `renew_before = 0d` it runs after the end, and that is wanted.
+        if blocked.is_none() && opens < urgent && runs >= urgent {
+            add(&host.name, now, What::NoTurn);
+        }
+        // A certificate lives for a month at least, so that every step goes on in time.
+        if let Some(next) = after_months(runs, policy.certificate.months).filter(|next| *next > ends.max(runs)) {
+            due.push(Reverse((opening(next), next, index)));
         }
     }
     let mut runs: Vec<Timestamp> = entries.iter().filter(|entry| entry.what == What::MayRun).map(|entry| entry.at).collect();
@@ -193,6 +207,28 @@ mod tests {
         let frozen = lines.replace("2027-02-10", "2027-02-28");
         let found = told(&policy(&frozen), &[subject("EX1", "2027-03-01T00:00:00Z")]);
         assert!(matches!(found.first(), Some((at, What::NoWindow(_))) if at == "2026-11-24T00:00:00Z"), "{found:?}");
+    }
+
+    #[test]
+    fn an_estate_that_ends_in_one_night_is_renewed_server_by_server_and_told_when_the_windows_are_too_few() {
+        let night = "[[window]]\ndays = [\"sat\"]\nstart = \"22:00\"\nlength = \"1h\"\nzone = \"UTC\"\n";
+        let subjects: Vec<Subject> = (1..=10).map(|number| subject(&format!("EX{number:02}"), "2027-03-01T00:00:00Z")).collect();
+        let runs = |lines: &str| -> Vec<String> {
+            let found = told(&policy(lines), &subjects);
+            found.into_iter().filter(|(_, what)| *what == What::MayRun).map(|(at, _)| at).take(10).collect()
+        };
+        // Five minutes of work and thirty of soak: two in an hour, and four Saturdays before it is urgent.
+        let found = runs(night);
+        assert_eq!(found[..3], ["2027-01-30T22:00:00Z", "2027-01-30T22:35:00Z", "2027-02-06T22:00:00Z"]);
+        assert_eq!(found[8..], ["2027-02-26T00:00:00Z", "2027-02-26T00:35:00Z"], "urgent: outside every window");
+        let late = told(&policy(night), &subjects).into_iter().filter(|(_, what)| *what == What::NoTurn).count();
+        assert_eq!(late, 2);
+        let wide = format!("{night}[waves]\nat_once = 2\n");
+        // All ten stand in no DAG and one AD site: more at once do not help, a shorter soak does.
+        assert_eq!(runs(&wide), found);
+        let short = format!("{night}[waves]\nsoak = \"10m\"\n");
+        assert_eq!(runs(&short)[9], "2027-02-13T22:15:00Z");
+        assert!(told(&policy(&short), &subjects).iter().all(|(_, what)| *what != What::NoTurn));
     }
 
     #[test]

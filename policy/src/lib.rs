@@ -16,6 +16,7 @@
 //!   steps with what each expects to find, and under whose authority it may run; or why there is none.
 //! * [`admit`](admit::admit) is asked once more, on the host, the moment before a plan begins.
 //! * [`next_look`](look::next_look) says when time alone may change these answers.
+//! * [`Turns`](turn::Turns) says whose turn it is when many servers want one.
 //! * [`Life`](life::Life) is the life of a plan as the controller keeps it.
 //!
 //! The rule above all others (P1): a back-end certificate that is present, bound, usable, fit and outside its expiry
@@ -41,6 +42,7 @@ pub mod receipt;
 pub mod report;
 pub mod schedule;
 pub mod trust;
+pub mod turn;
 pub mod window;
 
 pub use jiff::Timestamp;

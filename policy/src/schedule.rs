@@ -58,6 +58,19 @@ impl Policy {
         None
     }
 
+    /// The first moment at or after `from` that no freeze covers, if it comes before `limit`.
+    pub fn thawed_from(&self, from: Timestamp, limit: Timestamp) -> Option<Timestamp> {
+        let mut at = from;
+        // Each step passes the end of a freeze.
+        for _ in 0..=self.freezes.len() {
+            match self.freezes.iter().filter_map(|freeze| freeze.holds_until(at)).max() {
+                Some(until) => at = until,
+                None => return (at < limit).then_some(at),
+            }
+        }
+        None
+    }
+
     /// Why a certificate that ends at `not_after` cannot be renewed in time by approved work from `now` on; `None` when it
     /// can. It is said at once, years before if need be, and not on the day; and as soon as the last window has passed.
     pub fn no_window_before(&self, not_after: Timestamp, now: Timestamp) -> Option<String> {

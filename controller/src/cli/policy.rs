@@ -64,7 +64,8 @@ pub struct Check {
 impl Check {
     fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let (_, policy) = read(&self.file)?;
-        context.output.show(&PolicyView::of(&policy))?;
+        let doubts = policy.doubts(context.clock.now());
+        context.output.show(&Checked { policy: PolicyView::of(&policy), doubts })?;
         Ok(Exit::Ok)
     }
 }
@@ -205,6 +206,22 @@ struct Applied {
 impl View for Applied {
     fn text(&self) -> String {
         pairs([("policy", format!("version {}", self.version)), ("id", self.id.to_string())])
+    }
+}
+
+/// A policy that reads, and what is hardly meant in it.
+#[derive(Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    policy: PolicyView,
+    doubts: Vec<String>,
+}
+
+impl View for Checked {
+    fn text(&self) -> String {
+        let Self { policy, doubts } = self;
+        let doubts: String = doubts.iter().map(|doubt| format!("doubtful: {}\n", line(doubt))).collect();
+        policy.text() + &doubts
     }
 }
 

@@ -5,7 +5,8 @@ use policy::document::Mode;
 use policy::evaluate::Assessment;
 use policy::finding::Verdict;
 use policy::id::{Generation, PolicyId, ServerName, Sha256, Thumbprint};
-use policy::report::{Fact, Host, Report};
+use policy::report::Report;
+use policy::turn::{UNKNOWN_GROUP, group_of};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
@@ -95,19 +96,6 @@ pub struct ServerRow {
     /// When it is looked at again, whatever happens.
     pub next_look: Option<Timestamp>,
 }
-
-/// The servers that are never worked on at once with this one (P8): the members of its DAG; without DAG those of its AD site;
-/// where either is unknown, all of which it is unknown.
-pub fn group_of(host: &Host) -> String {
-    match (&host.dag, &host.ad_site) {
-        (Fact::Known(Some(dag)), _) => format!("dag:{}", dag.to_lowercase()),
-        (Fact::Known(None), Fact::Known(site)) => format!("site:{}", site.to_lowercase()),
-        (Fact::Known(None), Fact::Unknown(_)) | (Fact::Unknown(_), _) => UNKNOWN_GROUP.to_owned(),
-    }
-}
-
-/// The group of servers of which nobody knows the group.
-const UNKNOWN_GROUP: &str = "unknown";
 
 /// A server as it was judged last.
 #[derive(Debug, Clone, PartialEq, Eq)]

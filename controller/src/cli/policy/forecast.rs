@@ -95,12 +95,14 @@ impl View for ForecastView {
         let mut days: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         let mut order = Vec::new();
         for Entry { at, server, what } in entries {
-            let key = (day(at), in_words(what, at));
+            let key = (day(at), in_words(what));
             let names = days.entry(key.clone()).or_insert_with(|| {
                 order.push(key);
                 Vec::new()
             });
-            names.extend(server.iter().map(ToString::to_string));
+            names.extend(server.iter().map(|server| {
+                if *what == What::MayRun { format!("{server} {}", at.strftime("%H:%M")) } else { server.to_string() }
+            }));
         }
         for key in order {
             let names = days.remove(&key).unwrap_or_default();
@@ -112,14 +114,18 @@ impl View for ForecastView {
     }
 }
 
-fn in_words(what: &What, at: &Timestamp) -> String {
+fn in_words(what: &What) -> String {
     match what {
         What::Proposed => "renewal is proposed; approvals are collected".to_owned(),
-        What::MayRun => format!("renewal may run from {}", at.strftime("%H:%M")),
+        What::MayRun => "renewal may run, each in its turn".to_owned(),
         What::NoWindow(why) => format!("ALARM, no window: {why}"),
+        What::NoTurn => {
+            "ALARM, no turn: others have theirs in every window until this one is urgent; more windows, more at_once or a shorter soak"
+                .to_owned()
+        }
         What::Urgent => "if not renewed yet: pages, and ignores windows".to_owned(),
         What::Ends => "if nobody approved: the certificate ends".to_owned(),
-        What::Observed => "mode is observe: nothing of this would be proposed".to_owned(),
+        What::Observed => "mode is observe, or renewals are only reported: nothing of this would be proposed".to_owned(),
         What::Unknown => "the end of its certificate is not known: nothing can be foreseen".to_owned(),
         What::ExceptionEnds(whose) => format!("an exception ends ({whose})"),
         What::FreezeBegins(reason) => format!("freeze begins ({reason})"),
@@ -158,17 +164,17 @@ mod tests {
             shown,
             "policy version 3, 3 server(s), 2026-11-24 to 2031-11-24, days in UTC\n\
              2026-11-24  EX1, EX2: renewal is proposed; approvals are collected\n\
-             2026-11-28  EX1, EX2: renewal may run from 21:00\n\
+             2026-11-28  EX1 21:00, EX2 21:35: renewal may run, each in its turn\n\
              2026-12-19  all: freeze begins (year end)\n\
              2026-12-24  EX1, EX2: if not renewed yet: pages, and ignores windows\n\
              2026-12-27  EX1, EX2: if nobody approved: the certificate ends\n\
              2027-01-06  all: freeze ends (year end)\n\
              2031-03-08  EX3: renewal is proposed; approvals are collected\n\
-             2031-04-12  EX3: renewal may run from 20:00\n\
+             2031-04-12  EX3 20:00: renewal may run, each in its turn\n\
              2031-05-04  EX3: if not renewed yet: pages, and ignores windows\n\
              2031-05-07  EX3: if nobody approved: the certificate ends\n\
              2031-09-29  EX1, EX2: renewal is proposed; approvals are collected\n\
-             2031-11-01  EX1, EX2: renewal may run from 21:00\n"
+             2031-11-01  EX1 21:00, EX2 21:35: renewal may run, each in its turn\n"
         );
     }
 }

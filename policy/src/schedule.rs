@@ -12,6 +12,9 @@ use crate::window::Freeze;
 /// Without maintenance windows every moment before a freeze is permitted: work may then run on its last day.
 const LAST_DAY: Span = Span::days(1);
 
+/// What must be left of an opening before a freeze for it to count as the last chance, unless the opening is shorter by itself.
+const ENOUGH: Span = Span::seconds(3600);
+
 /// The most steps of one answer: each passes a freeze or an opening that a freeze covers.
 const MOST_STEPS: usize = 4000;
 
@@ -93,10 +96,9 @@ impl Policy {
         if self.windows.is_empty() {
             return Some(end);
         }
-        let frozen = |at: Timestamp| self.freezes.iter().any(|freeze| freeze.holds_until(at).is_some());
-        let last = self.windows.iter().filter_map(|window| window.last_opening(end)).filter(|at| !frozen(*at));
-        let last = last.max().or_else(|| self.last_permitted(end))?;
-        self.windows.iter().filter_map(|window| window.open_until(last)).max().map(|until| until.min(end))
+        let last = self.last_permitted(end)?;
+        let until = self.windows.iter().filter_map(|window| window.open_until(last)).max()?;
+        Some(self.next_freeze(last).map_or(until, |freeze| until.min(freeze)).min(end))
     }
 
     /// The freeze in which a certificate would end: the first of those that follow one another without a gap.
@@ -113,21 +115,36 @@ impl Policy {
         Some(found)
     }
 
-    /// The last opening before `end` that no freeze covers.
+    /// The last opening before `end` that no freeze covers and that is long enough for work before a freeze or `end` cuts it off.
     fn last_permitted(&self, end: Timestamp) -> Option<Timestamp> {
-        let mut end = end;
+        let mut before = end;
         for _ in 0..MOST_STEPS {
             let last = if self.windows.is_empty() {
-                LAST_DAY.before(end)
+                LAST_DAY.before(before)
             } else {
-                self.windows.iter().filter_map(|window| window.last_opening(end)).max()?
+                self.windows.iter().filter_map(|window| window.last_opening(before)).max()?
             };
-            match self.freezes.iter().find(|freeze| freeze.holds_until(last).is_some()) {
-                None => return Some(last),
-                Some(freeze) => end = freeze.from(),
+            if let Some(freeze) = self.freezes.iter().find(|freeze| freeze.holds_until(last).is_some()) {
+                before = freeze.from();
+            } else if self.is_cut_off(last, end) {
+                before = last;
+            } else {
+                return Some(last);
             }
         }
         None
+    }
+
+    /// Whether so little of the windows that open at `start` is left before a freeze or before `end` that it is no chance.
+    fn is_cut_off(&self, start: Timestamp, end: Timestamp) -> bool {
+        let cut = self.next_freeze(start).map_or(end, |freeze| freeze.min(end));
+        let closes = self.windows.iter().filter_map(|window| window.open_until(start)).max();
+        cut < ENOUGH.after(start) && closes.is_none_or(|closes| cut < closes)
+    }
+
+    /// When the next freeze begins after `at`.
+    fn next_freeze(&self, at: Timestamp) -> Option<Timestamp> {
+        self.freezes.iter().map(Freeze::from).filter(|from| at < *from).min()
     }
 }
 
@@ -174,6 +191,22 @@ mod tests {
         assert!(policy.no_window_before(ends, chance).is_some());
         // One that ends before the freeze is none of its business.
         assert_eq!(policy.renewal_opens(at("2026-11-19T08:00:00Z")), at("2026-10-20T08:00:00Z"));
+    }
+
+    #[test]
+    fn an_opening_that_a_freeze_cuts_short_is_no_chance() {
+        // Open on Saturdays from 22:00 UTC+1; the freeze begins at midnight of Sunday: two hours are left, and they count.
+        let ends = at("2026-12-24T08:00:00Z");
+        let two_hours = policy(&format!("{SATURDAYS}{}", freeze("2026-11-22", "2027-01-10")));
+        assert_eq!(two_hours.renewal_opens(ends), at("2026-11-21T21:00:00Z"));
+        assert_eq!(two_hours.last_chance(ends), Some(at("2026-11-21T23:00:00Z")), "until the freeze");
+        // From 23:30 half an hour would be left of four: the Saturday before is the last.
+        let late = SATURDAYS.replace("22:00", "23:30");
+        let half = policy(&format!("{late}{}", freeze("2026-11-22", "2027-01-10")));
+        assert_eq!(half.renewal_opens(ends), at("2026-11-14T22:30:00Z"));
+        // A window of half an hour is short by itself.
+        let short = policy(&format!("{}{}", late.replace("4h", "30m"), freeze("2026-11-22", "2027-01-10")));
+        assert_eq!(short.renewal_opens(ends), at("2026-11-21T22:30:00Z"));
     }
 
     #[test]

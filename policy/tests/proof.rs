@@ -6,3 +6,4 @@ mod properties;
 mod scenarios;
 mod stage;
 mod untouched;
+mod windows;

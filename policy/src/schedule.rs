@@ -207,6 +207,8 @@ mod tests {
         // The same when it is another freeze that cuts it short, and none but that Saturday lies between the two.
         let two = policy(&format!("{late}{}{}", freeze("2026-11-22", "2026-11-23"), freeze("2026-11-25", "2027-01-10")));
         assert_eq!(two.renewal_opens(ends), at("2026-11-14T22:30:00Z"));
+        let two = policy(&format!("{SATURDAYS}{}{}", freeze("2026-11-22", "2026-11-23"), freeze("2026-11-25", "2027-01-10")));
+        assert_eq!(two.last_chance(ends), Some(at("2026-11-21T23:00:00Z")), "until the nearer freeze");
         // A window of half an hour is short by itself.
         let short = policy(&format!("{}{}", late.replace("4h", "30m"), freeze("2026-11-22", "2027-01-10")));
         assert_eq!(short.renewal_opens(ends), at("2026-11-21T22:30:00Z"));

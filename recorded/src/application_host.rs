@@ -11,6 +11,9 @@ use thiserror::Error;
 
 use crate::xml::{Element, Place};
 
+/// The parts of the file that are read.
+pub(crate) const READ: [&str; 2] = ["system.applicationHost", "configurationRedirection"];
+
 const HASH: &str = "5506";
 const STORE: &str = "5511";
 
@@ -54,7 +57,7 @@ pub struct ApplicationHost {
 ///
 /// # Errors
 /// [`ApplicationHostError`] when it has no sites or a site cannot be read: half a list of bindings would mislead.
-pub fn read(root: &Element) -> Result<ApplicationHost, ApplicationHostError> {
+pub fn read(root: &Element<'_>) -> Result<ApplicationHost, ApplicationHostError> {
     let hosts = || root.children_named("system.applicationHost");
     let mut read = ApplicationHost::default();
     let mut lists = hosts().flat_map(|host| host.children_named("sites")).peekable();
@@ -75,7 +78,7 @@ pub fn read(root: &Element) -> Result<ApplicationHost, ApplicationHostError> {
     Ok(read)
 }
 
-fn site(element: &Element) -> Result<Site, ApplicationHostError> {
+fn site(element: &Element<'_>) -> Result<Site, ApplicationHostError> {
     let lists = element.children_named("bindings");
     Ok(Site {
         id: number(element, "site", "id")?,
@@ -85,7 +88,7 @@ fn site(element: &Element) -> Result<Site, ApplicationHostError> {
     })
 }
 
-fn binding(element: &Element) -> Result<Binding, ApplicationHostError> {
+fn binding(element: &Element<'_>) -> Result<Binding, ApplicationHostError> {
     let flagged = element.attribute("sslFlags").is_some();
     Ok(Binding {
         protocol: text(element, "binding", "protocol")?.to_owned(),
@@ -94,7 +97,7 @@ fn binding(element: &Element) -> Result<Binding, ApplicationHostError> {
     })
 }
 
-fn text<'a>(element: &'a Element, name: &'static str, attribute: &'static str) -> Result<&'a str, ApplicationHostError> {
+fn text<'a>(element: &'a Element<'_>, name: &'static str, attribute: &'static str) -> Result<&'a str, ApplicationHostError> {
     element.attribute(attribute).ok_or(ApplicationHostError::Attribute {
         element: name,
         place: element.place,
@@ -104,7 +107,7 @@ fn text<'a>(element: &'a Element, name: &'static str, attribute: &'static str) -
     })
 }
 
-fn number(element: &Element, name: &'static str, attribute: &'static str) -> Result<u32, ApplicationHostError> {
+fn number(element: &Element<'_>, name: &'static str, attribute: &'static str) -> Result<u32, ApplicationHostError> {
     let found = text(element, name, attribute)?;
     found.trim().parse().map_err(|_| ApplicationHostError::Attribute {
         element: name,
@@ -115,7 +118,7 @@ fn number(element: &Element, name: &'static str, attribute: &'static str) -> Res
     })
 }
 
-fn metabase(key: &Element, unread: &mut Vec<ApplicationHostError>) -> Option<MetabaseBinding> {
+fn metabase(key: &Element<'_>, unread: &mut Vec<ApplicationHostError>) -> Option<MetabaseBinding> {
     let property = |id| key.children_named("property").find(move |property| property.attribute("id") == Some(id));
     let (hash, store) = (property(HASH), property(STORE));
     // A store name alone binds nothing, yet it shows that such a tool was at work.

@@ -4,6 +4,7 @@
 //! objects are kept in one list and point to each other by index, which makes cycles harmless and copies unnecessary.
 //! Names and texts escape UTF-16 units as `_x000D_`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,11 +55,11 @@ pub struct ObjectId(usize);
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum Value<'a> {
     /// `$null`.
     Nil,
     /// A string, or any other value that is kept as it is written.
-    Text(String),
+    Text(Cow<'a, str>),
     /// A byte array.
     Bytes(Vec<u8>),
     /// A boolean.
@@ -73,22 +74,22 @@ pub enum Value {
 
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
+pub struct Object<'a> {
     /// Its type names, the most special first.
     pub types: Arc<[String]>,
     /// Where it begins.
     pub place: Place,
     /// What its `ToString` gave.
-    pub text: Option<String>,
+    pub text: Option<Cow<'a, str>>,
     /// Its own value, when it wraps one: the number of an enumeration.
-    pub value: Option<Value>,
+    pub value: Option<Value<'a>>,
     /// Its properties and, where no property has that name, what was added to it (`MS`).
-    pub members: BTreeMap<String, Value>,
+    pub members: BTreeMap<Cow<'a, str>, Value<'a>>,
     /// Its elements, when it is a collection.
-    pub items: Vec<Value>,
+    pub items: Vec<Value<'a>>,
 }
 
-impl Object {
+impl Object<'_> {
     /// Whether its most special type is this one, live or deserialized once before it was written.
     pub fn is(&self, name: &str) -> bool {
         self.types.first().is_some_and(|own| own == name || own.strip_prefix("Deserialized.") == Some(name))
@@ -113,19 +114,19 @@ impl Object {
 
 /// All objects of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Graph {
-    objects: Vec<Object>,
-    roots: Vec<Value>,
+pub struct Graph<'a> {
+    objects: Vec<Object<'a>>,
+    roots: Vec<Value<'a>>,
 }
 
-impl Graph {
+impl<'a> Graph<'a> {
     /// Reads the tree of an `Export-Clixml` file.
     ///
     /// # Errors
     /// [`ClixmlError`] with the place of what does not fit.
-    pub fn read(root: Element) -> Result<Self, ClixmlError> {
+    pub fn read(root: Element<'a>) -> Result<Self, ClixmlError> {
         if root.name != "Objs" {
-            return Err(ClixmlError::NotObjects { found: root.name, place: root.place });
+            return Err(ClixmlError::NotObjects { found: root.name.into_owned(), place: root.place });
         }
         let mut reader = GraphReader::default();
         for child in root.children {
@@ -137,12 +138,12 @@ impl Graph {
     }
 
     /// The objects that were exported, in order.
-    pub fn roots(&self) -> impl Iterator<Item = &Object> {
+    pub fn roots(&self) -> impl Iterator<Item = &Object<'a>> {
         self.roots.iter().filter_map(|value| self.object(value))
     }
 
     /// The object that a value is.
-    pub fn object(&self, value: &Value) -> Option<&Object> {
+    pub fn object(&self, value: &Value<'_>) -> Option<&Object<'a>> {
         match value {
             Value::Object(id) => self.objects.get(id.0),
             Value::Nil | Value::Text(_) | Value::Bytes(_) | Value::Bool(_) | Value::Int(_) | Value::Date(_) => None,
@@ -150,7 +151,7 @@ impl Graph {
     }
 
     /// A value as text: a text itself, or what an object's `ToString` gave.
-    pub fn text<'a>(&'a self, value: &'a Value) -> Option<&'a str> {
+    pub fn text<'s>(&'s self, value: &'s Value<'a>) -> Option<&'s str> {
         match value {
             Value::Text(text) => Some(text),
             Value::Object(id) => self.objects.get(id.0)?.text.as_deref(),
@@ -159,7 +160,7 @@ impl Graph {
     }
 
     /// The texts in a member that is a collection, or the one text that it is.
-    pub fn texts<'a>(&'a self, object: &'a Object, member: &str) -> Vec<&'a str> {
+    pub fn texts<'s>(&'s self, object: &'s Object<'a>, member: &str) -> Vec<&'s str> {
         let Some(value) = object.members.get(member) else { return Vec::new() };
         match self.object(value) {
             Some(list) if !list.items.is_empty() => list.items.iter().filter_map(|item| self.text(item)).collect(),
@@ -169,16 +170,16 @@ impl Graph {
 }
 
 #[derive(Default)]
-struct GraphReader {
-    graph: Graph,
+struct GraphReader<'a> {
+    graph: Graph<'a>,
     by_ref: BTreeMap<String, ObjectId>,
     types: BTreeMap<String, Arc<[String]>>,
 }
 
-impl GraphReader {
+impl<'a> GraphReader<'a> {
     /// The value that an element is; `None` when the element is no value. Recursion is bounded by the depth of the tree.
-    fn value(&mut self, element: Element) -> Result<Option<Value>, ClixmlError> {
-        Ok(Some(match element.name.as_str() {
+    fn value(&mut self, element: Element<'a>) -> Result<Option<Value<'a>>, ClixmlError> {
+        Ok(Some(match &*element.name {
             "Obj" => Value::Object(self.read_object(element)?),
             "Ref" => {
                 let id = element.attribute("RefId").unwrap_or_default();
@@ -205,13 +206,13 @@ impl GraphReader {
                 Err(_) => Value::Text(element.text),
             },
             "S" | "C" | "G" | "U64" | "Sg" | "Db" | "D" | "TS" | "URI" | "Version" | "XD" | "SBK" => {
-                Value::Text(unescape(&element.text))
+                Value::Text(unescape(element.text))
             }
             _ => return Ok(None),
         }))
     }
 
-    fn read_object(&mut self, element: Element) -> Result<ObjectId, ClixmlError> {
+    fn read_object(&mut self, element: Element<'a>) -> Result<ObjectId, ClixmlError> {
         let id = ObjectId(self.graph.objects.len());
         if let Some(number) = element.attribute("RefId") {
             self.by_ref.insert(number.to_owned(), id);
@@ -227,14 +228,14 @@ impl GraphReader {
         // Its number is taken before its members are read: they may point back to it.
         self.graph.objects.push(object.clone());
         for child in element.children {
-            match child.name.as_str() {
+            match &*child.name {
                 "TN" => object.types = self.type_names(child),
                 "TNRef" => {
                     let number = child.attribute("RefId").unwrap_or_default();
                     let dangling = || ClixmlError::Dangling { what: "TNRef", place: child.place, id: number.to_owned() };
                     object.types = self.types.get(number).cloned().ok_or_else(dangling)?;
                 }
-                "ToString" => object.text = Some(unescape(&child.text)),
+                "ToString" => object.text = Some(unescape(child.text)),
                 "Props" | "MS" => self.members(child, &mut object.members)?,
                 "IE" | "LST" | "QUE" | "STK" => self.items(child, &mut object.items)?,
                 "DCT" => {
@@ -251,19 +252,24 @@ impl GraphReader {
         Ok(id)
     }
 
-    fn type_names(&mut self, element: Element) -> Arc<[String]> {
+    fn type_names(&mut self, element: Element<'_>) -> Arc<[String]> {
         let number = element.attribute("RefId").map(str::to_owned);
-        let names: Arc<[String]> =
-            element.children.into_iter().filter(|child| child.name == "T").map(|child| unescape(&child.text)).collect();
+        let names: Arc<[String]> = element
+            .children
+            .into_iter()
+            .filter(|child| child.name == "T")
+            .map(|child| unescape(child.text).into_owned())
+            .collect();
         if let Some(number) = number {
             self.types.insert(number, Arc::clone(&names));
         }
         names
     }
 
-    fn members(&mut self, element: Element, members: &mut BTreeMap<String, Value>) -> Result<(), ClixmlError> {
-        for child in element.children {
-            let name = child.attribute("N").map(unescape);
+    fn members(&mut self, element: Element<'a>, members: &mut BTreeMap<Cow<'a, str>, Value<'a>>) -> Result<(), ClixmlError> {
+        for mut child in element.children {
+            let name = child.attributes.iter_mut().find(|(name, _)| name == "N");
+            let name = name.map(|(_, name)| unescape(std::mem::take(name)));
             if let (Some(value), Some(name)) = (self.value(child)?, name) {
                 members.entry(name).or_insert(value);
             }
@@ -271,7 +277,7 @@ impl GraphReader {
         Ok(())
     }
 
-    fn items(&mut self, element: Element, items: &mut Vec<Value>) -> Result<(), ClixmlError> {
+    fn items(&mut self, element: Element<'a>, items: &mut Vec<Value<'a>>) -> Result<(), ClixmlError> {
         for child in element.children {
             items.extend(self.value(child)?);
         }
@@ -279,16 +285,19 @@ impl GraphReader {
     }
 }
 
-fn wrong(element: &Element, expected: &'static str) -> ClixmlError {
+fn wrong(element: &Element<'_>, expected: &'static str) -> ClixmlError {
     let found = element.text.chars().take(40).collect();
-    ClixmlError::Value { element: element.name.clone(), place: element.place, expected, found }
+    ClixmlError::Value { element: element.name.to_string(), place: element.place, expected, found }
 }
 
 /// Undoes the escape of UTF-16 units, `_x000D_`. A surrogate without partner becomes U+FFFD.
-fn unescape(text: &str) -> String {
+fn unescape(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains("_x") {
+        return text;
+    }
     let mut out = String::with_capacity(text.len());
     let mut units: Vec<u16> = Vec::new();
-    let mut rest = text;
+    let mut rest = &*text;
     while let Some(character) = rest.chars().next() {
         if let Some(unit) = escaped_unit(rest) {
             units.push(unit);
@@ -303,7 +312,7 @@ fn unescape(text: &str) -> String {
         rest = rest.get(character.len_utf8()..).unwrap_or_default();
     }
     out.push_str(&String::from_utf16_lossy(&units));
-    out
+    Cow::Owned(out)
 }
 
 fn escaped_unit(text: &str) -> Option<u16> {
@@ -316,7 +325,7 @@ fn escaped_unit(text: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn graph(text: &str) -> Result<Graph, ClixmlError> {
+    fn graph(text: &str) -> Result<Graph<'_>, ClixmlError> {
         Graph::read(crate::xml::parse(text).expect("XML"))
     }
 
@@ -355,7 +364,7 @@ mod tests {
             ("_xD83D_", "\u{FFFD}"),
             ("_x00G0_ _x0é0_ _x", "_x00G0_ _x0é0_ _x"),
         ] {
-            assert_eq!(unescape(escaped), plain);
+            assert_eq!(unescape(escaped.into()), plain);
         }
     }
 

@@ -101,12 +101,12 @@ pub struct Listing {
 }
 
 /// Whether the object is a certificate.
-pub fn is_certificate(object: &Object) -> bool {
+pub fn is_certificate(object: &Object<'_>) -> bool {
     object.is(EXCHANGE) || object.is(PLAIN)
 }
 
 /// Reads the certificates of an export. One that cannot be read does not stop the others.
-pub fn read(graph: &Graph) -> Listing {
+pub fn read(graph: &Graph<'_>) -> Listing {
     let mut listing = Listing::default();
     for object in graph.roots().filter(|object| is_certificate(object)) {
         listing.computers.extend(object.member_text("PSComputerName").map(str::to_owned));
@@ -118,7 +118,7 @@ pub fn read(graph: &Graph) -> Listing {
     listing
 }
 
-fn listed(graph: &Graph, object: &Object) -> Result<Listed, ListedError> {
+fn listed(graph: &Graph<'_>, object: &Object<'_>) -> Result<Listed, ListedError> {
     let place = object.place;
     let blob = object.member_bytes("SerializationData");
     let serialized = Serialized::find(blob.unwrap_or_default());
@@ -157,7 +157,7 @@ fn not_exported<T>() -> Fact<T> {
     Fact::Unknown("not in this export".to_owned())
 }
 
-fn friendly_name(object: &Object, beside: Option<&Serialized>) -> Fact<Option<String>> {
+fn friendly_name(object: &Object<'_>, beside: Option<&Serialized>) -> Fact<Option<String>> {
     match (object.member_text("FriendlyName"), beside) {
         (Some(name), _) => Fact::Known(Some(name.to_owned()).filter(|name| !name.is_empty())),
         (None, Some(beside)) => Fact::Known(beside.friendly_name.clone()),
@@ -166,13 +166,13 @@ fn friendly_name(object: &Object, beside: Option<&Serialized>) -> Fact<Option<St
 }
 
 /// An export can prove that no key is linked, but never that a key can be used.
-fn key_state(object: &Object, beside: Option<&Serialized>) -> Fact<KeyState> {
+fn key_state(object: &Object<'_>, beside: Option<&Serialized>) -> Fact<KeyState> {
     let says_none = object.members.get("HasPrivateKey") == Some(&Value::Bool(false));
     if says_none || beside.is_some_and(|beside| beside.key.is_none()) { Fact::Known(KeyState::NotLinked) } else { not_exported() }
 }
 
 /// The store: as the certificate drive says, else the one in which Get-ExchangeCertificate looks.
-fn store(graph: &Graph, object: &Object, blob: Option<&[u8]>) -> Result<Store, ListedError> {
+fn store(graph: &Graph<'_>, object: &Object<'_>, blob: Option<&[u8]>) -> Result<Store, ListedError> {
     if let Some(path) = object.member_text("PSParentPath") {
         let lower = path.to_ascii_lowercase();
         let machine = lower.rfind("localmachine\\").and_then(|at| path.get(at + "localmachine\\".len()..));

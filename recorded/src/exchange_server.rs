@@ -46,12 +46,12 @@ pub struct Servers {
 }
 
 /// Whether the object is a server.
-pub fn is_server(object: &Object) -> bool {
+pub fn is_server(object: &Object<'_>) -> bool {
     object.is(TYPE)
 }
 
 /// Reads the servers of an export. One that cannot be read does not stop the others.
-pub fn read(graph: &Graph) -> Servers {
+pub fn read(graph: &Graph<'_>) -> Servers {
     let mut servers = Servers::default();
     for object in graph.roots().filter(|object| is_server(object)) {
         servers.computers.extend(object.member_text("PSComputerName").map(str::to_owned));
@@ -63,7 +63,7 @@ pub fn read(graph: &Graph) -> Servers {
     servers
 }
 
-fn listed(graph: &Graph, object: &Object) -> Result<ListedServer, ListedServerError> {
+fn listed(graph: &Graph<'_>, object: &Object<'_>) -> Result<ListedServer, ListedServerError> {
     let written = object.member_text("Name").or(object.text.as_deref()).unwrap_or_default();
     let wrong =
         |expected, found: &str| ListedServerError { place: object.place, expected, found: found.chars().take(80).collect() };
@@ -96,7 +96,7 @@ fn version(shown: &str) -> Option<String> {
 }
 
 /// Exchange 2016 and later write only `Mailbox` into ServerRole; the switches tell of client access too.
-fn roles(graph: &Graph, object: &Object) -> BTreeSet<Role> {
+fn roles(graph: &Graph<'_>, object: &Object<'_>) -> BTreeSet<Role> {
     let shown = object.members.get("ServerRole").and_then(|roles| graph.text(roles)).unwrap_or_default();
     [
         (Role::Mailbox, "Mailbox", "IsMailboxServer"),

@@ -89,14 +89,14 @@ impl Content {
         if !text.trim_start().starts_with('<') {
             return netsh::read(&text).map(Self::Records).map_err(ReadError::NotNetsh);
         }
-        let root = xml::parse(&text).map_err(ReadError::Xml)?;
-        match root.name.as_str() {
+        let root = xml::parse_wanted(&text, is_read).map_err(ReadError::Xml)?;
+        match &*root.name {
             "configuration" => application_host::read(&root).map(Self::ApplicationHost).map_err(ReadError::ApplicationHost),
             _ => Self::of_objects(&Graph::read(root).map_err(ReadError::Clixml)?),
         }
     }
 
-    fn of_objects(graph: &Graph) -> Result<Self, ReadError> {
+    fn of_objects(graph: &Graph<'_>) -> Result<Self, ReadError> {
         if graph.roots().any(exchange_certificate::is_certificate) {
             return Ok(Self::Certificates(exchange_certificate::read(graph)));
         }
@@ -166,6 +166,11 @@ impl Content {
             Self::WebBindings(_) | Self::Health(_) | Self::Records(_) => Vec::new(),
         }
     }
+}
+
+/// Whether anything in this child of the outermost element is read. Nine tenths of an applicationHost.config are not.
+fn is_read(root: &str, child: &str) -> bool {
+    root != "configuration" || application_host::READ.contains(&child)
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -21,12 +21,12 @@ pub struct Health {
 }
 
 /// Whether the object is the health of one role.
-pub fn is_health(object: &Object) -> bool {
+pub fn is_health(object: &Object<'_>) -> bool {
     object.is(TYPE)
 }
 
 /// Reads the services of an export.
-pub fn read(graph: &Graph) -> Health {
+pub fn read(graph: &Graph<'_>) -> Health {
     let mut health = Health::default();
     let mut running: BTreeMap<String, bool> = BTreeMap::new();
     for object in graph.roots().filter(|object| is_health(object)) {

@@ -35,7 +35,7 @@ pub struct WebBindings {
 }
 
 /// Whether the object is a binding.
-pub fn is_binding(object: &Object) -> bool {
+pub fn is_binding(object: &Object<'_>) -> bool {
     object.types.iter().any(|own| own.ends_with(TYPE)) && object.members.contains_key("bindingInformation")
 }
 
@@ -43,7 +43,7 @@ pub fn is_binding(object: &Object) -> bool {
 ///
 /// # Errors
 /// [`WebBindingError`] for the first binding that cannot be read: half a list would mislead.
-pub fn read(graph: &Graph) -> Result<WebBindings, WebBindingError> {
+pub fn read(graph: &Graph<'_>) -> Result<WebBindings, WebBindingError> {
     let mut sites: BTreeMap<u32, Site> = BTreeMap::new();
     let mut records: Vec<SslRecord> = Vec::new();
     for object in graph.roots().filter(|object| is_binding(object)) {
@@ -81,11 +81,11 @@ pub fn endpoint(binding: &Binding) -> Option<(RecordKind, String)> {
     })
 }
 
-fn error(object: &Object, expected: &'static str, found: &str) -> WebBindingError {
+fn error(object: &Object<'_>, expected: &'static str, found: &str) -> WebBindingError {
     WebBindingError { place: object.place, expected, found: found.chars().take(80).collect() }
 }
 
-fn binding(object: &Object) -> Result<Binding, WebBindingError> {
+fn binding(object: &Object<'_>) -> Result<Binding, WebBindingError> {
     let text = |member: &'static str| object.member_text(member).ok_or_else(|| error(object, member, ""));
     let ssl_flags = match object.members.get("sslFlags") {
         Some(Value::Int(flags)) => u32::try_from(*flags).map_err(|_| error(object, "sslFlags", &flags.to_string()))?,
@@ -96,7 +96,7 @@ fn binding(object: &Object) -> Result<Binding, WebBindingError> {
     Ok(Binding { protocol: text("protocol")?.to_owned(), information: text("bindingInformation")?.to_owned(), ssl_flags })
 }
 
-fn record(object: &Object, binding: &Binding) -> Result<Option<SslRecord>, WebBindingError> {
+fn record(object: &Object<'_>, binding: &Binding) -> Result<Option<SslRecord>, WebBindingError> {
     let hash = object.member_text("certificateHash").unwrap_or_default().trim();
     if binding.protocol != "https" || hash.is_empty() {
         return Ok(None);
@@ -120,7 +120,7 @@ fn not_shown<T>() -> Fact<T> {
 }
 
 /// Name and number of the site, from `/system.applicationHost/sites/site[@name='Default Web Site' and @id='1']`.
-fn site(object: &Object) -> Result<(String, u32), WebBindingError> {
+fn site(object: &Object<'_>) -> Result<(String, u32), WebBindingError> {
     let path = object.member_text("ItemXPath").unwrap_or_default();
     let value = |attribute: &str| {
         let rest = path.get(path.find(attribute)? + attribute.len()..)?;

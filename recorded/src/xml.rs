@@ -4,6 +4,7 @@
 //! without end: a document type declaration is refused (no entity can be defined, none can expand), and depth, size and
 //! number of nodes are limited. Every element remembers its place, so that an error can point at it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use quick_xml::events::{BytesStart, Event};
@@ -92,29 +93,29 @@ pub enum XmlError {
     Empty,
 }
 
-/// One element.
+/// One element. What need not be changed is borrowed from the text: most of a file is never looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Element {
+pub struct Element<'a> {
     /// Its name, without prefix.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// Where it begins.
     pub place: Place,
     /// Its attributes, in order.
-    pub attributes: Vec<(String, String)>,
+    pub attributes: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// Its own text; empty when it is only the space between children.
-    pub text: String,
+    pub text: Cow<'a, str>,
     /// The elements in it, in order.
     pub children: Vec<Self>,
 }
 
-impl Element {
+impl Element<'_> {
     /// The value of an attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.attributes.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
     }
 
     /// The children of that name.
-    pub fn children_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
+    pub fn children_named<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 }
@@ -123,34 +124,50 @@ impl Element {
 ///
 /// # Errors
 /// [`XmlError`] with the place, when the text is not well-formed or exceeds a bound.
-pub fn parse(text: &str) -> Result<Element, XmlError> {
+pub fn parse(text: &str) -> Result<Element<'_>, XmlError> {
+    parse_wanted(text, |_, _| true)
+}
+
+/// Reads a document without those children of its outermost element that are not `wanted` by the names of both: they are
+/// passed over, and nothing but their nesting is looked at.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_wanted(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Result<Element<'_>, XmlError> {
     let mut reader = Reader::from_str(text);
-    let mut builder = Builder { cursor: Cursor { text, offset: 0, line: 1, column: 1 }, open: Vec::new(), root: None, nodes: 0 };
+    let cursor = Cursor { text, offset: 0, line: 1, column: 1 };
+    let mut builder = Builder { cursor, open: Vec::new(), root: None, nodes: 0, passing: 0 };
     loop {
         let begin = offset(reader.buffer_position());
         let event = match reader.read_event() {
             Ok(event) => event,
             Err(error) => return Err(malformed(builder.cursor.at(offset(reader.error_position())), error)),
         };
-        let place = builder.cursor.at(begin);
+        if builder.passes(&event, begin, &wanted)? {
+            continue;
+        }
+        // Only an element remembers its place; that of other events is told when something is wrong with them.
         match event {
-            Event::Start(start) => builder.open(&start, place)?,
+            Event::Start(start) => builder.open(&start, begin)?,
             Event::Empty(start) => {
-                builder.open(&start, place)?;
-                builder.close(place)?;
+                builder.open(&start, begin)?;
+                builder.close(begin)?;
             }
-            Event::End(_) => builder.close(place)?,
-            Event::Text(text) => builder.text(&text.xml10_content(), place)?,
-            Event::CData(text) => builder.text(&text.xml10_content(), place)?,
+            Event::End(_) => builder.close(begin)?,
+            Event::Text(part) => builder.text(kept(text, &part.xml10_content()), begin)?,
+            Event::CData(part) => builder.text(kept(text, &part.xml10_content()), begin)?,
             Event::GeneralRef(reference) => {
-                let character = reference.resolve_char_ref().map_err(|error| malformed(place, error))?;
+                let character = reference.resolve_char_ref().map_err(|error| malformed(builder.cursor.at(begin), error))?;
                 match (character, quick_xml::escape::resolve_xml_entity(&reference)) {
-                    (Some(character), _) => builder.text(character.encode_utf8(&mut [0; 4]), place)?,
-                    (None, Some(known)) => builder.text(known, place)?,
-                    (None, None) => return Err(XmlError::Entity { place, name: reference.chars().take(40).collect() }),
+                    (Some(character), _) => builder.text(Cow::Owned(character.to_string()), begin)?,
+                    (None, Some(known)) => builder.text(Cow::Borrowed(known), begin)?,
+                    (None, None) => {
+                        let name = reference.chars().take(40).collect();
+                        return Err(XmlError::Entity { place: builder.cursor.at(begin), name });
+                    }
                 }
             }
-            Event::DocType(_) => return Err(XmlError::Doctype { place }),
+            Event::DocType(_) => return Err(XmlError::Doctype { place: builder.cursor.at(begin) }),
             Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
             Event::Eof => return builder.finish(),
         }
@@ -162,11 +179,20 @@ fn malformed(place: Place, error: impl fmt::Display) -> XmlError {
     XmlError::Malformed { place, what: error.to_string() }
 }
 
+/// The same text, borrowed from the whole where it is a piece of it: the tokenizer's own borrows end with each of its events.
+fn kept<'a>(whole: &'a str, part: &str) -> Cow<'a, str> {
+    let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+    match whole.get(start..start.saturating_add(part.len())) {
+        Some(piece) => Cow::Borrowed(piece),
+        None => Cow::Owned(part.to_owned()),
+    }
+}
+
 fn offset(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
 
-/// Turns growing byte offsets into places, reading each character once.
+/// Turns growing byte offsets into places, passing over each byte once.
 struct Cursor<'a> {
     text: &'a str,
     offset: usize,
@@ -177,8 +203,12 @@ struct Cursor<'a> {
 impl Cursor<'_> {
     fn at(&mut self, offset: usize) -> Place {
         if let Some(passed) = self.text.get(self.offset..offset) {
-            for character in passed.chars() {
-                (self.line, self.column) = if character == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };
+            match passed.rsplit_once('\n') {
+                None => self.column += passed.chars().count(),
+                Some((before, last)) => {
+                    self.line += 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+                    self.column = 1 + last.chars().count();
+                }
             }
             self.offset = offset;
         }
@@ -188,13 +218,48 @@ impl Cursor<'_> {
 
 struct Builder<'a> {
     cursor: Cursor<'a>,
-    open: Vec<Element>,
-    root: Option<Element>,
+    open: Vec<Element<'a>>,
+    root: Option<Element<'a>>,
     nodes: usize,
+    /// Levels of elements that are open and passed over.
+    passing: usize,
 }
 
-impl Builder<'_> {
-    fn open(&mut self, start: &BytesStart<'_>, place: Place) -> Result<(), XmlError> {
+impl<'a> Builder<'a> {
+    /// Whether the event belongs to an element that is passed over. A document type and the end of the file never do.
+    fn passes(&mut self, event: &Event<'_>, begin: usize, wanted: &impl Fn(&str, &str) -> bool) -> Result<bool, XmlError> {
+        let begins = |start: &BytesStart<'_>| match self.open.as_slice() {
+            [root] if self.passing == 0 => !wanted(&root.name, start.local_name().as_ref()),
+            _ => self.passing > 0,
+        };
+        let passes = match event {
+            Event::Start(start) if begins(start) => {
+                self.passing += 1;
+                true
+            }
+            Event::Empty(start) => begins(start),
+            Event::End(_) if self.passing > 0 => {
+                self.passing -= 1;
+                true
+            }
+            Event::DocType(_) | Event::Eof => false,
+            Event::Start(_)
+            | Event::End(_)
+            | Event::Text(_)
+            | Event::CData(_)
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::PI(_)
+            | Event::GeneralRef(_) => self.passing > 0,
+        };
+        if self.open.len() + self.passing > MAX_DEPTH {
+            return Err(XmlError::TooDeep { place: self.cursor.at(begin) });
+        }
+        Ok(passes)
+    }
+
+    fn open(&mut self, start: &BytesStart<'_>, begin: usize) -> Result<(), XmlError> {
+        let place = self.cursor.at(begin);
         if self.root.is_some() {
             return Err(XmlError::Beside { place });
         }
@@ -204,9 +269,8 @@ impl Builder<'_> {
         let mut attributes = Vec::new();
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|error| malformed(place, error))?;
-            let value =
-                attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| malformed(place, error))?.into_owned();
-            attributes.push((attribute.key.local_name().as_ref().to_owned(), value));
+            let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| malformed(place, error))?;
+            attributes.push((kept(self.cursor.text, attribute.key.local_name().as_ref()), kept(self.cursor.text, &value)));
             if attributes.len() > MAX_ATTRIBUTES {
                 return Err(XmlError::TooMany { place });
             }
@@ -215,15 +279,15 @@ impl Builder<'_> {
         if self.nodes > MAX_NODES {
             return Err(XmlError::TooMany { place });
         }
-        let name = start.local_name().as_ref().to_owned();
-        self.open.push(Element { name, place, attributes, text: String::new(), children: Vec::new() });
+        let name = kept(self.cursor.text, start.local_name().as_ref());
+        self.open.push(Element { name, place, attributes, text: Cow::Borrowed(""), children: Vec::new() });
         Ok(())
     }
 
-    fn close(&mut self, place: Place) -> Result<(), XmlError> {
-        let mut element = self.open.pop().ok_or(XmlError::Beside { place })?;
+    fn close(&mut self, begin: usize) -> Result<(), XmlError> {
+        let Some(mut element) = self.open.pop() else { return Err(XmlError::Beside { place: self.cursor.at(begin) }) };
         if !element.children.is_empty() && element.text.trim().is_empty() {
-            element.text = String::new();
+            element.text = Cow::Borrowed("");
         }
         match self.open.last_mut() {
             Some(parent) => parent.children.push(element),
@@ -232,18 +296,22 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn text(&mut self, text: &str, place: Place) -> Result<(), XmlError> {
+    fn text(&mut self, text: Cow<'a, str>, begin: usize) -> Result<(), XmlError> {
         match self.open.last_mut() {
-            Some(element) => element.text.push_str(text),
+            // The space between children is not worth a copy.
+            Some(element) if element.text.is_empty() || (!element.children.is_empty() && element.text.trim().is_empty()) => {
+                element.text = text;
+            }
+            Some(element) => element.text.to_mut().push_str(&text),
             None if text.trim().is_empty() => {}
-            None => return Err(XmlError::Beside { place }),
+            None => return Err(XmlError::Beside { place: self.cursor.at(begin) }),
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Element, XmlError> {
+    fn finish(self) -> Result<Element<'a>, XmlError> {
         match (self.open.into_iter().next_back(), self.root) {
-            (Some(open), _) => Err(XmlError::Unclosed { place: open.place, name: open.name }),
+            (Some(open), _) => Err(XmlError::Unclosed { place: open.place, name: open.name.into_owned() }),
             (None, Some(root)) => Ok(root),
             (None, None) => Err(XmlError::Empty),
         }
@@ -260,8 +328,25 @@ mod tests {
             .expect("XML");
         assert_eq!(root.attribute("x"), Some("1\n2"));
         assert_eq!(root.text, "");
-        let texts: Vec<_> = root.children_named("b").map(|b| (b.text.as_str(), b.place.to_string())).collect();
+        let texts: Vec<_> = root.children_named("b").map(|b| (&*b.text, b.place.to_string())).collect();
         assert_eq!(texts, [("1 < 2 & 3", "line 3, column 3".to_owned()), ("", "line 4, column 3".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_passed_over_with_all_that_is_in_it() {
+        let text = "<c><a>1<a/><b><c x='1' x='2'/>&no;</b></a><b>2<a/></b><a/>\n<b/></c>";
+        let root = parse_wanted(text, |root, child| (root, child) != ("c", "a")).expect("XML");
+        let children: Vec<_> =
+            root.children.iter().map(|b| (&*b.name, &*b.text, b.children.len(), b.place.to_string())).collect();
+        assert_eq!(children, [("b", "2", 1, "line 1, column 43".to_owned()), ("b", "", 0, "line 2, column 1".to_owned())]);
+        let deep = format!("<c>{}", "<a>".repeat(1_000_000));
+        assert!(matches!(parse_wanted(&deep, |_, child| child != "a"), Err(XmlError::TooDeep { .. })));
+        assert!(matches!(parse_wanted("<c><a>", |_, child| child != "a"), Err(XmlError::Unclosed { .. })));
+        let bomb = "<c><a><!DOCTYPE b [<!ENTITY a 'aaaa'>]></a></c>";
+        assert!(matches!(
+            parse_wanted(bomb, |_, child| child != "a"),
+            Err(XmlError::Doctype { .. } | XmlError::Malformed { .. })
+        ));
     }
 
     #[test]

@@ -23,9 +23,6 @@ pub enum ApplicationHostError {
     /// Some other configuration file.
     #[error("expected <sites> in <system.applicationHost> of <configuration>, found none: is this applicationHost.config?")]
     NoSites,
-    /// The file only says where the real one lies.
-    #[error("expected applicationHost.config, found a redirection at {0}: the file of the shared configuration is needed")]
-    Redirection(Place),
     /// An attribute is missing or not of its type.
     #[error("expected attribute {attribute} of <{element}> at {place} to be {expected}, found {found:?}")]
     Attribute {
@@ -53,6 +50,21 @@ pub struct ApplicationHost {
     pub unread: Vec<ApplicationHostError>,
 }
 
+/// What redirection.config says: where IIS reads its configuration. The account and password in it are not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirection {
+    /// The folder of the shared configuration; `None` when there is none.
+    pub to: Option<String>,
+}
+
+/// Reads the tree of a redirection.config; `None` when it is another file.
+pub fn redirection(root: &Element<'_>) -> Option<Redirection> {
+    let child = root.children_named("configurationRedirection").next()?;
+    let enabled = child.attribute("enabled").is_some_and(|enabled| enabled.trim().eq_ignore_ascii_case("true"));
+    let to = child.attribute("path").unwrap_or("a place that it does not name");
+    Some(Redirection { to: enabled.then(|| to.to_owned()) })
+}
+
 /// Reads the tree of an applicationHost.config.
 ///
 /// # Errors
@@ -62,9 +74,7 @@ pub fn read(root: &Element<'_>) -> Result<ApplicationHost, ApplicationHostError>
     let mut read = ApplicationHost::default();
     let mut lists = hosts().flat_map(|host| host.children_named("sites")).peekable();
     if lists.peek().is_none() {
-        let redirection =
-            root.children_named("configurationRedirection").find(|child| child.attribute("enabled") == Some("true"));
-        return Err(redirection.map_or(ApplicationHostError::NoSites, |child| ApplicationHostError::Redirection(child.place)));
+        return Err(ApplicationHostError::NoSites);
     }
     for element in lists.flat_map(|list| list.children_named("site")) {
         read.sites.push(site(element)?);
@@ -194,8 +204,14 @@ mod tests {
     #[test]
     fn other_configurations_and_damaged_sites_are_refused() {
         assert_eq!(read_text("<configuration/>"), Err(ApplicationHostError::NoSites));
-        let redirected = "<configuration><configurationRedirection enabled='true' path='x'/></configuration>";
-        assert!(matches!(read_text(redirected), Err(ApplicationHostError::Redirection(_))));
+        let redirected = |enabled: &str| {
+            let text =
+                format!("<configuration><configurationRedirection enabled='{enabled}' path='x' password='y'/></configuration>");
+            redirection(&crate::xml::parse(&text).expect("XML"))
+        };
+        assert_eq!(redirected("true"), Some(Redirection { to: Some("x".to_owned()) }));
+        assert_eq!(redirected("false"), Some(Redirection { to: None }));
+        assert_eq!(redirection(&crate::xml::parse("<configuration/>").expect("XML")), None);
         let site = |site: &str| {
             read_text(&format!(
                 "<configuration><system.applicationHost><sites>{site}</sites></system.applicationHost></configuration>"

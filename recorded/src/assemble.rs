@@ -3,22 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::id::ServerName;
-use policy::report::{Exchange, Fact, Host, Report, Sight};
+use policy::report::{Exchange, Fact, Host, Machine, Report, Sight};
 use thiserror::Error;
 
 use crate::exchange_server::ListedServer;
 use crate::export::{Content, ReadError};
 use crate::server::{self, Chosen, ServerError};
 use crate::{certificates, names, records};
-
-/// One exported file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Export {
-    /// What to call it in messages, usually its path.
-    pub name: String,
-    /// Its content.
-    pub bytes: Vec<u8>,
-}
 
 /// A file that was not read, or not whole.
 #[derive(Debug, Clone, Error)]
@@ -60,37 +51,25 @@ pub enum AssembleError {
 }
 
 /// A file that was read.
+#[derive(Debug)]
 pub(crate) struct Readable {
     pub(crate) file: String,
     pub(crate) content: Content,
 }
 
-/// Reads all exports and merges what belongs to one server: the one asked for, else the one to which they point.
+/// Merges what belongs to one server.
 ///
 /// http.sys records come from `netsh`, else from Get-WebBinding, else from what Exchange says of its certificates; sites
-/// from applicationHost.config, else from Get-WebBinding. A file that cannot be read does not stop the others.
-///
-/// # Errors
-/// [`AssembleError`] when nothing could be read, or no one server can be told.
-pub fn assemble(exports: &[Export], server: Option<&ServerName>) -> Result<Assembly, AssembleError> {
-    if exports.is_empty() {
-        return Err(AssembleError::NoExports);
-    }
-    let mut notes = Vec::new();
-    let mut unread = Vec::new();
-    let files = read(exports, &mut notes, &mut unread);
-    if files.is_empty() {
-        return Err(AssembleError::NothingRead(unread));
-    }
-    let chosen = server::choose(files.iter().map(|file| &file.content), server).map_err(AssembleError::Server)?;
+/// from applicationHost.config, else from Get-WebBinding.
+pub(crate) fn one(files: &[&Readable], chosen: &Chosen, mut notes: Vec<String>, unread: Vec<Unread>) -> Assembly {
     notes.push(format!("the server is {}: {}", chosen.name, chosen.because));
 
-    let held = certificates::of(&chosen.name, &files, &mut notes);
-    let configuration = first(&files, &mut notes, "applicationHost.config", |content| {
+    let held = certificates::of(&chosen.name, files, &mut notes);
+    let configuration = first(files, &mut notes, "applicationHost.config", |content| {
         let Content::ApplicationHost(configuration) = content else { return None };
         Some(configuration)
     });
-    let bindings = first(&files, &mut notes, "Get-WebBinding", |content| {
+    let bindings = first(files, &mut notes, "Get-WebBinding", |content| {
         let Content::WebBindings(bindings) = content else { return None };
         Some(bindings)
     });
@@ -99,9 +78,9 @@ pub fn assemble(exports: &[Export], server: Option<&ServerName>) -> Result<Assem
         (None, Some((_, bindings))) => Fact::Known(bindings.sites.clone()),
         (None, None) => missing("the IIS sites", r"copy %windir%\System32\inetsrv\config\applicationHost.config"),
     };
-    let records = records::of(&files, bindings, &sites, &held, &mut notes);
+    let records = records::of(files, bindings, &sites, &held, &mut notes);
     let stores = held.stores(&records, &mut notes);
-    let (host, exchange) = host(&chosen, &files, &held);
+    let (host, exchange) = host(chosen, files, &held);
     let report = Report {
         host,
         exchange,
@@ -114,8 +93,8 @@ pub fn assemble(exports: &[Export], server: Option<&ServerName>) -> Result<Assem
             || missing("applicationHost.config", r"copy %windir%\System32\inetsrv\config\applicationHost.config"),
             |(_, configuration)| Fact::Known(configuration.metabase.clone()),
         ),
-        services: services(&chosen.name, &files, &mut notes),
-        machine: policy::report::Machine::not_observed(),
+        services: services(&chosen.name, files, &mut notes),
+        machine: machine(files, &mut notes),
         probes: Vec::new(),
         hold: None,
     };
@@ -125,7 +104,7 @@ pub fn assemble(exports: &[Export], server: Option<&ServerName>) -> Result<Assem
         let stores = held.stores(&records, &mut Vec::new());
         Sight { report: Report { records, stores, ..sight.report.clone() }, certificates: sight.certificates.clone() }
     });
-    Ok(Assembly { sight, otherwise, notes, unread })
+    Assembly { sight, otherwise, notes, unread }
 }
 
 /// The fact that nothing showed, and the command that would.
@@ -133,30 +112,32 @@ pub(crate) fn missing<T>(what: &str, command: &str) -> Fact<T> {
     Fact::Unknown(format!("no export of {what} was given: {command}"))
 }
 
-fn read(exports: &[Export], notes: &mut Vec<String>, unread: &mut Vec<Unread>) -> Vec<Readable> {
-    let mut files = Vec::new();
-    let mut seen: BTreeMap<&[u8], &str> = BTreeMap::new();
-    for Export { name, bytes } in exports {
-        if let Some(same) = seen.insert(bytes, name) {
-            notes.push(format!("{name}: the same as {same}, read once"));
-            continue;
-        }
-        match Content::read(bytes) {
-            Ok(content) => {
-                notes.push(format!("{name}: {}", content.summary()));
-                let parts = content.unread().into_iter().map(|error| Unread { file: name.clone(), error });
-                unread.extend(parts);
-                files.push(Readable { file: name.clone(), content });
-            }
-            Err(error) => unread.push(Unread { file: name.clone(), error }),
-        }
+/// What exports show of the machine around IIS.
+fn machine(files: &[&Readable], notes: &mut Vec<String>) -> Machine {
+    let auth = first(files, notes, "Get-AuthConfig", |content| {
+        let Content::Auth(auth) = content else { return None };
+        Some(auth)
+    });
+    let redirection = first(files, notes, "redirection.config", |content| {
+        let Content::Redirection(redirection) = content else { return None };
+        Some(redirection)
+    });
+    Machine {
+        auth: auth.map_or_else(
+            || missing("the Auth Certificate", "Get-AuthConfig | Export-Clixml auth.xml"),
+            |(_, auth)| Fact::Known(auth.clone()),
+        ),
+        iis_redirected: redirection.map_or_else(
+            || missing("redirection.config", r"copy %windir%\System32\inetsrv\config\redirection.config"),
+            |(_, redirection)| Fact::Known(redirection.to.clone()),
+        ),
+        ..Machine::not_observed()
     }
-    files
 }
 
 /// The first content of a kind; others of that kind that say something else are named.
 pub(crate) fn first<'a, T: PartialEq>(
-    files: &'a [Readable],
+    files: &[&'a Readable],
     notes: &mut Vec<String>,
     kind: &str,
     pick: impl Fn(&'a Content) -> Option<&'a T>,
@@ -171,7 +152,7 @@ pub(crate) fn first<'a, T: PartialEq>(
     Some((used, content))
 }
 
-fn host(chosen: &Chosen, files: &[Readable], held: &certificates::Held<'_>) -> (Host, Fact<Exchange>) {
+fn host(chosen: &Chosen, files: &[&Readable], held: &certificates::Held<'_>) -> (Host, Fact<Exchange>) {
     let listed = files.iter().find_map(|file| {
         let Content::Servers(servers) = &file.content else { return None };
         servers.listed.iter().find(|server| server.name == chosen.name)
@@ -194,7 +175,7 @@ fn host(chosen: &Chosen, files: &[Readable], held: &certificates::Held<'_>) -> (
 }
 
 /// The full name, from the machine through which a command was run, or from a certificate of the server's own.
-fn fqdn(server: &ServerName, files: &[Readable], held: &certificates::Held<'_>) -> Option<String> {
+fn fqdn(server: &ServerName, files: &[&Readable], held: &certificates::Held<'_>) -> Option<String> {
     let computers: BTreeSet<&String> = files.iter().flat_map(|file| file.content.computers()).collect();
     let ran = computers.into_iter().find(|name| names::is_fqdn_of(name, server)).cloned();
     ran.or_else(|| {
@@ -203,7 +184,11 @@ fn fqdn(server: &ServerName, files: &[Readable], held: &certificates::Held<'_>) 
     })
 }
 
-fn services(server: &ServerName, files: &[Readable], notes: &mut Vec<String>) -> Fact<BTreeMap<String, policy::report::Service>> {
+fn services(
+    server: &ServerName,
+    files: &[&Readable],
+    notes: &mut Vec<String>,
+) -> Fact<BTreeMap<String, policy::report::Service>> {
     let mut services = None;
     for file in files {
         let Content::Health(health) = &file.content else { continue };

@@ -18,7 +18,7 @@ pub(crate) struct Held<'a> {
 }
 
 /// The listings that are this server's.
-pub(crate) fn of<'a>(server: &ServerName, files: &'a [Readable], notes: &mut Vec<String>) -> Held<'a> {
+pub(crate) fn of<'a>(server: &ServerName, files: &[&'a Readable], notes: &mut Vec<String>) -> Held<'a> {
     let mut held = Held { listings: Vec::new(), left_out: Vec::new() };
     for file in files {
         let Content::Certificates(listing) = &file.content else { continue };

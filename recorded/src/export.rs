@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use policy::report::SslRecord;
+use policy::report::{AuthCertificates, SslRecord};
 use thiserror::Error;
 
-use crate::application_host::{ApplicationHost, ApplicationHostError};
+use crate::application_host::{ApplicationHost, ApplicationHostError, Redirection};
+use crate::auth_config::AuthConfigError;
 use crate::clixml::{ClixmlError, Graph};
 use crate::exchange_certificate::{ListedError, Listing};
 use crate::exchange_server::{ListedServerError, Servers};
@@ -16,13 +17,17 @@ use crate::service_health::Health;
 use crate::text::{self, TextError};
 use crate::web_binding::{WebBindingError, WebBindings};
 use crate::xml::{self, XmlError};
-use crate::{application_host, exchange_certificate, exchange_server, netsh, service_health, web_binding};
+use crate::{application_host, auth_config, exchange_certificate, exchange_server, netsh, service_health, web_binding};
 
 /// What the contents of an export turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// applicationHost.config.
     ApplicationHost(ApplicationHost),
+    /// redirection.config.
+    Redirection(Redirection),
+    /// Get-AuthConfig.
+    Auth(AuthCertificates),
     /// Get-ExchangeCertificate, or the certificate drive.
     Certificates(Listing),
     /// Get-ExchangeServer.
@@ -52,7 +57,7 @@ pub enum ReadError {
     Clixml(#[source] ClixmlError),
     /// `Export-Clixml` of something else.
     #[error(
-        "expected Get-ExchangeCertificate, Get-ExchangeServer, Get-WebBinding, Test-ServiceHealth or the certificate drive in an Export-Clixml file, found {found}"
+        "expected Get-ExchangeCertificate, Get-ExchangeServer, Get-WebBinding, Test-ServiceHealth, Get-AuthConfig or the certificate drive in an Export-Clixml file, found {found}"
     )]
     OtherObjects {
         /// The type of the first object, or that there is none.
@@ -67,6 +72,9 @@ pub enum ReadError {
     /// A server in a listing.
     #[error("expected a server in the listing")]
     Server(#[source] ListedServerError),
+    /// The organisation's configuration of authentication.
+    #[error("expected the output of Get-AuthConfig")]
+    Auth(#[source] AuthConfigError),
     /// A binding in a listing.
     #[error("expected bindings in the listing")]
     WebBinding(#[source] WebBindingError),
@@ -91,7 +99,13 @@ impl Content {
         }
         let root = xml::parse_wanted(&text, is_read).map_err(ReadError::Xml)?;
         match &*root.name {
-            "configuration" => application_host::read(&root).map(Self::ApplicationHost).map_err(ReadError::ApplicationHost),
+            "configuration" => match application_host::read(&root) {
+                Ok(configuration) => Ok(Self::ApplicationHost(configuration)),
+                Err(error @ ApplicationHostError::NoSites) => {
+                    application_host::redirection(&root).map(Self::Redirection).ok_or(ReadError::ApplicationHost(error))
+                }
+                Err(error @ ApplicationHostError::Attribute { .. }) => Err(ReadError::ApplicationHost(error)),
+            },
             _ => Self::of_objects(&Graph::read(root).map_err(ReadError::Clixml)?),
         }
     }
@@ -102,6 +116,9 @@ impl Content {
         }
         if graph.roots().any(exchange_server::is_server) {
             return Ok(Self::Servers(exchange_server::read(graph)));
+        }
+        if graph.roots().any(auth_config::is_auth_config) {
+            return auth_config::read(graph).map(Self::Auth).map_err(ReadError::Auth);
         }
         if graph.roots().any(web_binding::is_binding) {
             return web_binding::read(graph).map(Self::WebBindings).map_err(ReadError::WebBinding);
@@ -124,6 +141,14 @@ impl Content {
                 count(configuration.sites.len(), "site"),
                 count(configuration.metabase.len(), "certificate")
             ),
+            Self::Redirection(Redirection { to }) => match to {
+                Some(to) => format!("redirection.config, IIS reads its configuration from {to}"),
+                None => "redirection.config, IIS reads its own configuration".to_owned(),
+            },
+            Self::Auth(auth) => {
+                let current = auth.current.map_or_else(|| "no certificate".to_owned(), |current| current.to_string());
+                format!("Get-AuthConfig, {current} is in use")
+            }
             Self::Certificates(listing) => {
                 let drive = listing.listed.iter().any(|listed| listed.from_drive);
                 let command = if drive { "Get-ChildItem Cert:" } else { "Get-ExchangeCertificate" };
@@ -150,7 +175,7 @@ impl Content {
             Self::Certificates(listing) => Some(&listing.computers),
             Self::Servers(servers) => Some(&servers.computers),
             Self::Health(health) => Some(&health.computers),
-            Self::ApplicationHost(_) | Self::WebBindings(_) | Self::Records(_) => None,
+            Self::ApplicationHost(_) | Self::Redirection(_) | Self::Auth(_) | Self::WebBindings(_) | Self::Records(_) => None,
         };
         computers.into_iter().flatten()
     }
@@ -163,7 +188,20 @@ impl Content {
             }
             Self::Certificates(listing) => listing.unread.iter().cloned().map(ReadError::Certificate).collect(),
             Self::Servers(servers) => servers.unread.iter().cloned().map(ReadError::Server).collect(),
-            Self::WebBindings(_) | Self::Health(_) | Self::Records(_) => Vec::new(),
+            Self::Redirection(_) | Self::Auth(_) | Self::WebBindings(_) | Self::Health(_) | Self::Records(_) => Vec::new(),
+        }
+    }
+
+    /// Whether it says something of the organisation, and so of each of its servers.
+    pub(crate) fn of_organisation(&self) -> bool {
+        matches!(self, Self::Servers(_) | Self::Auth(_))
+    }
+
+    /// Whether it can tell by itself of which server it is; the others are of the server whose folder they lie in.
+    pub(crate) fn names_its_server(&self) -> bool {
+        match self {
+            Self::Certificates(_) | Self::Servers(_) | Self::Health(_) | Self::Auth(_) => true,
+            Self::ApplicationHost(_) | Self::Redirection(_) | Self::WebBindings(_) | Self::Records(_) => false,
         }
     }
 }

@@ -13,8 +13,10 @@
 //! | applicationHost.config | sites, bindings, and hashes that metabase tools left behind |
 //! | `Get-ExchangeServer` | name, AD site, version, roles |
 //! | `Test-ServiceHealth` | services that run and do not |
+//! | `Get-AuthConfig` | the organisation's Auth Certificate, which is never the back end's |
+//! | redirection.config | whether IIS reads its configuration from elsewhere |
 //!
-//! Any of them may be missing; [`assemble`] merges what is there. Three rules hold throughout:
+//! Any of them may be missing; [`Exports`] merges what is there. Three rules hold throughout:
 //!
 //! * **A file is known by its content**, never by its name. Names are changed, numbered and translated.
 //! * **What no export shows is unknown**, with the command that would show it; nothing is assumed. Above all no export
@@ -23,17 +25,19 @@
 //!   panics, and an error names what was expected, what was found, and where.
 //!
 //! [`text`], [`xml`], [`clixml`] and [`serialized`] read formats; [`application_host`], [`exchange_certificate`],
-//! [`web_binding`], [`exchange_server`], [`service_health`] and [`netsh`] read one export each; [`export`] tells which one
+//! [`web_binding`], [`exchange_server`], [`service_health`], [`auth_config`] and [`netsh`] read one export each; [`export`] tells which one
 //! a file is.
 #![forbid(unsafe_code)]
 
 pub mod application_host;
 mod assemble;
+pub mod auth_config;
 mod certificates;
 pub mod clixml;
 pub mod exchange_certificate;
 pub mod exchange_server;
 pub mod export;
+mod exports;
 mod names;
 pub mod netsh;
 mod records;
@@ -44,5 +48,6 @@ pub mod text;
 pub mod web_binding;
 pub mod xml;
 
-pub use assemble::{AssembleError, Assembly, Export, Unread, assemble};
+pub use assemble::{AssembleError, Assembly, Unread};
+pub use exports::Exports;
 pub use server::ServerError;

@@ -13,7 +13,7 @@ const BACK_END_ID: u32 = 2;
 /// The records: from netsh, which shows them all; else from Get-WebBinding, which shows those of IIS; else from what
 /// Exchange says of its certificates.
 pub(crate) fn of(
-    files: &[Readable],
+    files: &[&Readable],
     bindings: Option<(&str, &WebBindings)>,
     sites: &Fact<Vec<Site>>,
     held: &Held<'_>,

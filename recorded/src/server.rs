@@ -69,7 +69,11 @@ pub(crate) fn choose<'a>(
                 subjects.extend(self_made(listing));
             }
             Content::Health(health) => computers.extend(named(&health.computers)),
-            Content::ApplicationHost(_) | Content::WebBindings(_) | Content::Records(_) => {}
+            Content::ApplicationHost(_)
+            | Content::Redirection(_)
+            | Content::Auth(_)
+            | Content::WebBindings(_)
+            | Content::Records(_) => {}
         }
     }
     let mut fitting: Option<BTreeSet<ServerName>> = None;
@@ -86,6 +90,29 @@ pub(crate) fn choose<'a>(
         }
     }
     Err(fitting.map_or(ServerError::Nobody, ServerError::Several))
+}
+
+/// The servers to which listings of certificates point, each by itself, when they are several: what lies in one folder is then
+/// of all of them. A server that Get-ExchangeServer does not list is no reason: its listing has strayed in.
+pub(crate) fn several<'a>(contents: impl Iterator<Item = &'a Content>) -> Option<BTreeSet<ServerName>> {
+    let mut told = BTreeSet::new();
+    let mut listed = BTreeSet::new();
+    for content in contents {
+        match content {
+            Content::Certificates(_) => told.extend(choose(std::iter::once(content), None).ok().map(|chosen| chosen.name)),
+            Content::Servers(servers) => listed.extend(servers.listed.iter().map(|server| server.name.clone())),
+            Content::ApplicationHost(_)
+            | Content::Redirection(_)
+            | Content::Auth(_)
+            | Content::Health(_)
+            | Content::WebBindings(_)
+            | Content::Records(_) => {}
+        }
+    }
+    if !listed.is_empty() {
+        told.retain(|server| listed.contains(server));
+    }
+    (told.len() > 1).then_some(told)
 }
 
 /// Whether the certificates can be this server's: what Exchange says of IIS sites decides; else a name must fit, if any is there.

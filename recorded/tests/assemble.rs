@@ -5,7 +5,9 @@ use std::error::Error;
 use base64::Engine;
 use policy::certificate::Certificate;
 use policy::report::Fact;
-use recorded::{AssembleError, Export, ServerError, assemble};
+use recorded::{AssembleError, ServerError};
+
+use crate::files::{Export, assemble, read};
 
 const CERTIFICATE: &str = "Microsoft.Exchange.Management.SystemConfigurationTasks.ExchangeCertificate";
 const PLAIN: &str = "System.Security.Cryptography.X509Certificates.X509Certificate2";
@@ -113,10 +115,8 @@ fn the_server_is_told_by_what_fits_and_asked_for_when_several_do() {
     let told = assemble(&[both.clone(), of_one.clone()], None).expect("EX1");
     assert_eq!(told.sight.report.host.name.as_str(), "EX1");
 
-    let several = assemble(&[servers(&["EX1", "EX2"])], None).expect_err("two servers");
-    let AssembleError::Server(ServerError::Several(names)) = &several else { panic!("{several:?}") };
-    assert_eq!(names.len(), 2);
-    assert!(several.source().is_some_and(|source| source.to_string().contains("EX1, EX2")));
+    let several = read(&[servers(&["EX1", "EX2"])]).assemble(None).expect("each of two servers");
+    assert_eq!(several.iter().map(|each| each.sight.report.host.name.as_str()).collect::<Vec<_>>(), ["EX1", "EX2"]);
 
     let asked = "EX2".parse().expect("a name");
     let files = [both, of_one, of_two];
@@ -125,6 +125,50 @@ fn the_server_is_told_by_what_fits_and_asked_for_when_several_do() {
     assert_eq!(told.sight.certificates.keys().collect::<Vec<_>>(), [&two.id()], "the other's certificates are left out");
     assert!(told.notes.iter().any(|note| note.starts_with("one.xml: left out")), "{:?}", told.notes);
     assert!(matches!(assemble(&[web_binding(OTHER)], None), Err(AssembleError::Server(ServerError::Nobody))));
+}
+
+#[test]
+fn exports_of_several_servers_become_a_sight_of_each_and_what_names_nobody_is_nobodys() {
+    let (one, two) = (made(&["EX1", "ex1.contoso.test"]), made(&["EX2", "ex2.contoso.test"]));
+    let of_one = file("one.xml", objects(CERTIFICATE, &[listed(&one, &["IIS://EX1/W3SVC/2"])]));
+    let of_two = file("two.xml", objects(CERTIFICATE, &[listed(&two, &[]) + &text("PSComputerName", "ex2.contoso.test")]));
+    let files = [of_one, of_two, web_binding(OTHER)];
+    for files in [files.to_vec(), [files.as_slice(), &[servers(&["EX1", "EX2", "EX3"])]].concat()] {
+        let each = read(&files).assemble(None).expect("each of two servers");
+        assert_eq!(each.iter().map(|each| each.sight.report.host.name.as_str()).collect::<Vec<_>>(), ["EX1", "EX2"]);
+        for (assembly, certificate) in each.iter().zip([&one, &two]) {
+            assert_eq!(assembly.sight.certificates.keys().collect::<Vec<_>>(), [&certificate.id()]);
+            assert!(assembly.sight.report.sites.known().is_none(), "whose bindings they are is not known");
+            assert!(assembly.notes.iter().any(|note| note.contains("left out, it names no server")), "{:?}", assembly.notes);
+        }
+    }
+    let strayed = [files.as_slice(), &[servers(&["EX1", "EX3"])]].concat();
+    assert_eq!(assemble(&strayed, None).expect("EX2 is not listed").sight.report.host.name.as_str(), "EX1");
+}
+
+#[test]
+fn what_is_said_of_the_organisation_holds_in_the_folders_below() {
+    let own = made(&["EX1", "ex1.contoso.test"]);
+    let auth = format!(
+        "<Objs><Obj><TN><T>Microsoft.Exchange.Data.Directory.SystemConfiguration.AuthConfig</T></TN><Props>{}</Props></Obj></Objs>",
+        text("CurrentCertificateThumbprint", OTHER)
+    );
+    let above = read(&[servers(&["EX1", "EX2"]), file("auth.xml", auth)]);
+    assert!(above.only_of_organisation());
+    let mut below = read(&[file("one.xml", objects(CERTIFICATE, &[listed(&own, &["IIS://EX1/W3SVC/2"])]))]);
+    assert!(!below.only_of_organisation());
+    below.extend_from(&above);
+    let [assembly] = &below.assemble(None).expect("EX1")[..] else { panic!("one server") };
+    let report = &assembly.sight.report;
+    assert!(assembly.notes.iter().any(|note| note.contains("Get-ExchangeServer, 2 servers")), "{:?}", assembly.notes);
+    assert_eq!(report.machine.auth.known().and_then(|auth| auth.current).map(|found| found.to_string()).as_deref(), Some(OTHER));
+    assert!(report.machine.iis_redirected.unknown().is_some_and(|why| why.contains("redirection.config")));
+    let redirected =
+        "<configuration><configurationRedirection enabled='true' path='\\\\nas\\iis' password='secret'/></configuration>";
+    below.add("redirection.config", redirected.as_bytes());
+    let again = below.assemble(None).expect("EX1").remove(0);
+    assert_eq!(again.sight.report.machine.iis_redirected, Fact::Known(Some("\\\\nas\\iis".to_owned())));
+    assert!(!format!("{again:?}").contains("secret"));
 }
 
 #[test]

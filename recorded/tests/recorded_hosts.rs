@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use policy::report::{Fact, KeyLink, RecordKind, Role, Store};
-use recorded::{Assembly, Export, assemble};
+use recorded::Assembly;
+
+use crate::files::{Export, assemble};
 
 #[expect(clippy::print_stdout, reason = "who runs the tests should see that these found nothing to read")]
 fn lab() -> Option<PathBuf> {

@@ -1,10 +1,9 @@
 //! `backstay assess PATH...`: judges servers from exported files, before anything is installed anywhere.
 //!
-//! A folder holds the exports of one server; files that are named one by one belong together. What the exports do not show
-//! stays unknown and is said; above all, no export proves that a private key can be used.
+//! A folder holds the exports of one server, or a folder for each of many; files that are named one by one belong together.
+//! What the exports do not show stays unknown and is said; above all, no export proves that a private key can be used.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use jiff::civil::Date;
@@ -12,32 +11,27 @@ use jiff::tz::TimeZone;
 use policy::Timestamp;
 use policy::document::Policy;
 use policy::finding::Severity;
-use policy::id::{EstateName, ServerName};
-use recorded::{AssembleError, Export};
+use policy::id::ServerName;
+use recorded::AssembleError;
 use serde::Serialize;
 
+use self::gather::{Gathered, gather};
 use self::view::AssessmentView;
 use super::Context;
 use super::failure::{Doing, Exit, Failure, chain};
 use super::files;
-use super::output::View;
+use super::output::{View, table};
 
+mod gather;
+mod page;
 mod view;
-
-/// The largest file that is read.
-const MAX_FILE: u64 = 64 * 1024 * 1024;
-
-/// The most bytes of all exports of one server.
-const MAX_TOTAL: u64 = 512 * 1024 * 1024;
-
-/// The most files of one folder.
-const MAX_FILES: usize = 1000;
 
 /// Judges servers from exported files.
 #[derive(Debug, Args)]
 #[command(before_help = "Examples:
   backstay assess exports/EX1                       a folder with the exports of one server
-  backstay assess exports/EX1 exports/EX2 -o json   a folder for each
+  backstay assess exports -o json                   a folder with a folder for each server
+  backstay assess exports --html estate.html        the same as one page for a browser
   backstay assess sslcert.txt certificates.xml      files of one server
   backstay assess exports/EX1 --as-of 2027-06-01    what would be said on that day
 
@@ -46,8 +40,9 @@ On the server:
   Get-ExchangeServer $env:COMPUTERNAME | Export-Clixml server.xml
   Get-WebBinding | Export-Clixml bindings.xml
   Test-ServiceHealth | Export-Clixml services.xml
+  Get-AuthConfig | Export-Clixml auth.xml
   netsh http show sslcert > sslcert.txt
-  copy %windir%\\System32\\inetsrv\\config\\applicationHost.config .")]
+  copy %windir%\\System32\\inetsrv\\config\\*.config .")]
 pub struct Assess {
     /// Folders with exports, one per server; or files of one server.
     #[arg(value_name = "PATH", required = true)]
@@ -57,26 +52,44 @@ pub struct Assess {
     #[arg(long, value_name = "DATE", value_parser = moment)]
     as_of: Option<Timestamp>,
 
-    /// Which server, where the exports name several.
+    /// Only this server, where the exports name several.
     #[arg(long, value_name = "NAME")]
     server: Option<ServerName>,
+
+    /// Write one HTML file that needs nothing else, to read in a browser or hand on, instead of printing.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl Assess {
     pub(super) fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let now = self.as_of.unwrap_or_else(|| context.clock.now());
+        let policy = Policy::none_yet("assessment".parse().doing(|| "assessing".to_owned())?);
         let mut views = Vec::new();
         let mut failures = Vec::new();
-        for group in self.groups() {
-            match self.judge(&group, now) {
-                Ok(view) => views.push(view),
-                Err(failure) => failures.push(failure),
+        let mut beside = Vec::new();
+        gather(&self.paths, |gathered| match gathered {
+            Ok(gathered) => {
+                let above_others = gathered.above_others;
+                match judged(gathered, self.server.as_ref(), now, &policy) {
+                    Ok(found) => views.extend(found),
+                    // A note that lies beside the folders of the servers is not a server that could not be read.
+                    Err(failure) if above_others => beside.push(failure),
+                    Err(failure) => failures.push(failure),
+                }
             }
-        }
+            Err(failure) => failures.push(failure),
+        });
         // One server that cannot be read does not hide the others, and is said last, where it is seen.
         let found = views.iter().any(AssessmentView::wants_attention);
-        if !views.is_empty() {
+        if let Some(path) = &self.html {
+            files::write_new(path, page::page(&views, now).as_bytes())?;
+            context.output.say(&format!("{} server(s) are in {}", views.len(), path.display()));
+        } else if !views.is_empty() {
             context.output.show(&Assessments(views))?;
+        }
+        for failure in beside {
+            context.output.say(&failure.report());
         }
         match failures.pop() {
             None => Ok(if found { Exit::Findings } else { Exit::Ok }),
@@ -88,92 +101,26 @@ impl Assess {
             }
         }
     }
-
-    /// Each folder by itself, and all plain files together.
-    fn groups(&self) -> Vec<Group<'_>> {
-        let (folders, files): (Vec<&Path>, Vec<&Path>) = self.paths.iter().map(PathBuf::as_path).partition(|path| path.is_dir());
-        let together = (!files.is_empty()).then_some(Group::Files(files));
-        folders.into_iter().map(Group::Folder).chain(together).collect()
-    }
-
-    fn judge(&self, group: &Group<'_>, now: Timestamp) -> Result<AssessmentView, Failure> {
-        let exports = group.exports()?;
-        let doing = || format!("assessing {}", group.name());
-        let assembly = recorded::assemble(&exports, self.server.as_ref()).map_err(|error| unassembled(doing(), error))?;
-        let estate: EstateName = "assessment".parse().doing(doing)?;
-        Ok(AssessmentView::of(group.name(), now, &Policy::none_yet(estate), assembly))
-    }
 }
 
-/// Files of one server.
-enum Group<'a> {
-    Folder(&'a Path),
-    Files(Vec<&'a Path>),
+/// The servers of exports that lie together, judged.
+fn judged(
+    gathered: Gathered,
+    server: Option<&ServerName>,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Vec<AssessmentView>, Failure> {
+    let Gathered { name, exports, missed, above_others: _ } = gathered;
+    let assemblies = exports.assemble(server).map_err(|error| unassembled(format!("assessing {name}"), error, &missed))?;
+    Ok(assemblies.into_iter().map(|assembly| AssessmentView::of(name.clone(), now, policy, assembly, &missed)).collect())
 }
 
-impl Group<'_> {
-    fn name(&self) -> String {
-        match self {
-            Self::Folder(path) => path.display().to_string(),
-            Self::Files(paths) => paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
-        }
-    }
-
-    /// What a file is called in the answer.
-    fn label(&self, path: &Path) -> String {
-        match (self, path.file_name()) {
-            (Self::Folder(_), Some(name)) => name.to_string_lossy().into_owned(),
-            (Self::Folder(_), None) | (Self::Files(_), _) => path.display().to_string(),
-        }
-    }
-
-    fn exports(&self) -> Result<Vec<Export>, Failure> {
-        let paths: Vec<PathBuf> = match self {
-            Self::Folder(folder) => listed(folder)?,
-            Self::Files(paths) => paths.iter().map(|path| (*path).to_owned()).collect(),
-        };
-        if paths.len() > MAX_FILES {
-            return Err(too_many(&self.name()));
-        }
-        let mut left = MAX_TOTAL;
-        let mut exports = Vec::new();
-        for path in paths {
-            let bytes = files::read(&path, MAX_FILE.min(left))?;
-            left = left.saturating_sub(bytes.len() as u64);
-            exports.push(Export { name: self.label(&path), bytes });
-        }
-        Ok(exports)
-    }
-}
-
-/// The files of a folder by name; what is in folders below it belongs to somebody else.
-fn listed(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let doing = || format!("reading folder {}", folder.display());
-    let mut names: Vec<OsString> = Vec::new();
-    for entry in std::fs::read_dir(folder).doing(doing)? {
-        let entry = entry.doing(doing)?;
-        if entry.path().is_file() {
-            names.push(entry.file_name());
-        }
-        if names.len() > MAX_FILES {
-            return Err(too_many(&folder.display().to_string()));
-        }
-    }
-    names.sort();
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
-}
-
-fn too_many(name: &str) -> Failure {
-    Failure::new(Exit::Error, format!("reading {name}"))
-        .because(format!("expected at most {MAX_FILES} files of one server, found more"))
-        .next("put the exports of each server into a folder of its own")
-}
-
-fn unassembled(doing: String, error: AssembleError) -> Failure {
-    let unread = match &error {
+fn unassembled(doing: String, error: AssembleError, missed: &[String]) -> Failure {
+    let mut unread: Vec<String> = match &error {
         AssembleError::NothingRead(unread) => unread.iter().map(|unread| chain(unread).join(": ")).collect(),
         AssembleError::NoExports | AssembleError::Server(_) => Vec::new(),
     };
+    unread.extend(missed.iter().cloned());
     let next = match &error {
         AssembleError::NoExports | AssembleError::NothingRead(_) => "`backstay assess --help` shows the commands that export",
         AssembleError::Server(_) => "name the server: --server NAME",
@@ -197,7 +144,12 @@ struct Assessments(Vec<AssessmentView>);
 
 impl View for Assessments {
     fn text(&self) -> String {
-        self.0.iter().map(View::text).collect::<Vec<_>>().join("\n")
+        let each = self.0.iter().map(View::text).collect::<Vec<_>>().join("\n");
+        if self.0.len() < 2 {
+            return each;
+        }
+        let rows = self.0.iter().map(AssessmentView::row);
+        format!("{}\n{each}", table(["SERVER", "VERDICT", "444 ENDS", "FINDINGS"], rows))
     }
 }
 
@@ -211,6 +163,8 @@ fn serious(severity: Severity) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::cli::connection::Connection;
     use crate::cli::output::{Format, tests::kept};
@@ -221,7 +175,7 @@ mod tests {
         let connection = Connection { controller: "127.0.0.1:1".parse().expect("an address"), identity: PathBuf::new() };
         let mut context = Context { connection, output, clock: Clock::of(|| Timestamp::UNIX_EPOCH) };
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-        let assess = Assess { paths, as_of: Some(moment(as_of).expect("a day")), server: None };
+        let assess = Assess { paths, as_of: Some(moment(as_of).expect("a day")), server: None, html: None };
         (assess.run(&mut context), data.text())
     }
 
@@ -316,9 +270,38 @@ mod tests {
     }
 
     #[test]
+    fn many_servers_below_one_folder_are_judged_one_by_one_and_one_page_holds_them_all() {
+        let Some(real) = real() else { return };
+        let folder = tempfile::tempdir().expect("a folder");
+        for server in ["first", "second"] {
+            let below = folder.path().join("estate").join(server);
+            std::fs::create_dir_all(&below).expect("a folder");
+            std::fs::copy(real.join("GetExchangeCertificate.xml"), below.join("c.xml")).expect("copied");
+        }
+        let estate = folder.path().join("estate");
+        std::fs::copy(real.join("GetExchangeServer.xml"), estate.join("servers.xml")).expect("copied");
+        std::fs::write(estate.join("second/large.xml"), vec![b' '; 65 * 1024 * 1024]).expect("written");
+        let (exit, text) = run(&[&estate], Format::Table, "2026-11-22");
+        assert_eq!(exit.expect("judged"), Exit::Findings);
+        assert!(text.starts_with("SERVER     VERDICT  444 ENDS    FINDINGS\nSOLO-E16A  expired  2023-11-24"), "{text}");
+        assert_eq!(text.matches("\nExchange    15.1.2375.7\n").count(), 2, "what lies above holds for both\n{text}");
+        assert!(text.contains("large.xml") && text.contains("at most"), "a file that is too large stops no other\n{text}");
+        let html = folder.path().join("estate.html");
+        let (output, data, _) = kept(Format::Table);
+        let connection = Connection { controller: "127.0.0.1:1".parse().expect("an address"), identity: PathBuf::new() };
+        let mut context = Context { connection, output, clock: Clock::of(|| Timestamp::UNIX_EPOCH) };
+        let assess = Assess { paths: vec![estate], as_of: None, server: None, html: Some(html.clone()) };
+        assess.run(&mut context).expect("judged");
+        assert_eq!(data.text(), "");
+        let page = std::fs::read_to_string(&html).expect("a page");
+        assert_eq!(page.matches("<section id=").count(), 2);
+        assert!(assess.run(&mut context).expect_err("there is one").report().contains("nothing is overwritten"));
+    }
+
+    #[test]
     fn a_folder_with_too_many_files_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        for number in 0..=MAX_FILES {
+        for number in 0..=gather::MAX_FILES {
             std::fs::write(folder.path().join(number.to_string()), "").expect("written");
         }
         let (exit, _) = run(&[folder.path()], Format::Table, "2026-11-22");

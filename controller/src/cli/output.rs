@@ -76,12 +76,17 @@ impl Output {
 
 /// Text without control characters but line ends: names come from hosts, and a terminal obeys what it prints.
 fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if obeyed(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether a terminal or browser obeys the character instead of showing it: controls, and what turns the direction of writing.
+fn obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// One line: a value that somebody else chose must not look like several.
 pub fn line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A table with a header; only the header when there are no rows.

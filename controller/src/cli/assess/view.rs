@@ -7,7 +7,7 @@ use policy::evaluate::{Assessment, evaluate};
 use policy::finding::Verdict;
 use policy::id::Thumbprint;
 use policy::last::LastKnown;
-use policy::report::{BACK_END_PORT, Fact, Report, Sight, Site, SslRecord, Store, StoreEntry};
+use policy::report::{BACK_END_PORT, Fact, Machine, Report, Sight, Site, SslRecord, Store, StoreEntry};
 use recorded::Assembly;
 use serde::Serialize;
 
@@ -20,72 +20,72 @@ use crate::cli::server::{FindingView, finding_lines};
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct AssessmentView {
     /// Where the exports are.
-    source: String,
-    as_of: Timestamp,
-    server: String,
-    fqdn: Option<String>,
-    exchange: Option<String>,
+    pub(super) source: String,
+    pub(super) as_of: Timestamp,
+    pub(super) server: String,
+    pub(super) fqdn: Option<String>,
+    pub(super) exchange: Option<String>,
     #[serde(flatten)]
-    judgement: Judgement,
+    pub(super) judgement: Judgement,
     /// By Exchange's own word, where another export contradicts it about 444.
-    otherwise: Option<Judgement>,
+    pub(super) otherwise: Option<Judgement>,
     /// What no export showed, and the command that would.
-    unknown: Vec<String>,
+    pub(super) unknown: Vec<String>,
     /// What was read from which file.
-    read: Vec<String>,
+    pub(super) read: Vec<String>,
     /// Files that were not understood, or not whole.
-    not_understood: Vec<String>,
+    pub(super) not_understood: Vec<String>,
 }
 
 /// What is concluded from one side of the story.
 #[derive(Debug, Clone, Serialize)]
-struct Judgement {
-    verdict: Verdict,
-    back_end: BackEnd,
-    findings: Vec<FindingView>,
-    other_certificates: Vec<Other>,
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    pub(super) back_end: BackEnd,
+    pub(super) findings: Vec<FindingView>,
+    pub(super) other_certificates: Vec<Other>,
     #[serde(skip)]
-    wants_attention: bool,
+    pub(super) wants_attention: bool,
 }
 
 /// What hangs on 444.
 #[derive(Debug, Clone, Serialize)]
-struct BackEnd {
+pub(super) struct BackEnd {
     /// The record by which the certificate was found.
-    found_by: String,
+    pub(super) found_by: String,
     /// Other records that name the same certificate: the back end's does not belong on the front end.
-    also_on: Vec<String>,
-    certificate: Option<CertificateView>,
+    pub(super) also_on: Vec<String>,
+    pub(super) certificate: Option<CertificateView>,
     /// From when it may be renewed, by the default policy.
-    renewal_opens: Option<Timestamp>,
+    pub(super) renewal_opens: Option<Timestamp>,
 }
 
 /// A certificate, as it is printed.
 #[derive(Debug, Clone, Serialize)]
-struct CertificateView {
-    thumbprint: Thumbprint,
-    subject: String,
-    issuer: String,
-    names: Vec<String>,
-    not_before: Timestamp,
-    not_after: Timestamp,
-    key: String,
-    signature: String,
-    self_signed: bool,
+pub(super) struct CertificateView {
+    pub(super) thumbprint: Thumbprint,
+    pub(super) subject: String,
+    pub(super) issuer: String,
+    pub(super) names: Vec<String>,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
+    pub(super) key: String,
+    pub(super) signature: String,
+    pub(super) self_signed: bool,
 }
 
 /// A certificate that is not the back end's.
 #[derive(Debug, Clone, Serialize)]
-struct Other {
+pub(super) struct Other {
     #[serde(flatten)]
-    certificate: CertificateView,
-    store: String,
+    pub(super) certificate: CertificateView,
+    pub(super) store: String,
     /// What it is, where that is obvious.
-    what: String,
+    pub(super) what: String,
 }
 
 impl AssessmentView {
-    pub(super) fn of(source: String, as_of: Timestamp, policy: &Policy, assembly: Assembly) -> Self {
+    pub(super) fn of(source: String, as_of: Timestamp, policy: &Policy, assembly: Assembly, missed: &[String]) -> Self {
         let Assembly { sight, otherwise, notes, unread } = assembly;
         let report = &sight.report;
         Self {
@@ -98,8 +98,23 @@ impl AssessmentView {
             otherwise: otherwise.map(|sight| Judgement::of(policy, &sight, as_of)),
             unknown: unknown(report),
             read: notes,
-            not_understood: unread.iter().map(|unread| chain(unread).join(": ")).collect(),
+            not_understood: unread.iter().map(|unread| chain(unread).join(": ")).chain(missed.iter().cloned()).collect(),
         }
+    }
+
+    /// The server in a line: name, verdict, end of the certificate on 444, and how many findings want somebody.
+    pub(super) fn row(&self) -> [String; 4] {
+        let Judgement { back_end, findings, .. } = self.otherwise.as_ref().unwrap_or(&self.judgement);
+        let verdicts: Vec<String> = self.verdicts().map(|verdict| verdict.to_string()).collect();
+        let ends = back_end.certificate.as_ref().map(|found| found.not_after.strftime("%Y-%m-%d").to_string());
+        let many = |severity: &str| findings.iter().filter(|finding| finding.severity == severity).count();
+        let findings = format!("{} page, {} warning, {} note", many("page"), many("warning"), many("note"));
+        [self.server.clone(), verdicts.join(" or "), ends.unwrap_or_else(|| "unknown".to_owned()), findings]
+    }
+
+    /// The verdict; two of them where the exports contradict each other.
+    pub(super) fn verdicts(&self) -> impl Iterator<Item = Verdict> {
+        std::iter::once(self.judgement.verdict).chain(self.otherwise.as_ref().map(|otherwise| otherwise.verdict))
     }
 
     /// Whether somebody should look.
@@ -229,8 +244,10 @@ fn what(report: &Report, entry: &StoreEntry, certificate: &Certificate) -> Strin
 
 /// Facts that no export showed.
 fn unknown(report: &Report) -> Vec<String> {
-    let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, machine: _, probes, hold: _ } =
+    let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, machine, probes, hold: _ } =
         report;
+    let Machine { booted, clock_ahead, maintenance, last_setup, iis_redirected, app_pools, tls, auth, transport, forest, events } =
+        machine;
     let facts = [
         ("full name", host.fqdn.unknown()),
         ("machine id", host.machine_id.unknown()),
@@ -244,8 +261,26 @@ fn unknown(report: &Report) -> Vec<String> {
         ("IIS sites", sites.unknown()),
         ("metabase", metabase.unknown()),
         ("services", services.unknown()),
+        ("Auth Certificate", auth.unknown()),
+        ("shared configuration of IIS", iis_redirected.unknown()),
     ];
     let mut unknown: Vec<String> = facts.into_iter().filter_map(|(what, why)| why.map(|why| format!("{what}: {why}"))).collect();
+    // No export shows these; an agent on the server reads them.
+    let only_there = [
+        ("when Windows started", booted.unknown()),
+        ("clock", clock_ahead.unknown()),
+        ("maintenance", maintenance.unknown()),
+        ("last setup", last_setup.unknown()),
+        ("application pools", app_pools.unknown()),
+        ("TLS policy", tls.unknown()),
+        ("transport certificate", transport.unknown()),
+        ("forest", forest.unknown()),
+        ("events", events.unknown()),
+    ];
+    let only_there: Vec<&str> = only_there.into_iter().filter_map(|(what, why)| why.map(|_| what)).collect();
+    if !only_there.is_empty() {
+        unknown.push(format!("{}: only seen on the server", only_there.join(", ")));
+    }
     let untried = stores.known().into_iter().flatten().any(|entry| entry.key_state.unknown().is_some());
     if untried {
         unknown.push("private keys: whether they can be used is only seen on the server".to_owned());
@@ -289,7 +324,7 @@ impl View for AssessmentView {
 }
 
 impl Judgement {
-    fn rows(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
         let BackEnd { found_by, also_on, certificate, renewal_opens } = &self.back_end;
         let mut rows = vec![("verdict", self.verdict.to_string()), ("found by", line(found_by))];
         if let Some(certificate) = certificate {

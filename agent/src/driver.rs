@@ -13,6 +13,9 @@ use thiserror::Error;
 
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod system;
+#[cfg(windows)]
+pub mod windows;
 
 /// Whether a step is done already, can be done, or must not be done.
 #[derive(Debug, Clone, PartialEq, Eq)]

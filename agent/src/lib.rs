@@ -4,7 +4,6 @@
 //! [`run()`] ties the parts together. The pure ones decide: [`session`] what is said, [`run`](mod@run) how a plan is done,
 //! [`view`] what is made of a look, and `policy` everything about certificates. The others do: [`work`] on the host,
 //! [`link`] on the network, [`authority`] and [`identity`] on files.
-#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -12,6 +12,8 @@ use crate::server::{self, Chosen, ServerError};
 #[derive(Debug, Clone, Default)]
 pub struct Exports {
     files: Vec<Arc<Readable>>,
+    /// Said of the whole organisation, in a folder above.
+    above: Vec<Arc<Readable>>,
     notes: Vec<String>,
     unread: Vec<Unread>,
     given: bool,
@@ -34,11 +36,12 @@ impl Exports {
         self.files.push(Arc::new(Readable { file: name.to_owned(), content }));
     }
 
-    /// Adds what is said of the whole organisation `above` these, as in the folder that holds a folder for each server.
+    /// Adds what is said of the whole organisation `above` these, as in the folder that holds a folder for each server. What lies
+    /// nearer is to be added first.
     pub fn extend_from(&mut self, above: &Self) {
-        for file in above.files.iter().filter(|file| file.content.of_organisation()) {
+        for file in above.files.iter().chain(&above.above).filter(|file| file.content.of_organisation()) {
             self.notes.push(format!("{}: {}", file.file, file.content.summary()));
-            self.files.push(Arc::clone(file));
+            self.above.push(Arc::clone(file));
         }
     }
 
@@ -53,21 +56,24 @@ impl Exports {
     /// # Errors
     /// [`AssembleError`] when nothing could be read, or no server can be told.
     pub fn assemble(&self, server: Option<&ServerName>) -> Result<Vec<Assembly>, AssembleError> {
-        let Self { files, notes, unread, given } = self;
+        let Self { files, above, notes, unread, given } = self;
         if !given {
             return Err(AssembleError::NoExports);
         }
+        let own: Vec<&Readable> = files.iter().map(Arc::as_ref).collect();
+        let files: Vec<&Readable> = own.iter().copied().chain(above.iter().map(Arc::as_ref)).collect();
         if files.is_empty() {
             return Err(AssembleError::NothingRead(unread.clone()));
         }
-        let files: Vec<&Readable> = files.iter().map(Arc::as_ref).collect();
         let told = match server {
-            None => server::several(files.iter().map(|file| &file.content)),
+            None => server::several(own.iter().map(|file| &file.content)),
             Some(_) => None,
         };
         let chosen = match told {
             Some(names) => Err(ServerError::Several(names)),
-            None => server::choose(files.iter().map(|file| &file.content), server),
+            // A list from above may be old or of some servers only: it decides where the exports themselves do not.
+            None => server::choose(own.iter().map(|file| &file.content), server)
+                .or_else(|_| server::choose(files.iter().map(|file| &file.content), server)),
         };
         match chosen {
             Ok(chosen) => Ok(vec![one(&files, &chosen, notes.clone(), unread.clone())]),

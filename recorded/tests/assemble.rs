@@ -218,3 +218,27 @@ fn a_list_in_the_code_page_of_a_german_console_is_read() {
     let assembly = assemble(&[file("sslcert.txt", list)], Some(&"EX1".parse().expect("a name"))).expect("EX1");
     assert_eq!(thumbprint(&assembly).as_deref(), Some(OTHER));
 }
+
+#[test]
+fn a_list_of_servers_from_a_folder_above_decides_only_where_the_exports_do_not() {
+    let computer = |name: &str| text("PSComputerName", &format!("{name}.contoso.test"));
+    let listing = |name: &str| {
+        let certificate = made(&["somewhere.contoso.test"]);
+        file("certificates.xml", objects(CERTIFICATE, &[listed(&certificate, &[]) + &computer(name)]))
+    };
+    let name = |own: &[Export], above: &[Export]| {
+        let mut exports = read(own);
+        let mut inherited = recorded::Exports::default();
+        inherited.extend_from(&read(above));
+        exports.extend_from(&inherited);
+        let assemblies = exports.assemble(None).expect("a server");
+        assert_eq!(assemblies.len(), 1);
+        assemblies[0].sight.report.host.name.to_string()
+    };
+    // The list is of another server, or old: what was run on EX2 is not EX1's.
+    assert_eq!(name(&[listing("ex2")], &[servers(&["EX1"])]), "EX2");
+    assert_eq!(name(&[listing("ex2")], &[servers(&["EX1", "EX2"])]), "EX2");
+    // Nothing here names a server.
+    let sslcert = file("sslcert.txt", netsh("0.0.0.0:444", &OTHER.to_lowercase()));
+    assert_eq!(name(&[sslcert], &[servers(&["EX1"])]), "EX1");
+}

@@ -70,8 +70,9 @@ fn below(folder: &Path, above: &Exports, depth: usize, visit: &mut impl FnMut(Re
         }
     };
     let has_files = !labelled.is_empty();
-    let mut inherited = above.clone();
+    let mut inherited = Exports::default();
     inherited.extend_from(&own.exports);
+    inherited.extend_from(above);
     let mut found = false;
     if depth < MAX_DEPTH {
         for name in folders {

@@ -60,8 +60,8 @@ pub enum Value<'a> {
     Nil,
     /// A string, or any other value that is kept as it is written.
     Text(Cow<'a, str>),
-    /// A byte array.
-    Bytes(Vec<u8>),
+    /// A byte array, as it is written. Most are large and never looked at.
+    Bytes(Base64<'a>),
     /// A boolean.
     Bool(bool),
     /// An integer.
@@ -70,6 +70,30 @@ pub enum Value<'a> {
     Date(Timestamp),
     /// An object.
     Object(ObjectId),
+}
+
+/// Bytes as a file holds them: base64, broken into lines or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base64<'a> {
+    digits: Cow<'a, str>,
+    place: Place,
+}
+
+impl Base64<'_> {
+    fn decode(&self) -> Result<Vec<u8>, ClixmlError> {
+        let Self { digits, place } = self;
+        let whole: Cow<'_, str> = if digits.contains(|space: char| space.is_ascii_whitespace()) {
+            digits.split_ascii_whitespace().collect()
+        } else {
+            Cow::Borrowed(digits)
+        };
+        base64::engine::general_purpose::STANDARD.decode(whole.as_bytes()).map_err(|_| ClixmlError::Value {
+            element: "BA".to_owned(),
+            place: *place,
+            expected: "base64",
+            found: digits.chars().take(40).collect(),
+        })
+    }
 }
 
 /// One object.
@@ -104,10 +128,15 @@ impl Object<'_> {
     }
 
     /// A member that is a byte array.
-    pub fn member_bytes(&self, name: &str) -> Option<&[u8]> {
-        match self.members.get(name)? {
-            Value::Bytes(bytes) => Some(bytes),
-            Value::Nil | Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Date(_) | Value::Object(_) => None,
+    ///
+    /// # Errors
+    /// [`ClixmlError::Value`] with the place, when it is not base64.
+    pub fn member_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, ClixmlError> {
+        match self.members.get(name) {
+            Some(Value::Bytes(bytes)) => bytes.decode().map(Some),
+            Some(Value::Nil | Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Date(_) | Value::Object(_)) | None => {
+                Ok(None)
+            }
         }
     }
 }
@@ -187,11 +216,7 @@ impl<'a> GraphReader<'a> {
                 Value::Object(self.by_ref.get(id).copied().ok_or_else(dangling)?)
             }
             "Nil" => Value::Nil,
-            "BA" => {
-                let digits: String = element.text.split_ascii_whitespace().collect();
-                let decoded = base64::engine::general_purpose::STANDARD.decode(&digits);
-                Value::Bytes(decoded.map_err(|_| wrong(&element, "base64"))?)
-            }
+            "BA" => Value::Bytes(Base64 { digits: element.text, place: element.place }),
             "B" => match element.text.trim() {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
@@ -345,7 +370,8 @@ mod tests {
         assert_eq!(object.text.as_deref(), Some("a\r\nb"));
         assert_eq!(object.member_text("Name"), Some("x"), "a property wins over what was added");
         assert_eq!(object.member_text("*"), Some("z"));
-        assert_eq!(object.member_bytes("Raw"), Some([1, 2].as_slice()));
+        assert_eq!(object.member_bytes("Raw"), Ok(Some(vec![1, 2])));
+        assert_eq!(object.member_bytes("Name"), Ok(None));
         assert_eq!(object.members.get("When"), Some(&Value::Date("2021-09-28T17:20:23Z".parse().expect("a date"))));
         assert_eq!(object.members.get("Local"), Some(&Value::Text("2021-09-28T12:20:23".into())));
         assert_eq!(object.members.get("Again"), object.members.get("List"));
@@ -373,10 +399,12 @@ mod tests {
         for (text, message) in [
             ("<configuration/>", "expected <Objs>, as Export-Clixml writes it, found <configuration> at line 1, column 1"),
             ("<Objs><Ref RefId='9'/></Objs>", "expected Ref to name something above line 1, column 7, found RefId \"9\""),
-            ("<Objs><BA>!</BA></Objs>", "expected <BA> at line 1, column 7 to hold base64, found \"!\""),
             ("<Objs><I32>x</I32></Objs>", "expected <I32> at line 1, column 7 to hold an integer, found \"x\""),
         ] {
             assert_eq!(graph(text).expect_err(text).to_string(), message);
         }
+        let bad = graph("<Objs><Obj><Props><BA N='Raw'>!</BA></Props></Obj></Objs>").expect("nobody has looked at the bytes");
+        let error = bad.roots().next().expect("an object").member_bytes("Raw").expect_err("no base64");
+        assert_eq!(error.to_string(), "expected <BA> at line 1, column 19 to hold base64, found \"!\"");
     }
 }

@@ -15,7 +15,7 @@ use policy::id::{ServerName, Thumbprint};
 use policy::report::{Fact, KeyState, Store, StoreEntry};
 use thiserror::Error;
 
-use crate::clixml::{Graph, Object, Value};
+use crate::clixml::{ClixmlError, Graph, Object, Value};
 use crate::names;
 use crate::serialized::{Serialized, SerializedError, u32_at};
 use crate::xml::Place;
@@ -36,6 +36,14 @@ pub enum ListedError {
         place: Place,
         /// Why `SerializationData` gave none.
         source: SerializedError,
+    },
+    /// A property that is no byte array though it says so.
+    #[error("expected the bytes of the certificate at {place}")]
+    Bytes {
+        /// Where the object begins.
+        place: Place,
+        /// What is wrong.
+        source: ClixmlError,
     },
     /// Not a certificate.
     #[error("expected a certificate in RawData at {place}, found other bytes")]
@@ -120,9 +128,11 @@ pub fn read(graph: &Graph<'_>) -> Listing {
 
 fn listed(graph: &Graph<'_>, object: &Object<'_>) -> Result<Listed, ListedError> {
     let place = object.place;
-    let blob = object.member_bytes("SerializationData");
+    let bytes = |name| object.member_bytes(name).map_err(|source| ListedError::Bytes { place, source });
+    let (blob, raw) = (bytes("SerializationData")?, bytes("RawData")?);
+    let blob = blob.as_deref();
     let serialized = Serialized::find(blob.unwrap_or_default());
-    let der = match (object.member_bytes("RawData"), &serialized) {
+    let der = match (&raw, &serialized) {
         (Some(raw), _) => raw,
         (None, Ok(serialized)) => &serialized.der,
         (None, Err(source)) => return Err(ListedError::Missing { place, source: source.clone() }),

@@ -6,16 +6,21 @@
 //!
 //! Behind the cargo feature `lab`, which no release build has.
 
+#[path = "binding.rs"]
 mod binding;
 pub mod control;
+#[path = "dry.rs"]
 mod dry;
 pub mod fault;
 pub mod file;
 pub mod folder;
 pub mod key;
+#[path = "mint.rs"]
 pub mod mint;
 mod observe;
+#[path = "steps.rs"]
 mod steps;
+#[path = "swap.rs"]
 mod swap;
 mod watch;
 

@@ -11,8 +11,21 @@ use policy::plan::{Difference, Step};
 use policy::report::{ProbePath, Sight};
 use thiserror::Error;
 
+#[cfg(any(feature = "lab", windows))]
+mod binding;
+#[cfg(any(feature = "lab", windows))]
+mod container;
+#[cfg(any(feature = "lab", windows))]
+mod dry;
 #[cfg(feature = "lab")]
 pub mod lab;
+#[cfg(any(feature = "lab", windows))]
+pub mod mint;
+#[cfg(any(feature = "lab", windows))]
+pub mod steps;
+#[cfg(any(feature = "lab", windows))]
+mod swap;
+#[cfg(any(feature = "lab", windows))]
 pub mod system;
 #[cfg(windows)]
 pub mod windows;

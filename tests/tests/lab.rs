@@ -11,11 +11,12 @@ use std::time::Duration;
 use agent::driver::lab::control::{Answer, Request};
 use agent::driver::lab::folder::StoredCertificate;
 use agent::driver::lab::key::Key;
-use agent::driver::{Driver, DriverError};
+use agent::driver::{Driver, DriverError, State};
 use agent::probe::probe;
 use policy::bound::Bound;
 use policy::certificate::Certificate;
 use policy::id::CertificateId;
+use policy::plan::Step;
 use policy::report::{Fact, KeyState, ProbeOutcome, Setup, SslRecord, Store};
 use tempfile::TempDir;
 use tests::lab::{Call, Damage, Estate, Fault, Mode, Running, SCENARIOS, Server};
@@ -251,6 +252,48 @@ fn the_state_of_a_key_is_found_by_opening_it() {
     assert_eq!(state(), KeyState::Missing);
     files.write_certificate(&record.store(), &StoredCertificate { key: None, ..stored }).unwrap();
     assert_eq!(state(), KeyState::NotLinked);
+}
+
+#[test]
+fn a_closed_key_is_no_key_to_work_with_and_can_be_opened_again() {
+    let (_lab, server) = Lab::one();
+    let (record, certificate) = back_end(&server);
+    let (files, driver) = (server.files(), server.driver());
+    let StoredCertificate { der, friendly_name, key, .. } =
+        files.certificate(&record.store(), certificate.thumbprint()).unwrap().unwrap();
+    let (key, container) = (key.clone().unwrap(), key.unwrap().container);
+    let add = Step::AddCertificate { der, store: record.store(), key, friendly_name };
+    assert_eq!(driver.check(&add).unwrap(), State::Done);
+
+    let access = files.key(&container).unwrap().unwrap().access().to_vec();
+    files.write_key(&container, &files.key(&container).unwrap().unwrap().with_access(Vec::new())).unwrap();
+    let before = driver.observe().unwrap();
+    // Whose key it is cannot be told, so nothing is linked to it.
+    assert!(matches!(driver.check(&add).unwrap(), State::Blocked(difference) if difference.found == "access denied"));
+    assert!(driver.apply(&add).is_err());
+    // It is there, and no other is made in its place.
+    assert_eq!(driver.check(&Step::CreateKey { container: container.clone(), bits: 2048 }).unwrap(), State::Done);
+    // A swap to it can be taken back, and no record is pointed at it.
+    let records = before.report.records.known().unwrap();
+    let front_end = records.iter().find(|record| record.port() == Some(443)).unwrap().thumbprint;
+    let from = SslRecord { thumbprint: front_end, store: Some("MY".to_owned()), ..record.clone() };
+    let swap = Step::Swap { from: from.clone(), container: container.clone() };
+    assert_eq!(driver.check(&swap).unwrap(), State::Done);
+    driver.undo(&swap).unwrap();
+    // Not even for a moment: a removal of the old record, asked for on the way, would answer with another code.
+    server.fault(Fault::new(Call::Delete, Mode::Fail)).unwrap();
+    for step in [&swap, &Step::ChangeRecord { from: from.clone(), to: record }] {
+        let refused = driver.apply(step);
+        assert!(matches!(refused, Err(DriverError::Refused { code: 1312, .. })), "{refused:?}");
+    }
+    server.clear_faults().unwrap();
+
+    let grant = Step::GrantKey { container, access };
+    assert_eq!(driver.check(&grant).unwrap(), State::Ready);
+    driver.apply(&grant).unwrap();
+    assert_eq!(driver.check(&grant).unwrap(), State::Done);
+    assert_eq!(driver.check(&add).unwrap(), State::Done);
+    driver.apply(&swap).unwrap();
 }
 
 #[test]

@@ -1,21 +1,21 @@
-//! One binding of an IIS site, changed in the applicationHost.config of a lab host. Only the attributes of that one element
-//! are written anew; every other byte of the file stays, and taking the change back gives the very same file.
+//! One binding of an IIS site, changed in the text of applicationHost.config. Only the attributes of that one element are
+//! written anew; every other byte of the file stays, and taking the change back gives the very same file.
 
 use std::ops::Range;
 
 use policy::plan::Difference;
 use policy::report::{Binding, Site};
+use recorded::application_host::{self, ApplicationHost};
 use recorded::xml::{Element, Place};
 
-use super::fault::Call;
-use super::steps::differs;
-use super::{LabDriver, Turn, file};
-use crate::driver::{DriverError, State};
+use super::steps::{Steps, differs};
+use super::system::System;
+use super::{DriverError, State};
 
-impl LabDriver {
+impl<S: System> Steps<'_, S> {
     /// How far the change of one binding has come. Without `from`, it must be the only https binding on its port.
     pub(super) fn rebound(&self, site: &str, from: Option<&Binding>, to: &Binding) -> Result<State, DriverError> {
-        let (sites, _) = self.sites()?;
+        let sites = sites(&self.0.configuration()?)?;
         let Some(Site { bindings, .. }) = sites.iter().find(|found| found.name == site) else {
             return Ok(State::Blocked(Difference::new(format!("IIS site \"{site}\""), "present", "absent")));
         };
@@ -38,25 +38,40 @@ impl LabDriver {
 
     /// Writes the configuration with `to` in place of `from`; adds `to` without `from`, and takes `from` away without `to`.
     pub(super) fn rebind(&self, site: &str, from: Option<&Binding>, to: Option<&Binding>) -> Result<(), DriverError> {
-        if matches!(self.meet(Call::ConfigWrite, "applicationHost.config")?, Turn::Pretend) {
-            return Ok(());
-        }
-        let path = self.folder.path().join("applicationHost.config");
-        let wrong = |found: String| file::unreadable(&path, "the configuration of IIS".to_owned(), found);
-        let bytes = file::read(&path)?.ok_or_else(|| wrong("no such file".to_owned()))?;
-        let text = String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+        let text = self.0.configuration()?;
         let edited = edit(&text, site, from, to).ok_or_else(|| {
             let shown = from.map_or_else(|| "a place for a binding".to_owned(), Binding::to_string);
             differs(Difference::new(format!("IIS site \"{site}\""), shown, "none that can be edited in place"))
         })?;
-        file::write(&path, edited.as_bytes())
+        self.0.write_configuration(&edited)
     }
+}
+
+/// The sites of that configuration.
+fn sites(text: &str) -> Result<Vec<Site>, DriverError> {
+    let wrong = |found: String| DriverError::Unreadable {
+        object: "applicationHost.config".to_owned(),
+        expected: "the configuration of IIS".to_owned(),
+        found,
+    };
+    let root = recorded::xml::parse(without_mark(text)).map_err(|error| wrong(error.to_string()))?;
+    let ApplicationHost { sites, metabase: _, unread } =
+        application_host::read(&root).map_err(|error| wrong(error.to_string()))?;
+    match unread.first() {
+        Some(error) => Err(wrong(error.to_string())),
+        None => Ok(sites),
+    }
+}
+
+/// The text behind its byte order mark, if it has one.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The text with one binding changed; `None` when there is nothing to change.
 fn edit(text: &str, site: &str, from: Option<&Binding>, to: Option<&Binding>) -> Option<String> {
     // Places are counted behind a byte order mark.
-    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let body = without_mark(text);
     let mark = text.len() - body.len();
     let root = recorded::xml::parse(body).ok()?;
     let list = root

@@ -1,13 +1,17 @@
-//! Self-signed certificates in the vendor's profile (EXCHANGE.md 1.1).
+//! Self-signed certificates in the vendor's profile (EXCHANGE.md 1.1), signed by a key that need not leave its container.
 
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, ToSpan, Zoned, tz::TimeZone};
 use rcgen::{
-    CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber, date_time_ymd,
+    CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose, PKCS_RSA_SHA256,
+    PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey, date_time_ymd,
 };
 use thiserror::Error;
+
+use super::DriverError;
+use super::system::HostKey;
 
 /// Friendly name of Setup's certificates.
 pub const FRIENDLY_NAME: &str = "Microsoft Exchange";
@@ -18,7 +22,7 @@ const NO_CA: [u8; 2] = [0x30, 0x00];
 /// A certificate that could not be made.
 #[derive(Debug, Error)]
 pub enum MintError {
-    /// A name that cannot stand in a certificate, or a signature that failed.
+    /// A name that cannot stand in a certificate.
     #[error("a certificate for {name} could not be made")]
     Profile {
         /// The first name.
@@ -26,6 +30,15 @@ pub enum MintError {
         /// Why.
         #[source]
         source: rcgen::Error,
+    },
+    /// The key does not sign.
+    #[error("a certificate for {name} could not be signed")]
+    Signature {
+        /// The first name.
+        name: String,
+        /// Why.
+        #[source]
+        source: DriverError,
     },
     /// A date that no calendar has.
     #[error("expected a time that the calendar has, found {months} months after {from}")]
@@ -96,10 +109,39 @@ impl Profile {
     ///
     /// # Errors
     /// [`MintError`] when a name does not fit or the key does not sign.
-    pub fn self_signed(&self, key: &KeyPair) -> Result<Vec<u8>, MintError> {
-        let made = self.parameters()?.self_signed(key);
-        made.map(|certificate| certificate.der().to_vec())
-            .map_err(|source| MintError::Profile { name: self.common_name.clone(), source })
+    pub fn self_signed(&self, key: &dyn HostKey) -> Result<Vec<u8>, MintError> {
+        let signer = Signer { key, failure: RefCell::new(None) };
+        let made = self.parameters()?.self_signed(&signer);
+        let name = || self.common_name.clone();
+        made.map(|certificate| certificate.der().to_vec()).map_err(|source| match signer.failure.take() {
+            Some(source) => MintError::Signature { name: name(), source },
+            None => MintError::Profile { name: name(), source },
+        })
+    }
+}
+
+/// A key of a host as rcgen asks it. What the host says when it does not sign is kept: rcgen's errors have no room for it.
+struct Signer<'a> {
+    key: &'a dyn HostKey,
+    failure: RefCell<Option<DriverError>>,
+}
+
+impl PublicKeyData for Signer<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.key.public()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_RSA_SHA256
+    }
+}
+
+impl SigningKey for Signer<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.key.sign(message).map_err(|error| {
+            *self.failure.borrow_mut() = Some(error);
+            rcgen::Error::RemoteKeyError
+        })
     }
 }
 
@@ -129,18 +171,20 @@ fn since_1970(time: Timestamp) -> Duration {
         .map_or(Duration::ZERO, |since| Duration::from_secs(since.as_secs()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 mod tests {
     use policy::certificate::{Certificate, PublicKey};
+    use policy::id::Sha256;
+    use policy::report::Access;
 
-    use super::super::key::Key;
     use super::*;
+    use crate::driver::lab::key::Key;
 
     #[test]
     fn a_minted_certificate_has_the_vendors_profile() {
         let begin: Timestamp = "2026-11-30T10:00:00Z".parse().unwrap();
         let key = Key::generate(2048, Key::default_access()).unwrap();
-        let der = Profile::vendor("EX1", "ex1.lab.test", begin, 60).unwrap().self_signed(key.pair()).unwrap();
+        let der = Profile::vendor("EX1", "ex1.lab.test", begin, 60).unwrap().self_signed(&key).unwrap();
         let made = Certificate::from_der(&der).unwrap();
         assert_eq!(made.subject(), "CN=EX1");
         assert_eq!(made.names(), ["EX1", "ex1.lab.test"]);
@@ -160,6 +204,36 @@ mod tests {
         };
         let expected = [("2.5.29.17", false), ("2.5.29.15", true), ("2.5.29.37", false), ("2.5.29.19", true)];
         assert_eq!(oids, expected.map(|(oid, critical)| (oid.to_owned(), critical)));
+    }
+
+    /// A key that is gone the moment it is to sign.
+    #[derive(Debug)]
+    struct Gone(Key);
+
+    impl HostKey for Gone {
+        fn public(&self) -> &[u8] {
+            self.0.public()
+        }
+
+        fn id(&self) -> Sha256 {
+            self.0.id()
+        }
+
+        fn sign(&self, _: &[u8]) -> Result<Vec<u8>, DriverError> {
+            Err(DriverError::Refused { call: "sign", object: "c-1".to_owned(), code: 5, meaning: "access denied" })
+        }
+
+        fn access(&self) -> Result<Vec<Access>, DriverError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_key_that_does_not_sign_says_why() {
+        let key = Gone(Key::generate(2048, Key::default_access()).unwrap());
+        let profile = Profile::vendor("EX1", "ex1.lab.test", "2026-11-30T10:00:00Z".parse().unwrap(), 60).unwrap();
+        let error = crate::chain(&profile.self_signed(&key).unwrap_err());
+        assert!(error.contains("EX1 could not be signed") && error.contains("access denied"), "{error}");
     }
 
     #[test]

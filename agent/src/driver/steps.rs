@@ -1,52 +1,35 @@
-//! The typed steps of a plan on a lab host: is it done, do it, take it back.
+//! The typed steps of a plan: is it done, do it, take it back. Once for every kind of host, above the calls of [`System`], so
+//! that what is proven of a step on one host holds on the other; [`Driver`](super::Driver) says what each step promises.
 
-use jiff::{Timestamp, ToSpan};
 use policy::certificate::Certificate;
-use policy::decide::vendor_link;
 use policy::id::Thumbprint;
 use policy::plan::{Der, Difference, Step};
 use policy::report::{Access, KeyLink, SslRecord, Store};
 
-use super::fault::Call;
-use super::folder::StoredCertificate;
-use super::key::Key;
-use super::mint::{FRIENDLY_NAME, MintError, Profile};
+use super::container::missing;
 use super::swap::target;
-use super::{LabDriver, Turn, dry, refused};
-use crate::driver::{Applied, DriverError, State};
+use super::system::{HostKey, Opened, Stored, System};
+use super::{Applied, DriverError, State};
 
-/// A certificate that was made longer ago is not this plan's (TRUST J5).
-const FRESH_DAYS: i64 = 7;
+/// The steps of plans on the host that has these calls.
+#[derive(Debug)]
+pub struct Steps<'a, S>(pub &'a S);
 
-/// A certificate begins so long before it is made, for clocks that are behind.
-const BACK_DATED_MINUTES: i64 = 5;
-
-/// Made for this container, as the stores tell.
-pub(super) struct Made {
-    pub(super) certificate: Certificate,
-    stored: StoredCertificate,
-}
-
-impl LabDriver {
-    pub(super) fn state(&self, step: &Step) -> Result<State, DriverError> {
+impl<S: System> Steps<'_, S> {
+    /// Whether `step` is done, ready, or blocked; see [`Driver::check`](super::Driver::check).
+    ///
+    /// # Errors
+    /// [`DriverError`] when the host cannot tell.
+    pub fn state(&self, step: &Step) -> Result<State, DriverError> {
         match step {
             Step::AddCertificate { der, store, key, .. } => self.added(der, store, key),
             Step::WriteRecord { record } => self.written(record),
-            Step::CreateKey { container, .. } => Ok(done_if(self.key(container)?.is_some())),
-            Step::GrantKey { container, access } => {
-                Ok(self.key(container)?.map_or_else(|| no_container(container), |key| done_if(key.access() == sorted(access))))
-            }
-            Step::Mint { container, netbios, fqdn, .. } => {
-                if self.key(container)?.is_none() {
-                    return Ok(no_container(container));
-                }
-                let names = [netbios.as_str(), fqdn.as_str()];
-                let made = self.made(container)?;
-                Ok(done_if(made.iter().any(|made| !made.stored.archived && is_for(&made.certificate, &names, now()))))
-            }
+            Step::CreateKey { container, .. } => Ok(done_if(!matches!(self.0.key(container)?, Opened::Missing))),
+            Step::GrantKey { container, access } => self.granted(container, access),
+            Step::Mint { container, netbios, fqdn, .. } => self.minted(container, [netbios, fqdn]),
             Step::TrustCopy { container } => match self.current(container)? {
                 None => Ok(no_certificate(container)),
-                Some(made) => Ok(done_if(self.folder.certificate(&Store::Root, made.certificate.thumbprint())?.is_some())),
+                Some(made) => Ok(done_if(self.stored(&Store::Root, made.certificate.thumbprint())?.is_some())),
             },
             Step::DryHandshake { container } => {
                 Ok(self.current(container)?.map_or_else(|| no_certificate(container), |_| State::Ready))
@@ -65,7 +48,11 @@ impl LabDriver {
         }
     }
 
-    pub(super) fn perform(&self, step: &Step) -> Result<Applied, DriverError> {
+    /// Does `step`, unless it is done; see [`Driver::apply`](super::Driver::apply).
+    ///
+    /// # Errors
+    /// [`DriverError`] when it was not done, or perhaps done: the caller checks again.
+    pub fn perform(&self, step: &Step) -> Result<Applied, DriverError> {
         let half = match self.state(step)? {
             State::Done => return Ok(Applied::default()),
             State::Blocked(difference) => return Err(differs(difference)),
@@ -74,9 +61,9 @@ impl LabDriver {
         };
         match step {
             Step::AddCertificate { der, store, key, friendly_name } => self.add_certificate(der, store, key, friendly_name)?,
-            Step::WriteRecord { record } => self.control()?.set(record)?,
-            Step::CreateKey { container, bits } => self.create_key(container, *bits)?,
-            Step::GrantKey { container, access } => self.grant_key(container, access)?,
+            Step::WriteRecord { record } => self.0.set_record(record)?,
+            Step::CreateKey { container, bits } => self.0.create_key(container, *bits)?,
+            Step::GrantKey { container, access } => self.0.grant_key(container, access)?,
             Step::Mint { container, netbios, fqdn, months } => self.mint(container, netbios, fqdn, *months)?,
             Step::TrustCopy { container } => self.trust_copy(container)?,
             Step::DryHandshake { container } => self.dry_handshake(container)?,
@@ -90,30 +77,24 @@ impl LabDriver {
             }
             Step::Bind { record, container } => {
                 let made = self.current(container)?.ok_or_else(|| missing(container))?;
-                self.control()?.set(&target(record, made.certificate.thumbprint()))?;
+                self.0.set_record(&target(record, made.certificate.thumbprint()))?;
             }
             Step::Unarchive { thumbprint, store } => self.mark_archived(*thumbprint, store, false)?,
-            Step::RemoveRecord { record } => self.control()?.delete(record)?,
+            Step::RemoveRecord { record } => self.0.delete_record(record)?,
             Step::ChangeBinding { site, from, to } => self.rebind(site, from.as_ref(), Some(to))?,
             Step::Probe { .. } | Step::Compare => return Err(DriverError::NotMine(step.name())),
         }
         Ok(Applied::default())
     }
 
-    pub(super) fn take_back(&self, step: &Step) -> Result<(), DriverError> {
+    /// Takes `step` back; see [`Driver::undo`](super::Driver::undo).
+    ///
+    /// # Errors
+    /// [`DriverError`] when it could not be taken back.
+    pub fn take_back(&self, step: &Step) -> Result<(), DriverError> {
         match step {
             Step::Swap { from, container } => self.swap_back(from, container),
-            Step::TrustCopy { container } => {
-                let records = self.records()?;
-                for made in self.made(container)? {
-                    let thumbprint = made.certificate.thumbprint();
-                    if !refers(&records, thumbprint) && matches!(self.meet(Call::StoreRemove, &thumbprint.to_string())?, Turn::Do)
-                    {
-                        self.folder.remove_certificate(&Store::Root, thumbprint)?;
-                    }
-                }
-                Ok(())
-            }
+            Step::TrustCopy { container } => self.take_back_copy(container),
             Step::Mint { container, .. } => self.archive_unused(container),
             Step::WriteRecord { record } => self.unwrite(record, Some(record)),
             Step::Bind { record, container } => {
@@ -140,78 +121,36 @@ impl LabDriver {
             expected: "an X.509 certificate".to_owned(),
             found: error.to_string(),
         })?;
-        let Some(key) = self.key(&link.container)? else { return Ok(no_container(&link.container)) };
+        let key = match self.0.key(&link.container)? {
+            Opened::Missing => return Ok(no_container(&link.container)),
+            Opened::Denied => return Ok(State::Blocked(closed(&link.container))),
+            Opened::Key(key) => key,
+        };
         if key.id() != certificate.key_id() {
             let fact = format!("key container {}", link.container);
             return Ok(State::Blocked(Difference::new(fact, certificate.key_id().short(), key.id().short())));
         }
-        let found = self.folder.certificate(store, certificate.thumbprint())?;
-        Ok(done_if(found.is_some_and(|found| found.der == *der && found.key.as_ref() == Some(link) && key.opens())))
+        let found = self.stored(store, certificate.thumbprint())?;
+        Ok(done_if(found.is_some_and(|found| found.der == *der && found.key.as_ref() == Some(link))))
     }
 
     fn add_certificate(&self, der: &Der, store: &Store, key: &KeyLink, name: &Option<String>) -> Result<(), DriverError> {
-        let thumbprint = Thumbprint::of(&der.0);
         // One that only lost its key link stays archived or not, as it was.
-        let archived = self.folder.certificate(store, thumbprint)?.is_some_and(|found| found.archived);
-        let entry = StoredCertificate { der: der.clone(), friendly_name: name.clone(), key: Some(key.clone()), archived };
-        self.add(store, &entry)
+        let archived = self.stored(store, Thumbprint::of(&der.0))?.is_some_and(|found| found.archived);
+        self.0.add(store, &Stored { der: der.clone(), friendly_name: name.clone(), key: Some(key.clone()), archived })
     }
 
-    fn add(&self, store: &Store, entry: &StoredCertificate) -> Result<(), DriverError> {
-        match self.meet(Call::StoreAdd, store.as_str())? {
-            Turn::Do => self.folder.write_certificate(store, entry),
-            Turn::Pretend => Ok(()),
-        }
-    }
-
-    fn create_key(&self, container: &str, bits: u32) -> Result<(), DriverError> {
-        if matches!(self.meet(Call::KeyCreate, container)?, Turn::Pretend) {
-            return Ok(());
-        }
-        let key = Key::generate(bits, Key::default_access()).ok_or_else(|| refused("key.create", container, 87))?;
-        self.folder.write_key(container, &key)
-    }
-
-    fn grant_key(&self, container: &str, access: &[Access]) -> Result<(), DriverError> {
-        if matches!(self.meet(Call::KeyGrant, container)?, Turn::Pretend) {
-            return Ok(());
-        }
-        let key = self.folder.key(container)?.ok_or_else(|| missing(container))?;
-        self.folder.write_key(container, &key.with_access(access.to_vec()))
-    }
-
-    fn mint(&self, container: &str, netbios: &str, fqdn: &str, months: u32) -> Result<(), DriverError> {
-        let key = self.key(container)?.ok_or_else(|| missing(container))?;
-        let unmade = |error: MintError| DriverError::Unreadable {
-            object: format!("certificate for {netbios} and {fqdn}"),
-            expected: "a profile that can be made".to_owned(),
-            found: crate::chain(&error),
-        };
-        let profile = Profile::vendor(netbios, fqdn, now() - BACK_DATED_MINUTES.minutes(), months).map_err(unmade)?;
-        let der = Der(profile.self_signed(key.pair()).map_err(unmade)?);
-        // An earlier attempt's leftover would make "the container's certificate" two.
-        self.archive_unused(container)?;
-        let friendly_name = Some(FRIENDLY_NAME.to_owned());
-        self.add(&Store::My, &StoredCertificate { der, friendly_name, key: Some(vendor_link(container)), archived: false })
-    }
-
-    fn trust_copy(&self, container: &str) -> Result<(), DriverError> {
-        let made = self.current(container)?.ok_or_else(|| missing(container))?;
-        let StoredCertificate { der, friendly_name, key: _, archived } = made.stored;
-        self.add(&Store::Root, &StoredCertificate { der, friendly_name, key: None, archived })
-    }
-
-    fn dry_handshake(&self, container: &str) -> Result<(), DriverError> {
-        if matches!(self.meet(Call::Handshake, container)?, Turn::Pretend) {
-            return Ok(());
-        }
-        let made = self.current(container)?.ok_or_else(|| missing(container))?;
-        let key = self.key(container)?.ok_or_else(|| missing(container))?;
-        dry::handshake(&made.certificate, &key, &self.folder.host()?.fqdn)
+    /// An access list that keeps us from reading it is another than the one that is wanted.
+    fn granted(&self, container: &str, access: &[Access]) -> Result<State, DriverError> {
+        Ok(match self.0.key(container)? {
+            Opened::Missing => no_container(container),
+            Opened::Denied => State::Ready,
+            Opened::Key(key) => done_if(key.access()? == sorted(access)),
+        })
     }
 
     fn unarchived(&self, thumbprint: Thumbprint, store: &Store) -> Result<State, DriverError> {
-        Ok(self.folder.certificate(store, thumbprint)?.map_or_else(
+        Ok(self.stored(store, thumbprint)?.map_or_else(
             || State::Blocked(Difference::new(format!("{thumbprint} in {store}"), "present", "absent")),
             |found| done_if(!found.archived),
         ))
@@ -219,65 +158,14 @@ impl LabDriver {
 
     fn mark_archived(&self, thumbprint: Thumbprint, store: &Store, archived: bool) -> Result<(), DriverError> {
         let gone = || differs(Difference::new(format!("{thumbprint} in {store}"), "present", "absent"));
-        let found = self.folder.certificate(store, thumbprint)?.ok_or_else(gone)?;
-        if found.archived == archived || matches!(self.meet(Call::StoreArchive, &thumbprint.to_string())?, Turn::Pretend) {
-            return Ok(());
-        }
-        self.folder.write_certificate(store, &StoredCertificate { archived, ..found })
+        let found = self.stored(store, thumbprint)?.ok_or_else(gone)?;
+        if found.archived == archived { Ok(()) } else { self.0.mark_archived(store, thumbprint, archived) }
     }
 
-    /// Archives what was made for the container and stands on no record.
-    fn archive_unused(&self, container: &str) -> Result<(), DriverError> {
-        let unarchived: Vec<Made> = self.made(container)?.into_iter().filter(|made| !made.stored.archived).collect();
-        if unarchived.is_empty() {
-            return Ok(());
-        }
-        let records = self.records()?;
-        for made in unarchived {
-            let thumbprint = made.certificate.thumbprint();
-            if !refers(&records, thumbprint) && matches!(self.meet(Call::StoreArchive, &thumbprint.to_string())?, Turn::Do) {
-                self.folder.write_certificate(&Store::My, &StoredCertificate { archived: true, ..made.stored })?;
-            }
-        }
-        Ok(())
+    /// The certificate of that thumbprint in that store.
+    pub(super) fn stored(&self, store: &Store, thumbprint: Thumbprint) -> Result<Option<Stored>, DriverError> {
+        Ok(self.0.stored(store)?.into_iter().find(|found| Thumbprint::of(&found.der.0) == thumbprint))
     }
-
-    /// Everything in `My` whose key is in the container, archived or not, the newest last.
-    fn made(&self, container: &str) -> Result<Vec<Made>, DriverError> {
-        if matches!(self.meet(Call::StoreRead, "stores")?, Turn::Pretend) {
-            return Ok(Vec::new());
-        }
-        let Some(key) = self.key(container)? else { return Ok(Vec::new()) };
-        let linked = |stored: &StoredCertificate| stored.key.as_ref().is_some_and(|link| link.container == container);
-        let mine = self.folder.certificates()?.into_iter().filter(|(store, stored)| *store == Store::My && linked(stored));
-        let mut made: Vec<Made> = mine
-            .filter_map(|(_, stored)| Certificate::from_der(&stored.der.0).ok().map(|certificate| Made { certificate, stored }))
-            .filter(|made| made.certificate.key_id() == key.id())
-            .collect();
-        made.sort_by_key(|made| (made.certificate.not_before(), made.certificate.thumbprint()));
-        Ok(made)
-    }
-
-    /// The container's certificate: the newest that is not archived.
-    pub(super) fn current(&self, container: &str) -> Result<Option<Made>, DriverError> {
-        Ok(self.made(container)?.into_iter().rfind(|made| !made.stored.archived))
-    }
-}
-
-fn now() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "a driver is the host, and a host has a clock")]
-    Timestamp::now()
-}
-
-fn is_for(certificate: &Certificate, names: &[&str], now: Timestamp) -> bool {
-    let named = certificate.names();
-    let same = named.len() == names.len() && names.iter().all(|name| named.iter().any(|own| own.eq_ignore_ascii_case(name)));
-    let age = now.duration_since(certificate.not_before());
-    same && !age.is_negative() && age.as_secs() < FRESH_DAYS * 24 * 60 * 60
-}
-
-fn refers(records: &[SslRecord], thumbprint: Thumbprint) -> bool {
-    records.iter().any(|record| record.thumbprint == Some(thumbprint))
 }
 
 fn sorted(access: &[Access]) -> Vec<Access> {
@@ -286,20 +174,20 @@ fn sorted(access: &[Access]) -> Vec<Access> {
     sorted
 }
 
-fn done_if(done: bool) -> State {
+pub(super) fn done_if(done: bool) -> State {
     if done { State::Done } else { State::Ready }
 }
 
-fn no_container(container: &str) -> State {
+pub(super) fn closed(container: &str) -> Difference {
+    Difference::new(format!("key container {container}"), "one that may be opened", "access denied")
+}
+
+pub(super) fn no_container(container: &str) -> State {
     State::Blocked(Difference::new(format!("key container {container}"), "present", "absent"))
 }
 
 pub(super) fn no_certificate(container: &str) -> State {
     State::Blocked(Difference::new(format!("certificate of container {container} in MY"), "present", "absent"))
-}
-
-fn missing(container: &str) -> DriverError {
-    differs(Difference::new(format!("key container {container}"), "present with its certificate", "absent"))
 }
 
 pub(super) fn record_difference(expected: &SslRecord, found: &SslRecord) -> Difference {

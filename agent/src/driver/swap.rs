@@ -1,22 +1,19 @@
-//! The writes that a port hangs on, on a lab host: from one certificate to another, with the smallest gap that is possible,
-//! and from none to one.
+//! The writes that a port hangs on: from one certificate to another, with the smallest gap that is possible, and from none to
+//! one.
 //!
 //! Where http.sys can update, there is no gap. Else the record is deleted and set, and whatever goes wrong between the two,
 //! the old record is written back at once.
 
 use std::time::Instant;
 
+use policy::certificate::Certificate;
 use policy::id::Thumbprint;
 use policy::plan::Difference;
 use policy::report::{SslRecord, Store};
 
-use super::control::Request;
-use super::steps::{differs, no_certificate, record_difference};
-use super::{LabDriver, refused};
-use crate::driver::{Applied, DriverError, State};
-
-/// The system has no such call.
-const NO_SUCH_CALL: u32 = 120;
+use super::steps::{Steps, differs, no_certificate, record_difference};
+use super::system::{HostKey, Opened, System};
+use super::{Applied, DriverError, State};
 
 /// The record exists.
 const EXISTS: u32 = 183;
@@ -24,10 +21,10 @@ const EXISTS: u32 = 183;
 /// The certificate is not there, or its key cannot be used.
 const UNUSABLE: u32 = 1312;
 
-impl LabDriver {
+impl<S: System> Steps<'_, S> {
     /// The record that is found as `like` is, whatever else it holds.
     pub(super) fn record_like(&self, like: &SslRecord) -> Result<Option<SslRecord>, DriverError> {
-        Ok(self.records()?.into_iter().find(|record| record.kind == like.kind && record.endpoint == like.endpoint))
+        Ok(self.0.records()?.into_iter().find(|record| record.kind == like.kind && record.endpoint == like.endpoint))
     }
 
     pub(super) fn swapped(&self, from: &SslRecord, container: &str) -> Result<State, DriverError> {
@@ -45,25 +42,30 @@ impl LabDriver {
     /// Puts `new` in the place of `old`.
     pub(super) fn replace(&self, old: &SslRecord, new: &SslRecord) -> Result<Applied, DriverError> {
         // http.sys would refuse after the old one is gone; asked before, nothing is lost.
-        if self.folder.credential(new)?.is_none() {
-            return Err(refused("httpsys.set", &new.endpoint, UNUSABLE));
+        if !self.usable(new)? {
+            return Err(unusable(new));
         }
-        let mut control = self.control()?;
-        match control.change("httpsys.update", &new.endpoint, &Request::Update { record: new.clone() }) {
-            Ok(()) => return Ok(Applied::default()),
-            Err(DriverError::Refused { code: NO_SUCH_CALL, .. }) => {}
-            Err(error) => return Err(error),
+        if self.0.update_record(new)? {
+            return Ok(Applied::default());
         }
         let begun = now();
-        control.delete(old).map_err(|error| self.put_back(old, error))?;
-        control.set(new).map_err(|error| self.put_back(old, error))?;
+        self.0.delete_record(old).map_err(|error| self.put_back(old, error))?;
+        self.0.set_record(new).map_err(|error| self.put_back(old, error))?;
         Ok(Applied { gap: begun.elapsed() })
+    }
+
+    /// What http.sys asks of a record: its certificate is in the store that it names, and the key to it opens.
+    fn usable(&self, record: &SslRecord) -> Result<bool, DriverError> {
+        let Some(thumbprint) = record.thumbprint else { return Ok(false) };
+        let Some(stored) = self.stored(&record.store(), thumbprint)? else { return Ok(false) };
+        let (Some(link), Ok(certificate)) = (stored.key, Certificate::from_der(&stored.der.0)) else { return Ok(false) };
+        Ok(matches!(self.0.key(&link.container)?, Opened::Key(key) if key.id() == certificate.key_id()))
     }
 
     /// Writes `new` where a swap that was cut off left nothing.
     pub(super) fn fill(&self, new: &SslRecord, old: &SslRecord) -> Result<Applied, DriverError> {
         let begun = now();
-        self.control()?.set(new).map_err(|error| self.put_back(old, error))?;
+        self.0.set_record(new).map_err(|error| self.put_back(old, error))?;
         Ok(Applied { gap: begun.elapsed() })
     }
 
@@ -84,7 +86,7 @@ impl LabDriver {
     /// Writes `from` again where `ours` stands or nothing.
     pub(super) fn change_back(&self, from: &SslRecord, ours: Option<&SslRecord>) -> Result<(), DriverError> {
         match self.record_like(from)? {
-            None => self.control()?.set(from),
+            None => self.0.set_record(from),
             Some(found) if found == *from => Ok(()),
             Some(found) if ours == Some(&found) => self.replace(&found, from).map(|_| ()),
             Some(found) => Err(differs(record_difference(from, &found))),
@@ -116,15 +118,14 @@ impl LabDriver {
     pub(super) fn unwrite(&self, like: &SslRecord, ours: Option<&SslRecord>) -> Result<(), DriverError> {
         match self.record_like(like)? {
             None => Ok(()),
-            Some(found) if ours == Some(&found) => self.control()?.delete(&found),
+            Some(found) if ours == Some(&found) => self.0.delete_record(&found),
             Some(found) => Err(differs(record_difference(ours.unwrap_or(like), &found))),
         }
     }
 
     /// Closes the gap that `error` may have left open. The error stays the answer.
     fn put_back(&self, old: &SslRecord, error: DriverError) -> DriverError {
-        // A new conversation: in the old one an answer may still be on its way.
-        match self.control().and_then(|mut control| control.set(old)) {
+        match self.0.set_record(old) {
             Ok(()) | Err(DriverError::Refused { code: EXISTS, .. }) => {}
             Err(second) => {
                 tracing::error!(endpoint = old.endpoint, error = crate::chain(&second), "old record could not be put back");
@@ -141,6 +142,11 @@ pub(super) fn target(from: &SslRecord, thumbprint: Thumbprint) -> SslRecord {
         record.store = Some(Store::My.as_str().to_owned());
     }
     record
+}
+
+fn unusable(record: &SslRecord) -> DriverError {
+    let meaning = "certificate not there or key unusable";
+    DriverError::Refused { call: "httpsys.set", object: record.endpoint.clone(), code: UNUSABLE, meaning }
 }
 
 fn now() -> Instant {

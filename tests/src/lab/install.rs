@@ -6,7 +6,7 @@ use std::path::Path;
 use agent::driver::lab::file;
 use agent::driver::lab::folder::{Folder, HostFile, Place, ServiceFile, StoredCertificate};
 use agent::driver::lab::key::{Key, NETWORK_SERVICE, READ};
-use agent::driver::lab::mint::{FRIENDLY_NAME, Profile};
+use agent::driver::mint::{FRIENDLY_NAME, Profile};
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
 use policy::decide::vendor_link;
@@ -116,7 +116,7 @@ pub(super) fn back_end(host: &Folder, place: &Place, not_before: Timestamp, mont
     let mut access = Key::default_access();
     access.push(Access { sid: NETWORK_SERVICE.to_owned(), mask: READ });
     let key = new_key()?.with_access(access);
-    let der = Der(Profile::vendor(place.name.as_str(), &place.fqdn, not_before, months)?.self_signed(key.pair())?);
+    let der = Der(Profile::vendor(place.name.as_str(), &place.fqdn, not_before, months)?.self_signed(&key)?);
     host.write_key(&container, &key)?;
     add(host, &Store::Root, der.clone(), Some(FRIENDLY_NAME), None)?;
     add(host, &Store::My, der, Some(FRIENDLY_NAME), Some(vendor_link(&container)))
@@ -179,5 +179,5 @@ fn management(host: &Folder, place: &Place, now: Timestamp) -> Result<Thumbprint
     let key = new_key()?;
     let link = vendor_link("WMSvc Certificate Key Container");
     host.write_key(&link.container, &key)?;
-    add(host, &Store::My, Der(profile.self_signed(key.pair())?), Some("WMSVC-SHA2"), Some(link))
+    add(host, &Store::My, Der(profile.self_signed(&key)?), Some("WMSVC-SHA2"), Some(link))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use agent::driver::lab::file;
 use agent::driver::lab::key::Key;
-use agent::driver::lab::mint::{Profile, months_after};
+use agent::driver::mint::{Profile, months_after};
 use anyhow::{Context, Result};
 use jiff::{Timestamp, ToSpan};
 use policy::plan::Der;
@@ -82,7 +82,7 @@ impl Organization {
             not_before: begin,
             not_after: begin + (1800 * 24).hours(),
         };
-        let auth = WithKey { der: Der(profile.self_signed(auth.pair())?), pkcs8: Der(auth.pair().serialized_der().to_vec()) };
+        let auth = WithKey { der: Der(profile.self_signed(&auth)?), pkcs8: Der(auth.pair().serialized_der().to_vec()) };
         Ok(Self { ca, front_end, auth })
     }
 }

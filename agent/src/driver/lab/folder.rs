@@ -173,6 +173,11 @@ impl Folder {
         EstateFile::read(parent)?.ok_or_else(missing)
     }
 
+    /// Where the configuration of IIS is.
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.0.join("applicationHost.config")
+    }
+
     /// Where http.sys keeps its records; for others than http.sys only to look at.
     ///
     /// # Errors
@@ -200,16 +205,19 @@ impl Folder {
         };
         let mut found = Vec::new();
         for name in stores {
-            let folder = root.join(&name);
-            for file in file::names(&folder)?.unwrap_or_default() {
-                // One that vanished since it was listed is not there.
-                if let Some(entry) = file::read_json::<StoredCertificate>(&folder.join(file))? {
-                    found.push((Store::named(&name), entry));
-                }
-            }
+            let store = Store::named(&name);
+            found.extend(read_all(&root.join(name))?.into_iter().map(|entry| (store.clone(), entry)));
         }
         found.sort_by_key(|(store, entry)| (store.clone(), Thumbprint::of(&entry.der.0)));
         Ok(found)
+    }
+
+    /// Every certificate of one store, in order of thumbprint; none where there is no such store.
+    ///
+    /// # Errors
+    /// [`DriverError`] when one of them does not read.
+    pub fn certificates_of(&self, store: &Store) -> Result<Vec<StoredCertificate>, DriverError> {
+        read_all(&self.0.join("stores").join(plain(store.as_str())?))
     }
 
     /// The certificate of that thumbprint in that store; `None` when it is not there.
@@ -294,6 +302,13 @@ impl Folder {
     fn key_file(&self, container: &str) -> Result<PathBuf, DriverError> {
         Ok(self.0.join("keys").join(format!("{}.json", plain(container)?)))
     }
+}
+
+/// The certificates in the folder of a store, in order of their files, which their thumbprints name.
+fn read_all(folder: &Path) -> Result<Vec<StoredCertificate>, DriverError> {
+    let files = file::names(folder)?.unwrap_or_default();
+    // One that vanished since it was listed is not there.
+    files.iter().filter_map(|file| file::read_json(&folder.join(file)).transpose()).collect()
 }
 
 /// A name that stays in its folder: names of stores and containers come from records and plans.

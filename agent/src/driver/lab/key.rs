@@ -5,12 +5,13 @@ use std::path::Path;
 use policy::id::Sha256;
 use policy::plan::Der;
 use policy::report::Access;
-use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
+use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SigningKey};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
 
 use super::file;
 use crate::driver::DriverError;
+use crate::driver::system::HostKey;
 
 /// SYSTEM, who opens keys for http.sys and for the agent.
 pub const SYSTEM: &str = "S-1-5-18";
@@ -106,5 +107,27 @@ impl Key {
 
     pub(super) fn file(&self) -> KeyFile {
         KeyFile { r#type: "RSA".to_owned(), pkcs8: Der(self.pair.serialized_der().to_vec()), access: self.access.clone() }
+    }
+}
+
+impl HostKey for Key {
+    fn public(&self) -> &[u8] {
+        self.pair.der_bytes()
+    }
+
+    fn id(&self) -> Sha256 {
+        Self::id(self)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, DriverError> {
+        self.pair.sign(message).map_err(|error| DriverError::Unreadable {
+            object: format!("{self:?}"),
+            expected: "a signature".to_owned(),
+            found: error.to_string(),
+        })
+    }
+
+    fn access(&self) -> Result<Vec<Access>, DriverError> {
+        Ok(self.access.clone())
     }
 }

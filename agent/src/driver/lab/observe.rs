@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use policy::certificate::Certificate;
 use policy::id::{Sha256, Thumbprint};
-use policy::report::{
-    Fact, Host, KeyContainer, KeyLink, KeyState, MetabaseBinding, Report, Service, Sight, Site, SslRecord, StoreEntry,
-};
+use policy::report::{Fact, Host, KeyContainer, KeyLink, KeyState, MetabaseBinding, Report, Service, Sight, Site, StoreEntry};
 use recorded::application_host::{self, ApplicationHost};
 
 use super::fault::Call;
 use super::folder::{HostFile, StoredCertificate};
 use super::{LabDriver, Turn, file};
 use crate::driver::DriverError;
+use crate::driver::system::System as _;
 
 impl LabDriver {
     pub(super) fn look(&self) -> Result<Sight, DriverError> {
@@ -68,13 +67,6 @@ impl LabDriver {
         Ok(Sight { report, certificates })
     }
 
-    /// All records of http.sys, in order.
-    pub(super) fn records(&self) -> Result<Vec<SslRecord>, DriverError> {
-        let mut records = self.control()?.query()?;
-        records.sort_by(|a, b| (a.kind, &a.endpoint).cmp(&(b.kind, &b.endpoint)));
-        Ok(records)
-    }
-
     fn stores(&self) -> Result<(Vec<StoreEntry>, BTreeMap<Sha256, Certificate>), DriverError> {
         let listed = match self.meet(Call::StoreRead, "stores")? {
             Turn::Do => self.folder.certificates()?,
@@ -109,7 +101,7 @@ impl LabDriver {
         certificate: Option<&Certificate>,
     ) -> (Fact<KeyState>, Fact<Vec<policy::report::Access>>) {
         let Some(link) = link else { return (Fact::Known(KeyState::NotLinked), Fact::Known(Vec::new())) };
-        let key = match self.key(&link.container) {
+        let key = match self.key_in(&link.container) {
             Ok(Some(key)) => key,
             Ok(None) => return (Fact::Known(KeyState::Missing), Fact::Known(Vec::new())),
             Err(error) => return (unknown(&error), unknown(&error)),
@@ -136,13 +128,10 @@ impl LabDriver {
         Ok(names.into_iter().filter_map(open).collect())
     }
 
-    pub(super) fn sites(&self) -> Result<(Vec<Site>, Vec<MetabaseBinding>), DriverError> {
-        if matches!(self.meet(Call::ConfigRead, "applicationHost.config")?, Turn::Pretend) {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        let path = self.folder.path().join("applicationHost.config");
+    fn sites(&self) -> Result<(Vec<Site>, Vec<MetabaseBinding>), DriverError> {
+        let bytes = self.configuration_file()?;
+        let path = self.folder.configuration();
         let wrong = |found: String| file::unreadable(&path, "the configuration of IIS".to_owned(), found);
-        let bytes = file::read(&path)?.ok_or_else(|| wrong("no such file".to_owned()))?;
         let text = recorded::text::decode(&bytes).map_err(|error| wrong(error.to_string()))?;
         let root = recorded::xml::parse(&text).map_err(|error| wrong(error.to_string()))?;
         let ApplicationHost { sites, metabase, unread } =

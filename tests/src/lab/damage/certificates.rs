@@ -1,7 +1,7 @@
 //! Certificates that others than Setup make, and put where they do not belong.
 
 use agent::driver::lab::folder::StoredCertificate;
-use agent::driver::lab::mint::{FRIENDLY_NAME, Profile, months_after};
+use agent::driver::mint::{FRIENDLY_NAME, Profile, months_after};
 use anyhow::{Context, Result};
 use jiff::{Timestamp, ToSpan};
 use policy::decide::vendor_link;

@@ -161,4 +161,10 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// [`DriverError`] when watching is impossible; the caller then looks periodically.
     fn watch(&self, limit: Duration) -> Result<bool, DriverError>;
+
+    /// From here on looks tell of this key container too, whether or not a certificate names it. A host that lists all
+    /// containers ignores it.
+    fn remember_container(&self, container: &str) {
+        let _ = container;
+    }
 }

@@ -11,7 +11,7 @@ use crate::authority::Authority;
 use crate::driver::Driver;
 use crate::memory::Memory;
 use crate::view::View;
-use crate::work::{Look, WorkError, sight};
+use crate::work::{Look, WorkError, container, sight};
 use crate::{chain, hold, now};
 
 /// What `backstay-agent observe` prints.
@@ -30,8 +30,12 @@ pub struct Observation {
 /// [`WorkError`] when the host cannot be looked at.
 pub fn observe(folder: &Path, driver: &dyn Driver) -> Result<Observation, WorkError> {
     let now = now();
-    let sight = sight(driver, hold::of(folder))?;
     let last = Memory::open(folder).map_err(WorkError::Memory)?.last().clone();
+    // As the agent does, or the two would see different hosts.
+    if let Some(container) = container(&last) {
+        driver.remember_container(container);
+    }
+    let sight = sight(driver, hold::of(folder))?;
     let judged = |policy: &Policy, may_act| {
         let last = last.after(&sight, policy, now);
         View::of(&Look { sight: sight.clone(), last }, policy, may_act, now).text

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use policy::admit::{Ground, Leave, Refusal, admit};
 use policy::document::Policy;
 use policy::id::PlanId;
-use policy::last::LastKnown;
-use policy::plan::{Der, Plan};
+use policy::last::{LastGood, LastKnown};
+use policy::plan::{Der, Plan, Step};
 use policy::receipt::{Outcome, Receipt};
 use policy::report::{BACK_END_PORT, Sight};
 use policy::trust::TrustDocument;
@@ -26,6 +26,8 @@ use crate::probe::probe;
 use crate::run::Run;
 
 mod drive;
+#[cfg(test)]
+mod tests;
 
 /// Something that keeps the workbench from working.
 #[derive(Debug, Error)]
@@ -124,7 +126,8 @@ pub struct Workbench {
 }
 
 impl Workbench {
-    /// Opens the state folder and locks it.
+    /// Opens the state folder and locks it. The driver is told of the key containers that a restore or an open run will ask
+    /// for, which no certificate may name any more, or yet.
     ///
     /// A journal that cannot be believed is no error: it holds the host, and [`Workbench::hold`] says why.
     ///
@@ -142,11 +145,19 @@ impl Workbench {
         let ledger = Ledger::open(folder).map_err(WorkError::Ledger)?;
         let memory = Memory::open(folder).map_err(WorkError::Memory)?;
         let (open, damaged) = match Journal::reopen(&folder.join("journal")) {
-            Ok(found) => (found.and_then(|(_, begun, _)| Plan::from_bytes(&begun.plan.0).ok()).map(|plan| plan.id()), None),
+            Ok(found) => {
+                let plan = found.and_then(|(_, begun, _)| Plan::from_bytes(&begun.plan.0).ok());
+                let steps = plan.iter().flat_map(|plan| &plan.steps);
+                steps.filter_map(Step::container).for_each(|container| driver.remember_container(container));
+                (plan.map(|plan| plan.id()), None)
+            }
             // It has begun, and how far it came nobody knows: whoever asks hears that it runs, and never that it was refused.
             Err(error @ JournalError::Damaged { .. }) => (ledger.unsettled(), Some(error.to_string())),
             Err(error @ JournalError::Io { .. }) => return Err(WorkError::Journal(error)),
         };
+        if let Some(container) = container(memory.last()) {
+            driver.remember_container(container);
+        }
         let called_off = CalledOff::default();
         Ok(Self { driver, folder: folder.to_owned(), ledger, memory, open, damaged, called_off, on_begin: None, _lock: lock })
     }
@@ -158,6 +169,11 @@ impl Workbench {
     pub fn look(&mut self, policy: &Policy, now: Timestamp) -> Result<Look, WorkError> {
         let sight = self.sight()?;
         let last = self.memory.last().after(&sight, policy, now);
+        if let Some(named) = container(&last)
+            && container(self.memory.last()) != Some(named)
+        {
+            self.driver.remember_container(named);
+        }
         self.memory.remember(last.clone()).map_err(WorkError::Memory)?;
         Ok(Look { sight, last })
     }
@@ -348,6 +364,11 @@ impl Workbench {
     fn sight(&self) -> Result<Sight, WorkError> {
         sight(self.driver.as_ref(), self.hold())
     }
+}
+
+/// The container that holds the key of the last good state.
+pub(crate) fn container(last: &LastKnown) -> Option<&str> {
+    last.good.as_ref().and_then(LastGood::container)
 }
 
 /// What a host shows at this moment: observation, handshakes with 444, and why nothing is done there. Changes nothing, and

@@ -96,6 +96,11 @@ impl LastGood {
     pub fn thumbprint(&self) -> Thumbprint {
         self.entry.thumbprint
     }
+
+    /// The container that holds its key; `None` when it is not known, or there was none.
+    pub fn container(&self) -> Option<&str> {
+        self.entry.key.known()?.as_ref().map(|link| link.container.as_str())
+    }
 }
 
 /// A loss on 444.

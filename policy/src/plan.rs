@@ -297,6 +297,28 @@ impl Step {
         }
     }
 
+    /// The key container that the step is about, if it is about one.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::AddCertificate { key: KeyLink { container, .. }, .. }
+            | Self::CreateKey { container, .. }
+            | Self::GrantKey { container, .. }
+            | Self::Mint { container, .. }
+            | Self::TrustCopy { container }
+            | Self::DryHandshake { container }
+            | Self::Swap { container, .. }
+            | Self::Bind { container, .. }
+            | Self::Probe { shows: Shown::OfContainer(container), .. } => Some(container),
+            Self::WriteRecord { .. }
+            | Self::ChangeRecord { .. }
+            | Self::Unarchive { .. }
+            | Self::RemoveRecord { .. }
+            | Self::ChangeBinding { .. }
+            | Self::Probe { shows: Shown::Certificate(_), .. }
+            | Self::Compare => None,
+        }
+    }
+
     /// The step in one line for people.
     pub fn describe(&self) -> String {
         match self {

@@ -16,8 +16,10 @@ mod binding;
 #[cfg(any(feature = "lab", windows))]
 mod container;
 #[cfg(any(feature = "lab", windows))]
-mod dry;
+pub mod dry;
 #[cfg(feature = "lab")]
+pub mod fault;
+#[cfg(all(feature = "lab", unix))]
 pub mod lab;
 #[cfg(any(feature = "lab", windows))]
 pub mod mint;

@@ -11,7 +11,7 @@ mod swapping;
 mod words;
 
 use agent::driver::Driver;
-use agent::driver::lab::fault::Fault;
+use agent::driver::fault::Fault;
 use anyhow::Result;
 use policy::id::Thumbprint;
 use policy::report::{SslRecord, Store};

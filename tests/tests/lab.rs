@@ -282,7 +282,7 @@ fn a_closed_key_is_no_key_to_work_with_and_can_be_opened_again() {
     driver.undo(&swap).unwrap();
     // Not even for a moment: a removal of the old record, asked for on the way, would answer with another code.
     server.fault(Fault::new(Call::Delete, Mode::Fail)).unwrap();
-    for step in [&swap, &Step::ChangeRecord { from: from.clone(), to: record }] {
+    for step in [&swap, &Step::ChangeRecord { from, to: record }] {
         let refused = driver.apply(step);
         assert!(matches!(refused, Err(DriverError::Refused { code: 1312, .. })), "{refused:?}");
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use policy::certificate::Certificate;
 use rustls::pki_types::CertificateDer;
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme};
 
@@ -16,20 +17,29 @@ use crate::probe;
 /// For every read and write.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// What serves this certificate with this key to one client after the other, each with a full handshake.
+///
+/// # Errors
+/// When no TLS version is available.
+pub fn served(certificate: &Certificate, key: impl HostKey + 'static) -> Result<ServerConfig, rustls::Error> {
+    let leaf = CertificateDer::from(certificate.der().to_vec());
+    let served = SingleCertAndKey::from(CertifiedKey::new(vec![leaf], Arc::new(OneScheme(Arc::new(key)))));
+    // TLS 1.2: in 1.3 an RSA key signs with PSS alone, which the keys of a CSP cannot do.
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(served));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}
+
 /// Serves the certificate once on an ephemeral port of loopback, and looks whether a client is shown it.
 pub(super) fn handshake(certificate: &Certificate, key: impl HostKey + 'static, name: &str) -> Result<(), DriverError> {
     let object = || format!("handshake with {} on a private port", certificate.thumbprint());
     let wrong = |found: String| DriverError::Unreadable { object: object(), expected: "shown".to_owned(), found };
     let failed = |source| DriverError::Io { object: object(), source };
 
-    let leaf = CertificateDer::from(certificate.der().to_vec());
-    let served = SingleCertAndKey::from(CertifiedKey::new(vec![leaf], Arc::new(OneScheme(Arc::new(key)))));
-    // TLS 1.2: in 1.3 an RSA key signs with PSS alone, which the keys of a CSP cannot do.
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .map(|builder| builder.with_no_client_auth().with_cert_resolver(Arc::new(served)))
-        .map_err(|error| wrong(error.to_string()))?;
-
+    let config = served(certificate, key).map_err(|error| wrong(error.to_string()))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let client = TcpStream::connect_timeout(&address, LIMIT).map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agent::driver::lab::fault::{Call, Fault, Mode};
+use agent::driver::fault::{Call, Fault, Mode};
 use agent::driver::{Driver, State};
 use anyhow::{Context, Result, ensure};
 use policy::plan::Step;

@@ -4,8 +4,10 @@
 //! objects are kept in one list and point to each other by index, which makes cycles harmless and copies unnecessary.
 //! Names and texts escape UTF-16 units as `_x000D_`.
 
+mod shared;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -47,10 +49,19 @@ pub enum ClixmlError {
         /// The beginning of what was found.
         found: String,
     },
+    /// Objects that name the same large ones over and over.
+    #[error("expected objects that name at most {most} bytes of others, found more: the same ones are named over and over")]
+    Shared {
+        /// The bound.
+        most: usize,
+    },
 }
 
+/// The most type names of one object that are read. Real ones have below ten, and all objects of a file may share them.
+const MAX_TYPES: usize = 32;
+
 /// An object's number in its [`Graph`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectId(usize);
 
 /// A value.
@@ -158,11 +169,16 @@ impl<'a> Graph<'a> {
             return Err(ClixmlError::NotObjects { found: root.name.into_owned(), place: root.place });
         }
         let mut reader = GraphReader::default();
+        let mut exported = BTreeSet::new();
         for child in root.children {
-            if let Some(value) = reader.value(child)? {
-                reader.graph.roots.push(value);
+            match reader.value(child)? {
+                // One that was exported twice is one all the same.
+                Some(Value::Object(id)) if !exported.insert(id) => {}
+                Some(value) => reader.graph.roots.push(value),
+                None => {}
             }
         }
+        shared::bounded(&reader.graph)?;
         Ok(reader.graph)
     }
 
@@ -283,6 +299,7 @@ impl<'a> GraphReader<'a> {
             .children
             .into_iter()
             .filter(|child| child.name == "T")
+            .take(MAX_TYPES)
             .map(|child| unescape(child.text).into_owned())
             .collect();
         if let Some(number) = number {

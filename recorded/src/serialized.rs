@@ -19,6 +19,10 @@ const CERTIFICATE: u32 = 32;
 /// The most properties of one certificate. Real ones have about ten.
 const MAX_PROPERTIES: usize = 64;
 
+/// The most arrays of a blob that begin like a certificate and are none. Each may cost the digest of a whole certificate, and
+/// arrays may overlap. Real blobs have none.
+const MAX_NEARLY: usize = 64;
+
 /// The longest friendly name, container or provider name that is read, in UTF-16 units.
 const MAX_TEXT: usize = 1024;
 
@@ -132,6 +136,7 @@ impl Serialized {
     /// [`SerializedError::NotFound`], or why the one that looked most like a certificate is none.
     pub fn find(blob: &[u8]) -> Result<Self, SerializedError> {
         let mut nearest = SerializedError::NotFound(blob.len());
+        let mut nearly = 0;
         for (at, window) in blob.windows(10).enumerate() {
             if window.first() != Some(&15) || window.last() != Some(&2) {
                 continue;
@@ -143,7 +148,13 @@ impl Serialized {
                 Some(Ok(read)) => return Ok(read),
                 // Any bytes fail at the first property; only what begins like a certificate is worth a word.
                 Some(Err(SerializedError::NotProperty { at: 0, .. } | SerializedError::CutOff { at: 0, .. })) | None => {}
-                Some(Err(error)) => nearest = error,
+                Some(Err(error)) => {
+                    nearest = error;
+                    nearly += 1;
+                    if nearly == MAX_NEARLY {
+                        break;
+                    }
+                }
             }
         }
         Err(nearest)

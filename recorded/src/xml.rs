@@ -216,9 +216,16 @@ impl Cursor<'_> {
     }
 }
 
+/// An element whose end has not come yet.
+struct Open<'a> {
+    element: Element<'a>,
+    /// Its text so far is nothing but white space. Remembered, since to look again at each child takes the square of it.
+    blank: bool,
+}
+
 struct Builder<'a> {
     cursor: Cursor<'a>,
-    open: Vec<Element<'a>>,
+    open: Vec<Open<'a>>,
     root: Option<Element<'a>>,
     nodes: usize,
     /// Levels of elements that are open and passed over.
@@ -229,7 +236,7 @@ impl<'a> Builder<'a> {
     /// Whether the event belongs to an element that is passed over. A document type and the end of the file never do.
     fn passes(&mut self, event: &Event<'_>, begin: usize, wanted: &impl Fn(&str, &str) -> bool) -> Result<bool, XmlError> {
         let begins = |start: &BytesStart<'_>| match self.open.as_slice() {
-            [root] if self.passing == 0 => !wanted(&root.name, start.local_name().as_ref()),
+            [root] if self.passing == 0 => !wanted(&root.element.name, start.local_name().as_ref()),
             _ => self.passing > 0,
         };
         let passes = match event {
@@ -280,30 +287,38 @@ impl<'a> Builder<'a> {
             return Err(XmlError::TooMany { place });
         }
         let name = kept(self.cursor.text, start.local_name().as_ref());
-        self.open.push(Element { name, place, attributes, text: Cow::Borrowed(""), children: Vec::new() });
+        let element = Element { name, place, attributes, text: Cow::Borrowed(""), children: Vec::new() };
+        self.open.push(Open { element, blank: true });
         Ok(())
     }
 
     fn close(&mut self, begin: usize) -> Result<(), XmlError> {
-        let Some(mut element) = self.open.pop() else { return Err(XmlError::Beside { place: self.cursor.at(begin) }) };
-        if !element.children.is_empty() && element.text.trim().is_empty() {
+        let Some(Open { mut element, blank }) = self.open.pop() else {
+            return Err(XmlError::Beside { place: self.cursor.at(begin) });
+        };
+        if !element.children.is_empty() && blank {
             element.text = Cow::Borrowed("");
         }
         match self.open.last_mut() {
-            Some(parent) => parent.children.push(element),
+            Some(parent) => parent.element.children.push(element),
             None => self.root = Some(element),
         }
         Ok(())
     }
 
     fn text(&mut self, text: Cow<'a, str>, begin: usize) -> Result<(), XmlError> {
+        let adds_blank = text.trim().is_empty();
         match self.open.last_mut() {
             // The space between children is not worth a copy.
-            Some(element) if element.text.is_empty() || (!element.children.is_empty() && element.text.trim().is_empty()) => {
+            Some(Open { element, blank }) if element.text.is_empty() || (!element.children.is_empty() && *blank) => {
                 element.text = text;
+                *blank = adds_blank;
             }
-            Some(element) => element.text.to_mut().push_str(&text),
-            None if text.trim().is_empty() => {}
+            Some(Open { element, blank }) => {
+                element.text.to_mut().push_str(&text);
+                *blank &= adds_blank;
+            }
+            None if adds_blank => {}
             None => return Err(XmlError::Beside { place: self.cursor.at(begin) }),
         }
         Ok(())
@@ -311,7 +326,7 @@ impl<'a> Builder<'a> {
 
     fn finish(self) -> Result<Element<'a>, XmlError> {
         match (self.open.into_iter().next_back(), self.root) {
-            (Some(open), _) => Err(XmlError::Unclosed { place: open.place, name: open.name.into_owned() }),
+            (Some(Open { element, .. }), _) => Err(XmlError::Unclosed { place: element.place, name: element.name.into_owned() }),
             (None, Some(root)) => Ok(root),
             (None, None) => Err(XmlError::Empty),
         }

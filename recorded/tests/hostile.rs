@@ -1,53 +1,12 @@
 //! No bytes may panic a reader or keep it busy: not cut, not flipped, not random, not made to hurt.
 
-use base64::Engine;
+use policy::certificate::MAX_DER;
 use proptest::prelude::*;
-use recorded::export::Content;
-use recorded::serialized::Serialized;
+use recorded::export::{Content, ReadError};
+use recorded::serialized::{Serialized, SerializedError};
 
 use crate::files::{Export, read};
-
-/// One small export of each kind, all of one server.
-fn samples() -> Vec<Vec<u8>> {
-    let object = |kind: &str, members: &str| {
-        format!("\u{feff}<Objs><Obj RefId=\"0\"><TN RefId=\"0\"><T>{kind}</T></TN><Props>{members}</Props></Obj></Objs>")
-    };
-    let blob = base64::engine::general_purpose::STANDARD.encode(
-        [b"\x0f\x03\0\0\0\x14\0\0\0\x02".as_slice(), b"\x20\0\0\0\x01\0\0\0\x08\0\0\0", b"\x30\x06\x02\x01\x01\x02\x01\x02"]
-            .concat(),
-    );
-    [
-        object(
-            "Microsoft.Exchange.Management.SystemConfigurationTasks.ExchangeCertificate",
-            &format!("<BA N=\"SerializationData\">{blob}</BA><S N=\"PSComputerName\">ex1_x002E_contoso.test</S>"),
-        ),
-        object(
-            "Microsoft.Exchange.Data.Directory.Management.ExchangeServer",
-            "<S N=\"Name\">EX1</S><S N=\"AdminDisplayVersion\">Version 15.1 (Build 2507.6)</S><Ref N=\"Site\" RefId=\"0\"/>",
-        ),
-        object(
-            "Microsoft.IIs.PowerShell.Framework.ConfigurationElement",
-            "<S N=\"protocol\">https</S><S N=\"bindingInformation\">*:444:</S><I64 N=\"sslFlags\">0</I64>\
-             <S N=\"certificateHash\">B30B89B96AD0351B53D73EC2B5EA7A8B6A746B2B</S>\
-             <S N=\"ItemXPath\">/site[@name='Exchange Back End' and @id='2']</S>",
-        ),
-        object(
-            "Microsoft.Exchange.Monitoring.ExchangeServicesStatus",
-            "<Obj N=\"ServicesRunning\"><LST><S>W3Svc</S></LST></Obj><DT N=\"at\">2021-09-28T12:20:23-05:00</DT>",
-        ),
-        "<?xml version=\"1.0\"?><!-- x --><configuration><system.applicationHost><customMetadata><key path=\"LM/W3SVC/2\">\
-         <property id=\"5506\" value=\"oXiHOzFAMOF0YxIuI7soWvDFEzg=\"/></key></customMetadata><sites><site name=\"a&#xA;&amp;\" id=\"2\">\
-         <bindings><binding protocol=\"https\" bindingInformation=\"*:444:\"/></bindings></site></sites></system.applicationHost></configuration>"
-            .to_owned(),
-        "SSL Certificate bindings:\n-----\n\n    IP:port                      : 0.0.0.0:444\n    Certificate Hash             : \
-         823884a32609dcdc8c4b5462952586c30d814073\n    Application ID               : {4dc3e181-e14b-4a21-b022-59fc669b0914}\n    \
-         Certificate Store Name       : My\n    A : Enabled\n    B : Disabled\n    C : Enabled\n    D : 0\n    E : 0\n    F : (null)\n    \
-         G : (null)\n    H : Disabled\n    I : Disabled\n"
-            .to_owned(),
-    ]
-    .map(String::into_bytes)
-    .into()
-}
+use crate::samples::samples;
 
 fn all(samples: Vec<Vec<u8>>) -> Vec<Export> {
     samples.into_iter().enumerate().map(|(at, bytes)| Export { name: at.to_string(), bytes }).collect()
@@ -112,6 +71,85 @@ fn inputs_made_to_hurt_are_answered() {
     }
     let arrays = b"\x0f\x03\0\0\0\x40\0\0\0\x02\x01\0\0\0\x01\0\0\0\0\0\0\0".repeat(50_000);
     assert!(Serialized::find(&arrays).is_err());
+}
+
+/// An `Export-Clixml` file: a list of one type's objects behind one that the others name.
+fn naming(kind: &str, named: &str, times: usize, members: &str) -> Vec<u8> {
+    let object = format!("<Obj><TNRef RefId=\"0\"/><Props>{members}</Props></Obj>");
+    format!("<Objs><Obj RefId=\"0\"><TN RefId=\"0\"><T>{kind}</T></TN>{named}</Obj>{}</Objs>", object.repeat(times)).into_bytes()
+}
+
+#[test]
+fn what_is_written_once_and_named_ten_thousand_times_is_refused() {
+    let large = "x,".repeat(250_000);
+    let site = naming(
+        "Microsoft.Exchange.Data.Directory.Management.ExchangeServer",
+        &format!("<Props><S N=\"Name\">EX1</S><Obj N=\"Site\" RefId=\"1\"><ToString>{large}</ToString></Obj></Props>"),
+        3000,
+        "<S N=\"Name\">EX1</S><Ref N=\"Site\" RefId=\"1\"/><Ref N=\"ServerRole\" RefId=\"1\"/>",
+    );
+    let services = naming(
+        "Microsoft.Exchange.Monitoring.ExchangeServicesStatus",
+        &format!("<Props><Obj N=\"ServicesRunning\" RefId=\"1\"><LST>{}</LST></Obj></Props>", "<S>x</S>".repeat(60_000)),
+        3000,
+        "<Ref N=\"ServicesRunning\" RefId=\"1\"/>",
+    );
+    let items = naming(
+        "Microsoft.Exchange.Monitoring.ExchangeServicesStatus",
+        &format!(
+            "<ToString>{large}</ToString><Props><Obj N=\"ServicesRunning\"><LST>{}</LST></Obj></Props>",
+            "<Ref RefId=\"0\"/>".repeat(20_000)
+        ),
+        1,
+        "",
+    );
+    for file in [site, services, items] {
+        assert!(file.len() < 1024 * 1024);
+        let Err(ReadError::Clixml(error)) = Content::read(&file) else { panic!("it is read") };
+        assert!(error.to_string().ends_with("the same ones are named over and over"), "{error}");
+    }
+}
+
+#[test]
+fn an_object_that_was_exported_twice_is_read_once() {
+    let server = "<Obj RefId=\"0\"><TN><T>Microsoft.Exchange.Data.Directory.Management.ExchangeServer</T></TN>\
+                  <Props><S N=\"Name\">EX1</S></Props></Obj>";
+    let file = format!("<Objs>{server}{}</Objs>", "<Ref RefId=\"0\"/>".repeat(1000));
+    let Ok(Content::Servers(servers)) = Content::read(file.as_bytes()) else { panic!("a list of servers") };
+    assert_eq!(servers.listed.len(), 1);
+}
+
+#[test]
+fn arrays_that_overlap_and_are_nearly_certificates_are_not_all_digested() {
+    // Each array announces a property that reaches to the common end, where a whole certificate contradicts its own digest.
+    let property = |id: u32, length: usize| {
+        [id, 1, u32::try_from(length).expect("short")].iter().flat_map(|field| field.to_le_bytes()).collect::<Vec<_>>()
+    };
+    let array =
+        |length: usize| [b"\x0f\0\0\0\0".as_slice(), &u32::try_from(length).expect("short").to_le_bytes(), b"\x02"].concat();
+    let body = vec![0x30; MAX_DER];
+    let end = [property(3, 20), vec![7; 20], property(32, body.len()), body].concat();
+    let each = array(0).len() + property(0, 0).len();
+    let arrays: usize = 1000;
+    let near = |count: usize| -> Vec<u8> {
+        let parts = (0..count).map(|at| {
+            let between = (count - 1 - at) * each;
+            [array(12 + between + end.len()), property(9, between)].concat()
+        });
+        [parts.collect::<Vec<_>>().concat(), end.clone()].concat()
+    };
+    let good = [property(32, 3), b"DER".to_vec()].concat();
+    let good = [array(good.len()), good].concat();
+    let behind = |count: usize| Serialized::find(&[near(count), good.clone()].concat());
+    assert_eq!(behind(3).map(|found| found.der), Ok(b"DER".to_vec()), "a few are passed over");
+    assert!(matches!(behind(arrays), Err(SerializedError::Thumbprint { .. })), "so many are no accident");
+}
+
+/// A text that grows at the front of many children. Looked at again at each of them it would take minutes.
+#[test]
+fn white_space_before_many_children_is_looked_at_once() {
+    let text = format!("<Objs><S/>{}x{}</Objs>", " ".repeat(500_000), "<S/> ".repeat(100_000));
+    assert!(matches!(Content::read(text.as_bytes()), Err(ReadError::OtherObjects { .. })));
 }
 
 #[test]

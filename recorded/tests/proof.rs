@@ -4,3 +4,4 @@ mod assemble;
 mod files;
 mod hostile;
 mod recorded_hosts;
+mod samples;

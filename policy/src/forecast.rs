@@ -239,4 +239,53 @@ mod tests {
         let silent = Subject { ends: None, ..subject("EX9", "2027-03-01T00:00:00Z") };
         assert_eq!(told(&policy(""), &[silent]), [("2026-11-24T00:00:00Z".to_owned(), What::Unknown)]);
     }
+
+    #[test]
+    fn what_happens_at_the_horizon_or_outside_of_it_is_not_foreseen() {
+        let (now, horizon) = (at("2027-01-01T00:00:00Z"), at("2027-03-01T00:00:00Z"));
+        let freeze =
+            |from: &str, to: &str| format!("[[freeze]]\nfrom = \"{from}\"\nto = \"{to}\"\nzone = \"UTC\"\nreason = \"x\"\n");
+        let lines = [freeze("2026-12-20", "2026-12-31"), freeze("2027-02-28", "2027-02-28"), freeze("2027-04-01", "2027-04-02")];
+        let ends = Subject { ends: Some(horizon), ..subject("EX1", "2027-03-01T00:00:00Z") };
+        let found = forecast(&policy(&lines.concat()), &[ends], now, horizon);
+        let edges: Vec<_> = found.iter().filter(|entry| entry.server.is_none()).map(|entry| entry.at.to_string()).collect();
+        assert_eq!(edges, ["2027-01-01T00:00:00Z", "2027-02-28T00:00:00Z"], "the first freeze ends now, the second begins");
+        assert!(found.iter().all(|entry| entry.what != What::Ends), "it ends at the horizon: {found:?}");
+    }
+
+    #[test]
+    fn where_nothing_would_be_proposed_it_is_said_for_either_reason() {
+        let said = |lines: &str| {
+            let found = told(&policy(lines), &[subject("EX1", "2027-03-01T00:00:00Z")]);
+            found.iter().any(|(_, what)| *what == What::Observed)
+        };
+        assert!(!said(""));
+        assert!(said("[actions]\nrenew = \"report\"\n"));
+        assert!(said("[[group]]\nname = \"pilot\"\nservers = [\"EX1\"]\nmode = \"observe\"\n"));
+    }
+
+    #[test]
+    fn a_renewal_that_is_urgent_from_its_first_moment_has_not_missed_its_turn() {
+        let lines = "[expiry]\nrenew_before = \"3d\"\nurgent_at = \"3d\"\n";
+        let found = told(&policy(lines), &[subject("EX1", "2027-03-01T00:00:00Z")]);
+        assert!(found.iter().all(|(_, what)| *what != What::NoTurn), "{found:?}");
+    }
+
+    #[test]
+    fn a_renewal_that_wins_no_time_is_not_followed_by_another() {
+        // Thirty days before the end, for a month that has thirty: the new certificate ends when the old one does.
+        let monthly = policy("[certificate]\nmonths = 1\n");
+        let found = told(&monthly, &[subject("EX1", "2027-05-01T00:00:00Z")]);
+        assert_eq!(found.iter().filter(|(_, what)| *what == What::MayRun).count(), 1, "{found:?}");
+    }
+
+    #[test]
+    fn a_week_is_seven_days_and_not_a_moment_more() {
+        let times = |last: &str| -> Vec<Timestamp> {
+            let first = ["2027-01-01T00:00:00Z"; 4].map(at);
+            first.into_iter().chain([at(last)]).collect()
+        };
+        assert_eq!(crowds(&times("2027-01-07T23:59:59Z")), [(at("2027-01-01T00:00:00Z"), 5)]);
+        assert_eq!(crowds(&times("2027-01-08T00:00:00Z")), []);
+    }
 }

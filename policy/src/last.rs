@@ -215,11 +215,6 @@ impl LastKnown {
         let (before, at) = changed.as_ref()?;
         (parts(version) < parts(before) && now < WENT_BACK.after(*at)).then_some(before)
     }
-
-    /// How many automatic restores there were since `from`.
-    pub fn restores_since(&self, from: Timestamp) -> usize {
-        self.restores.iter().filter(|at| **at > from).count()
-    }
 }
 
 /// How long a build that went back keeps the agent from acting by itself.

@@ -168,4 +168,23 @@ mod tests {
             preflight(&policy, Mode::Observe, &judged(Verdict::NotApplicable, &[Code::NoBackEnd]), at("2026-12-24T00:00:00Z"));
         assert_eq!(none, Preflight::default());
     }
+
+    /// Which findings matter that night is a table, and this is it once more: a code that changes sides is noticed.
+    #[test]
+    fn every_finding_is_on_the_side_that_was_decided_for_it() {
+        let policy = Policy::from_toml(b"estate = \"contoso\"\nversion = 1\n").expect("a policy");
+        let found = preflight(&policy, Mode::Act, &judged(Verdict::Healthy, Code::ALL), at("2026-11-24T00:00:00Z"));
+        let codes = |lines: &[String]| {
+            let mut codes: Vec<String> = lines.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+            codes.sort_unstable();
+            codes.join(" ")
+        };
+        assert_eq!(
+            codes(&found.restart),
+            "BST101 BST102 BST103 BST105 BST107 BST110 BST111 BST112 BST304 BST603 BST605 BST607 BST610 BST619"
+        );
+        assert_eq!(codes(&found.update), "BST202 BST302 BST401 BST405 BST406 BST604 BST609 BST618");
+        assert_eq!(codes(&found.frozen), "BST108 BST114 BST601 BST612 BST614 BST616 BST901");
+        assert_eq!(codes(&found.unknown), "BST106");
+    }
 }

@@ -209,9 +209,22 @@ mod tests {
         assert_eq!(two.renewal_opens(ends), at("2026-11-14T22:30:00Z"));
         let two = policy(&format!("{SATURDAYS}{}{}", freeze("2026-11-22", "2026-11-23"), freeze("2026-11-25", "2027-01-10")));
         assert_eq!(two.last_chance(ends), Some(at("2026-11-21T23:00:00Z")), "until the nearer freeze");
+        // From 23:00 one hour is left, and an hour is enough.
+        let hour = policy(&format!("{}{}", SATURDAYS.replace("22:00", "23:00"), freeze("2026-11-22", "2027-01-10")));
+        assert_eq!(hour.renewal_opens(ends), at("2026-11-21T22:00:00Z"));
         // A window of half an hour is short by itself.
         let short = policy(&format!("{}{}", late.replace("4h", "30m"), freeze("2026-11-22", "2027-01-10")));
         assert_eq!(short.renewal_opens(ends), at("2026-11-21T22:30:00Z"));
+    }
+
+    #[test]
+    fn a_freeze_that_begins_after_the_renewal_opens_moves_nothing() {
+        let policy = policy(&format!("{SATURDAYS}{}", freeze("2026-12-20", "2027-01-10")));
+        let ends = at("2026-12-24T08:00:00Z");
+        assert_eq!(policy.renewal_opens(ends), at("2026-11-24T08:00:00Z"));
+        assert_eq!(policy.opens_early_for(ends), None, "it opens when it always does");
+        assert_eq!(policy.thawed_from(ends, at("2027-01-10T23:00:00Z")), None, "it thaws at the limit, and not before it");
+        assert_eq!(policy.thawed_from(ends, at("2027-01-10T23:00:01Z")), Some(at("2027-01-10T23:00:00Z")));
     }
 
     #[test]
@@ -221,6 +234,9 @@ mod tests {
         let ends = at("2026-12-24T08:00:00Z");
         assert_eq!(policy.renewal_opens(ends), at("2026-09-26T20:00:00Z"), "the last Saturday of September, in summer time");
         assert_eq!(policy.proposes_from(ends), at("2026-08-27T20:00:00Z"), "and approvals are collected a month before");
+        let without_windows = self::policy(&chain.concat());
+        assert_eq!(without_windows.last_chance(ends), Some(at("2026-09-30T22:00:00Z")), "before the first of them");
+        assert_eq!(without_windows.renewal_opens(ends), at("2026-09-29T22:00:00Z"), "on the last day before");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! objection names its cause.
 
 use policy::admit::{Rule, approvers};
-use policy::decide::{Decision, decide};
+use policy::decide::{Decision, aside, decide};
 use policy::last::LastKnown;
 use policy::plan::{Expect, Purpose, Step};
 use policy::report::{Fact, KeyState, MetabaseBinding, Setup, SslParameters, Store};
@@ -131,6 +131,12 @@ fn a_plan_runs_only_on_its_own_host_and_as_it_was_made() {
                 },
                 &[Rule::OtherHost],
                 "expected estate contoso, found fabrikam",
+            ),
+            (
+                "a host whose people are of another estate",
+                |ask| ask.trust.estate = "fabrikam".parse().expect("a name"),
+                &[Rule::OtherHost],
+                "expected estate fabrikam, found contoso",
             ),
             (
                 "an altered step that nobody signed",
@@ -283,6 +289,15 @@ fn only_enough_distinct_approvers_count() {
                 |ask| signed(ask, 1).value.not_after = ask.now,
                 &[Rule::TwoKeys, Rule::Deadline],
                 "bert counts from",
+            ),
+            (
+                "one of two, which begins this second",
+                |ask| {
+                    signed(ask, 0).value.not_before = ask.now;
+                    ask.approvals.as_mut().expect("approvals").truncate(1);
+                },
+                &[Rule::TwoKeys],
+                "expected 2 approver(s), found 1: anna",
             ),
             (
                 "an approval that begins in a second",
@@ -653,6 +668,60 @@ fn a_report_that_contradicts_itself_permits_nothing() {
     let (rules, text) = objections(&ask);
     assert_eq!(rules, [Rule::Expectation]);
     assert!(text.contains("contradicts itself"), "{text}");
+}
+
+/// EX1 with everything wrong that is repaired beside the certificate of 444: each such plan, approved by anna and bert.
+fn beside() -> Vec<Ask> {
+    let mut ask = renewal_under("mode = \"propose\"");
+    ask.now = at("2026-11-22T10:00:00Z");
+    ask.last = LastKnown::default().after(&ask.sight, &ask.policy, ask.now);
+    let self_made = records(&mut ask)[2].thumbprint;
+    records(&mut ask)[0].thumbprint = self_made;
+    records(&mut ask).push(stage::record("[::]:444", None, "MY"));
+    let Fact::Known(sites) = &mut ask.sight.report.sites else { panic!("sites are known") };
+    sites[1].bindings[1].information = "10.0.0.1:444:".to_owned();
+    let found = aside(&ask.policy, &ask.sight, &ask.last, ask.now);
+    let purposes: Vec<Purpose> = found.iter().map(|found| found.purpose).collect();
+    assert_eq!(purposes, [Purpose::GiveBackFrontEnd, Purpose::RemoveExtraRecord, Purpose::FixBinding]);
+    let asks = found.iter().map(|found| {
+        let plan = found.decision.plan().unwrap_or_else(|| panic!("{found:?}")).clone();
+        let mut ask = Ask { plan, ..ask.clone() };
+        sign_again(&mut ask);
+        ask
+    });
+    asks.collect()
+}
+
+#[test]
+fn what_is_beside_the_certificate_of_444_runs_when_people_signed_it_though_444_is_left_alone() {
+    for ask in beside() {
+        assert_eq!(ask.answer(), Ok(()), "{:?}", ask.plan.purpose);
+        let mut unsigned = ask.clone();
+        unsigned.approvals = Some(vec![]);
+        assert_eq!(objections(&unsigned).0, [Rule::TwoKeys]);
+        let mut done = ask;
+        done.sight = renewal().sight;
+        assert!(objections(&done).0.contains(&Rule::Expectation), "{:?} was done already", done.plan.purpose);
+    }
+}
+
+#[test]
+fn the_bindings_of_the_site_are_compared_in_any_order() {
+    let ask = beside().remove(2);
+    let sites = |ask: &mut Ask, change: fn(&mut policy::report::Site)| {
+        let Fact::Known(sites) = &mut ask.sight.report.sites else { panic!("sites are known") };
+        change(&mut sites[1]);
+    };
+    let mut turned = ask.clone();
+    sites(&mut turned, |site| site.bindings.reverse());
+    let expect = |ask: &Ask| ask.plan.differences(&ask.sight.report).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(expect(&turned), [""; 0]);
+    let mut added = ask.clone();
+    sites(&mut added, |site| site.bindings.push(stage::binding("https", "*:8443:")));
+    assert!(expect(&added)[0].contains("https *:8443:"), "{:?}", expect(&added));
+    let mut gone = ask;
+    sites(&mut gone, |site| site.name = "Exchange".to_owned());
+    assert!(expect(&gone)[0].ends_with("found no such site"), "{:?}", expect(&gone));
 }
 
 #[test]

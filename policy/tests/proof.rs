@@ -2,6 +2,7 @@
 
 mod admit;
 mod documents;
+mod edges;
 mod properties;
 mod scenarios;
 mod stage;

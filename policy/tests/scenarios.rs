@@ -51,6 +51,11 @@ scenarios! {
     g10_compromised_bound g10_distrusted_bound g12_watermark g13_tls g14_group_unknown g17_auth_ends_too agent_held
     actions_report actions_restore_propose g9_policy_names_one dead_handshake exception_early_renewal healthy rule9_end_in_a_freeze rule9_no_window no_last_good_ever site_binding_missing unknown_keys
     unknown_names_and_group unknown_records unknown_stores w3svc_disabled
+    g6_one_role c1_bytes_not_at_hand f2_expired_and_dead c3_setup_running f9_extra_record_in_the_way f9_extra_record_distrusted
+    f7_archived_in_setup f37_clock_by_minutes f37_first_moment c3_not_a_candidate
+    c6_front_end_unfit c1_other_key_in_container c1_no_access_list f19_replaced_by_a_renewal c5_metabase_in_order
+    g13_tls_before_the_start f36_updated_a_day_ago g17_auth_ends_elsewhen f1_renewed_by_a_plan c6_front_end_at_its_end
+    c1_443_changes_while_lost c10c_all_services_stopped c11_every_cause g12_watermark_at_fourteen_days c5_everything_gone
 }
 
 #[test]

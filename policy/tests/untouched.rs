@@ -1,9 +1,9 @@
 //! The proof that a plan touched nothing else (P4): what it may change itself is no finding, everything else is.
 
-use policy::decide::decide;
+use policy::decide::{aside, decide};
 use policy::last::LastKnown;
-use policy::plan::{Plan, untouched};
-use policy::report::{Fact, MetabaseBinding, Report, Store, StoreEntry};
+use policy::plan::{Plan, Purpose, untouched};
+use policy::report::{Binding, Fact, MetabaseBinding, ProbeOutcome, Report, SslRecord, Store, StoreEntry};
 
 use crate::stage::der::Recipe;
 use crate::stage::{self, at};
@@ -100,5 +100,98 @@ fn every_other_change_is_found_and_named() {
         assert_eq!(found.len(), 1, "{name}: {found:?}");
         assert_eq!(found[0].fact, *list, "{name}");
         assert!(found[0].to_string().contains(word), "{name}: {}", found[0]);
+    }
+}
+
+/// A kind of plan: the host before it, what the plan does to it, and what somebody else did right beside it meanwhile.
+struct Kind {
+    purpose: Purpose,
+    spoil: fn(&mut Report, &Report),
+    done: fn(&mut Report, &Report),
+    beside: &'static [fn(&mut Report)],
+    list: &'static str,
+}
+
+fn records(report: &mut Report) -> &mut Vec<SslRecord> {
+    let Fact::Known(records) = &mut report.records else { panic!("records are known") };
+    records
+}
+
+fn bindings(report: &mut Report, site: usize) -> &mut Vec<Binding> {
+    let Fact::Known(sites) = &mut report.sites else { panic!("sites are known") };
+    &mut sites[site].bindings
+}
+
+const KINDS: [Kind; 5] = [
+    Kind {
+        purpose: Purpose::Undelete,
+        spoil: |report, _| drop(entries(report).remove(0)),
+        done: |report, good| report.stores = good.stores.clone(),
+        beside: &[
+            |report| entries(report).push(stage::entry(Store::My, &Recipe { key: "x".to_owned(), ..stage::be() }.bake(), None)),
+            |report| entries(report).push(stage::entry(Store::WebHosting, &stage::be().bake(), None)),
+        ],
+        list: "other certificates",
+    },
+    Kind {
+        purpose: Purpose::Unarchive,
+        spoil: |report, _| {
+            entries(report)[0].archived = true;
+            report.probes.iter_mut().for_each(|probe| probe.outcome = ProbeOutcome::Refused);
+        },
+        done: |report, good| report.stores = good.stores.clone(),
+        beside: &[|report| entries(report)[1].archived = true, |report| drop(entries(report).remove(2))],
+        list: "other certificates",
+    },
+    Kind {
+        purpose: Purpose::RemoveExtraRecord,
+        spoil: |report, _| records(report).push(stage::record("[::]:444", None, "MY")),
+        done: |report, good| report.records = good.records.clone(),
+        beside: &[|report| drop(records(report).remove(1))],
+        list: "other http.sys records",
+    },
+    Kind {
+        purpose: Purpose::GiveBackFrontEnd,
+        spoil: |report, _| {
+            records(report).remove(1);
+            records(report)[0].thumbprint = None;
+        },
+        done: |report, good| report.records = good.records.clone(),
+        beside: &[|report| records(report).push(stage::record("[::]:443", None, "MY"))],
+        list: "other http.sys records",
+    },
+    Kind {
+        purpose: Purpose::FixBinding,
+        spoil: |report, _| bindings(report, 1)[1].information = "10.0.0.1:444:".to_owned(),
+        done: |report, good| report.sites = good.sites.clone(),
+        beside: &[
+            |report| bindings(report, 1).push(stage::binding("https", "*:8443:")),
+            |report| bindings(report, 0).push(stage::binding("https", "*:444:")),
+        ],
+        list: "IIS sites",
+    },
+];
+
+#[test]
+fn each_kind_of_plan_may_do_what_it_is_for_and_nothing_right_beside_it() {
+    for Kind { purpose, spoil, done, beside, list } in KINDS {
+        let (be, fe) = (stage::be().bake(), stage::fe().bake());
+        let (mut sight, policy, now) = (stage::host(&be, &fe), stage::policy("mode = \"propose\""), at("2026-11-22T10:00:00Z"));
+        let good = sight.report.clone();
+        let last = LastKnown::default().after(&sight, &policy, now);
+        spoil(&mut sight.report, &good);
+        let decision = decide(&policy, &sight, &last, now);
+        let aside = aside(&policy, &sight, &last, now).into_iter().map(|aside| aside.decision);
+        let plan = aside.chain([decision]).find_map(|decision| decision.plan().filter(|plan| plan.purpose == purpose).cloned());
+        let plan = plan.unwrap_or_else(|| panic!("{purpose:?} is not proposed"));
+        let mut after = sight.report.clone();
+        done(&mut after, &good);
+        assert_eq!(untouched(&sight.report, &after, &plan), [], "{purpose:?}");
+        for (number, change) in beside.iter().enumerate() {
+            let mut also = after.clone();
+            change(&mut also);
+            let found: Vec<String> = untouched(&sight.report, &also, &plan).into_iter().map(|found| found.fact).collect();
+            assert_eq!(found, [list], "{purpose:?}, change {number} beside it");
+        }
     }
 }

@@ -130,7 +130,7 @@ impl Story {
                 let record = self.records().iter_mut().find(|record| record.endpoint == *endpoint)?;
                 record.parameters = Fact::Known(SslParameters { flags: 2, ..SslParameters::default() });
             }
-            // Stores: `store STORE CERTIFICATE CONTAINER`, `no-store …`, `archive …`, `key CERTIFICATE STATE`.
+            // Stores: `store STORE CERTIFICATE CONTAINER`, `no-store …`, `no-bytes CERTIFICATE`, `archive …`, `key CERTIFICATE STATE`.
             ("store", [store, name, container]) => {
                 let entry = stage::entry(Store::named(store), self.certificates.get(*name)?, Some(container));
                 self.entries().push(entry);
@@ -142,6 +142,10 @@ impl Story {
             ("no-store", [store, name]) => {
                 let gone = self.certificates.get(*name)?.id();
                 self.entries().retain(|entry| entry.store != Store::named(store) || entry.certificate != gone);
+            }
+            ("no-bytes", [name]) => {
+                let gone = self.certificates.get(*name)?.id();
+                self.sight.certificates.remove(&gone);
             }
             ("archive", [store, name]) => self.entry(store, name)?.archived = true,
             ("key", [name, state]) => {

@@ -19,6 +19,11 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// An error with its causes. A message of more than a few lines would be no message, but the file over again.
 fn told(error: &dyn Error) -> Option<String> {
-    let causes: Vec<String> = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
-    Some(causes.join(": ")).filter(|text| text.len() < 4000)
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    Some(text).filter(|text| text.len() < 4000)
 }

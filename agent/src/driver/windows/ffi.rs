@@ -11,6 +11,9 @@ use windows_sys::Win32::Foundation::GetLastError;
 
 use crate::driver::DriverError;
 
+mod library;
+pub mod registry;
+
 /// A Windows error code, or an HRESULT, as the call gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("error {0} (0x{0:08X})")]

@@ -6,3 +6,7 @@
 
 #[expect(unsafe_code, reason = "the one place that calls Windows")]
 pub mod ffi;
+
+mod keyfile;
+pub mod keys;
+mod rsa;

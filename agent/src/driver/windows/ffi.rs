@@ -11,8 +11,12 @@ use windows_sys::Win32::Foundation::GetLastError;
 
 use crate::driver::DriverError;
 
+mod buffer;
+pub mod key;
 mod library;
+pub mod ncrypt;
 pub mod registry;
+pub mod security;
 
 /// A Windows error code, or an HRESULT, as the call gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

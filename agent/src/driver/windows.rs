@@ -10,3 +10,4 @@ pub mod ffi;
 mod keyfile;
 pub mod keys;
 mod rsa;
+pub mod stores;

@@ -15,8 +15,10 @@ mod buffer;
 pub mod key;
 mod library;
 pub mod ncrypt;
+pub mod property;
 pub mod registry;
 pub mod security;
+pub mod store;
 
 /// A Windows error code, or an HRESULT, as the call gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -13,6 +13,7 @@ use crate::driver::DriverError;
 
 mod buffer;
 pub mod key;
+pub mod http;
 mod library;
 pub mod ncrypt;
 pub mod property;
@@ -40,6 +41,8 @@ impl Code {
             32 => "in use by another program",
             87 => "invalid parameter",
             120 => "this system has no such call",
+            126 => "no such library",
+            127 => "the library has no such call",
             183 => "exists already",
             1060 => "no such service",
             1312 => "certificate not there or key unusable",

@@ -48,8 +48,10 @@ pub(crate) fn create(path: &str) {
 pub(crate) fn set(path: &str, name: &str, kind: REG_VALUE_TYPE, bytes: &[u8]) {
     let (key, name) = (open(path), Wide::new(name));
     let length = u32::try_from(bytes.len()).unwrap();
+    // Wine looks at where no bytes are.
+    let data = if bytes.is_empty() { std::ptr::null() } else { bytes.as_ptr() };
     // SAFETY: the key is open, the name is terminated, and there are that many bytes.
-    let code = unsafe { RegSetValueExW(key, name.as_ptr(), 0, kind, bytes.as_ptr(), length) };
+    let code = unsafe { RegSetValueExW(key, name.as_ptr(), 0, kind, data, length) };
     // SAFETY: the handle is used no more.
     unsafe { RegCloseKey(key) };
     assert_eq!(code, ERROR_SUCCESS, "{path}");

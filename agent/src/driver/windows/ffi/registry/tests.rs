@@ -137,7 +137,7 @@ fn the_time_of_the_last_write_is_that_of_our_calendar() {
 fn a_change_by_another_process_ends_the_wait_and_names_the_key() {
     let scratch = Scratch::new();
     let keys = [scratch.below("a"), scratch.below("b")];
-    keys.iter().for_each(|key| scratch::create(key));
+    keys.iter().for_each(|key| scratch::create(&format!(r"{key}\deep\down")));
     let mut watch = Watch::on(&[&keys[0], &keys[1]]).unwrap();
     assert_eq!(watch.wait(Duration::ZERO).unwrap(), Vec::<usize>::new());
     // Below the key, too.

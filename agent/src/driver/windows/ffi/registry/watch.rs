@@ -2,7 +2,9 @@
 //!
 //! A change is never lost between two looks. A key that changed is watched anew before [`Watch::wait`] returns, so what the caller
 //! then reads is at least as new as the change, and what is changed while he reads ends the next wait. A key that does not exist
-//! is watched through the nearest ancestor that does, until it appears.
+//! is watched through the nearest ancestor that does, until it appears. One that exists is watched through its parent too, since a key
+//! that is deleted does not say so everywhere (not under Wine, and Microsoft's page is silent); so a key that appears or vanishes
+//! beside it may wake it as well.
 //!
 //! Before Windows 8 a thread that ends wakes what it watched: a look too many, never one too few.
 
@@ -45,10 +47,10 @@ struct Watched {
 #[derive(Debug)]
 struct Armed {
     event: Event,
-    /// Open as long as the notification is wanted.
-    _key: Key,
-    /// The key itself, not an ancestor.
-    exists: bool,
+    /// The key, if it exists. Open as long as the notification is wanted, and so is the next.
+    key: Option<Key>,
+    /// Its nearest ancestor.
+    _above: Key,
 }
 
 impl Watch {
@@ -110,33 +112,37 @@ impl Watched {
     fn renew(&mut self) -> Result<(), DriverError> {
         let existed = match &self.armed {
             Some(armed) if !armed.event.is_signalled()? => return Ok(()),
-            Some(armed) => armed.exists,
+            Some(armed) => armed.key.is_some(),
             None => true,
         };
         self.armed = None;
         // Before the caller looks: what changes from here on ends the next wait.
         let armed = self.armed.insert(Armed::at(&self.path)?);
         // An ancestor of a missing key gets other children too.
-        self.changed |= existed || armed.exists;
+        self.changed |= existed || armed.key.is_some();
         Ok(())
     }
 }
 
 impl Armed {
-    /// Asks for one notification about the key, or about the nearest ancestor that exists.
+    /// Asks for one notification about the key, if it exists, and about the nearest ancestor that does.
     fn at(path: &str) -> Result<Self, DriverError> {
+        let parent = parent(path);
         for _ in 0..MAX_TRIES {
-            let (key, exists) = nearest(path)?;
-            let event = Event::new()?;
-            match key.notify(&event, exists) {
-                Ok(()) => {}
-                Err(Code(ERROR_KEY_DELETED)) => continue,
-                Err(code) => return Err(code.of("RegNotifyChangeKeyValue", key.object())),
+            let (above, event) = (nearest(parent)?, Event::new()?);
+            if !above.notify(&event, false)? {
+                continue;
             }
-            // Whoever made the next child before the ancestor was watched is not noticed by the event.
-            if exists || nearest(path)?.0.path == key.path {
-                return Ok(Self { event, _key: key, exists });
-            }
+            // Only now: a key that comes or goes between the two is noticed by the one above.
+            let found = nearest(path)?;
+            let key = if found.path == above.path {
+                None
+            } else if found.path == path && above.path == parent && found.notify(&event, true)? {
+                Some(found)
+            } else {
+                continue;
+            };
+            return Ok(Self { event, key, _above: above });
         }
         Err(DriverError::Unreadable {
             object: format!("HKLM\\{path}"),
@@ -146,26 +152,34 @@ impl Armed {
     }
 }
 
-/// The key, or the nearest ancestor that exists, and whether it is the key itself.
-fn nearest(path: &str) -> Result<(Key, bool), DriverError> {
+/// The path of the key above; of the topmost ones, that of `HKEY_LOCAL_MACHINE` itself.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('\\').map_or("", |(parent, _)| parent)
+}
+
+/// The key, or the nearest ancestor that exists.
+fn nearest(path: &str) -> Result<Key, DriverError> {
     let mut upper = path;
     loop {
         match Key::machine(upper)? {
-            Some(key) => return Ok((key, upper == path)),
+            Some(key) => return Ok(key),
             None if upper.is_empty() => return Err(Code(ERROR_FILE_NOT_FOUND).of("RegOpenKeyEx", "HKLM")),
-            None => {}
+            None => upper = parent(upper),
         }
-        upper = upper.rsplit_once('\\').map_or("", |(upper, _)| upper);
     }
 }
 
 impl Key {
     /// Asks for one notification: of any change to the key and below it, or else of a key that appears or vanishes directly below.
-    fn notify(&self, event: &Event, any: bool) -> Result<(), Code> {
+    /// False when the key was deleted since it was opened.
+    fn notify(&self, event: &Event, any: bool) -> Result<bool, DriverError> {
         let filter = REG_NOTIFY_CHANGE_NAME | if any { REG_NOTIFY_CHANGE_LAST_SET } else { 0 };
         // SAFETY: key and event are open, and whoever asks keeps both as long as it waits.
-        let code = unsafe { RegNotifyChangeKeyValue(self.handle, any.into(), filter, event.0, 1) };
-        if code == ERROR_SUCCESS { Ok(()) } else { Err(Code(code)) }
+        match unsafe { RegNotifyChangeKeyValue(self.handle, any.into(), filter, event.0, 1) } {
+            ERROR_SUCCESS => Ok(true),
+            ERROR_KEY_DELETED => Ok(false),
+            code => Err(Code(code).of("RegNotifyChangeKeyValue", self.object())),
+        }
     }
 }
 

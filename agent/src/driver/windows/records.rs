@@ -1,0 +1,259 @@
+//! The records of http.sys as reports and plans have them, with every field carried over; and the registry beside them, where
+//! Windows keeps them for the next start.
+//!
+//! A write is believed only when http.sys and the registry both show its certificate. A key that is not where it is looked for is
+//! no failure: it is said, by [`Kept::Nowhere`].
+//!
+//! Of the registry the following is known, from exports of real hosts and from what Microsoft's own tools read there:
+//! `SslBindingInfo` holds a key per endpoint, called `0.0.0.0:444`; `SslSniBindingInfo` holds keys called otherwise, whose value
+//! `HostnamePort` is the endpoint. `SslCertHash` is `REG_BINARY`. How records of the central store are called is not known.
+
+use policy::id::Thumbprint;
+use policy::report::{Fact, RecordKind, SslParameters, SslRecord};
+use uuid::Uuid;
+
+use super::ffi::http::{At, Entry, Http};
+use super::ffi::registry::Key;
+use crate::driver::DriverError;
+
+#[cfg(test)]
+mod tests;
+
+/// The keys below `HKEY_LOCAL_MACHINE` in which Windows keeps the records, in the order of [`RecordKind`]. What changes below them is
+/// a change of the records.
+pub const KEYS: [&str; 3] = [
+    r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo",
+    r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslSniBindingInfo",
+    r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslCcsBindingInfo",
+];
+
+/// The value that holds the certificate's SHA-1.
+const HASH: &str = "SslCertHash";
+
+/// The value that holds the endpoint of a record by name.
+const HOST_AND_PORT: &str = "HostnamePort";
+
+/// The values that [`SslRecord`] carries.
+const CARRIED: [&str; 10] = [
+    HASH,
+    HOST_AND_PORT,
+    "AppId",
+    "SslCertStoreName",
+    "DefaultSslCertCheckMode",
+    "DefaultSslRevocationFreshnessTime",
+    "DefaultSslRevocationUrlRetrievalTimeout",
+    "DefaultSslCtlIdentifier",
+    "DefaultSslCtlStoreName",
+    "DefaultFlags",
+];
+
+/// How often the records are listed anew until two lists agree.
+const MAX_LISTS: usize = 10;
+
+/// What the registry says of a record that http.sys holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// The same certificate: the record is there after the next start.
+    Same,
+    /// No key for it where one is looked for.
+    Nowhere,
+}
+
+/// The records of this host.
+#[derive(Debug)]
+pub struct Records {
+    http: Http,
+}
+
+impl Records {
+    /// Opens the configuration of http.sys.
+    ///
+    /// # Errors
+    /// [`DriverError`] when there is none.
+    pub fn open() -> Result<Self, DriverError> {
+        Ok(Self { http: Http::open()? })
+    }
+
+    /// All records, by kind and endpoint.
+    ///
+    /// # Errors
+    /// [`DriverError`] when they cannot be read, or change faster than they can be listed.
+    pub fn records(&self) -> Result<Vec<SslRecord>, DriverError> {
+        agreed(|| self.list())
+    }
+
+    /// Writes a record where none is.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`]: 183 where one is, 1312 where its certificate or key cannot be used. [`DriverError::Unreadable`]
+    /// when not every field of it is known, or when it is written and http.sys or the registry show another certificate.
+    pub fn set_record(&self, record: &SslRecord) -> Result<(), DriverError> {
+        let entry = entry(record)?;
+        self.http.set(&entry)?;
+        self.confirm(record, &entry)
+    }
+
+    /// Puts a record in place of the one at its endpoint, without a gap. False where this Windows has no such call, and nothing was
+    /// done.
+    ///
+    /// # Errors
+    /// As [`Records::set_record`], and [`DriverError::Refused`] 2 where there is none.
+    pub fn update_record(&self, record: &SslRecord) -> Result<bool, DriverError> {
+        let entry = entry(record)?;
+        Ok(self.http.update(&entry)? && self.confirm(record, &entry).map(|()| true)?)
+    }
+
+    /// Removes a record.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`]: 2 where there is none.
+    pub fn delete_record(&self, record: &SslRecord) -> Result<(), DriverError> {
+        // Nothing is compared: between this and the next write the port has no record.
+        self.http.delete(&at(record)?)
+    }
+
+    /// Compares the record's certificate with the one in the registry.
+    ///
+    /// # Errors
+    /// [`DriverError::Unreadable`] with both, when they differ; [`DriverError`] when the registry cannot be read.
+    pub fn kept(&self, record: &SslRecord) -> Result<Kept, DriverError> {
+        let Some(key) = key(&at(record)?)? else { return Ok(Kept::Nowhere) };
+        let found = key.bytes(HASH)?.unwrap_or_default();
+        if hash(record) == found { Ok(Kept::Same) } else { Err(differs(record, format!("HKLM\\{}", key.path()), &found)) }
+    }
+
+    /// What Windows keeps of this record beside the fields of [`SslRecord`], by name: switches that newer Windows has per record. An
+    /// update leaves it alone; a record that is deleted and set loses it.
+    ///
+    /// # Errors
+    /// [`DriverError`] when the registry cannot be read.
+    pub fn extras(&self, record: &SslRecord) -> Result<Vec<String>, DriverError> {
+        let Some(key) = key(&at(record)?)? else { return Ok(Vec::new()) };
+        let carried = |name: &str| CARRIED.iter().any(|carried| carried.eq_ignore_ascii_case(name));
+        let below = key.subkeys()?.into_iter().map(|name| format!("{name}\\"));
+        Ok(key.values()?.into_iter().filter(|name| !carried(name)).chain(below).collect())
+    }
+
+    fn list(&self) -> Result<Vec<SslRecord>, DriverError> {
+        let mut records = Vec::new();
+        for kind in [RecordKind::Address, RecordKind::Sni, RecordKind::Ccs] {
+            records.extend(self.http.entries(kind)?.into_iter().map(record));
+        }
+        records.sort_by(|a, b| (a.kind, &a.endpoint).cmp(&(b.kind, &b.endpoint)));
+        Ok(records)
+    }
+
+    /// Looks whether what was written is there, for http.sys and for the next start.
+    fn confirm(&self, record: &SslRecord, entry: &Entry) -> Result<(), DriverError> {
+        match self.http.entry(&entry.at)? {
+            Some(found) if found.hash == entry.hash => {}
+            Some(found) => return Err(differs(record, "http.sys".to_owned(), &found.hash)),
+            None => return Err(differs(record, "http.sys".to_owned(), &[])),
+        }
+        if self.kept(record)? == Kept::Nowhere {
+            tracing::warn!(endpoint = record.endpoint, "the registry does not show a record that was written");
+        }
+        Ok(())
+    }
+}
+
+/// A list that the next one agrees with. A list is read record by record, by number, and one that is written or removed meanwhile
+/// shifts the others.
+fn agreed<T: PartialEq>(mut list: impl FnMut() -> Result<T, DriverError>) -> Result<T, DriverError> {
+    let mut last = list()?;
+    for _ in 0..MAX_LISTS {
+        let again = list()?;
+        if again == last {
+            return Ok(again);
+        }
+        last = again;
+    }
+    Err(DriverError::Unreadable {
+        object: "records of http.sys".to_owned(),
+        expected: "two lists that agree".to_owned(),
+        found: format!("{} that differ", MAX_LISTS + 1),
+    })
+}
+
+/// The record as http.sys gave it.
+fn record(entry: Entry) -> SslRecord {
+    let Entry { at, hash, app_id, store, check_mode, freshness, url_timeout, ctl_identifier, ctl_store, flags } = entry;
+    let thumbprint = Thumbprint::try_from(hash.as_slice()).ok();
+    let parameters = if thumbprint.is_some() || hash.is_empty() {
+        Fact::Known(SslParameters { check_mode, freshness, url_timeout, ctl_identifier, ctl_store, flags })
+    } else {
+        // What cannot be written again as it is must not be taken for a record that can.
+        Fact::Unknown(format!("the record holds a hash of {} bytes, where a thumbprint has 20", hash.len()))
+    };
+    SslRecord {
+        kind: at.kind(),
+        endpoint: at.to_string(),
+        thumbprint,
+        store,
+        app_id: Fact::Known(app_id.braced().to_string()),
+        parameters,
+    }
+}
+
+/// The record as http.sys takes it.
+fn entry(record: &SslRecord) -> Result<Entry, DriverError> {
+    let SslRecord { kind: _, endpoint: _, thumbprint: _, store, app_id, parameters } = record;
+    let unknown = |found: &str| unreadable(record, "a record of which every field is known", found);
+    let app_id = match app_id {
+        Fact::Known(text) => Uuid::try_parse(text).map_err(|_| unreadable(record, "a GUID as its application", text))?,
+        Fact::Unknown(why) => return Err(unknown(why)),
+    };
+    let SslParameters { check_mode, freshness, url_timeout, ctl_identifier, ctl_store, flags } = match parameters {
+        Fact::Known(parameters) => parameters.clone(),
+        Fact::Unknown(why) => return Err(unknown(why)),
+    };
+    let (at, hash, store) = (at(record)?, hash(record), store.clone());
+    Ok(Entry { at, hash, app_id, store, check_mode, freshness, url_timeout, ctl_identifier, ctl_store, flags })
+}
+
+fn at(record: &SslRecord) -> Result<At, DriverError> {
+    At::parse(record.kind, &record.endpoint).ok_or_else(|| unreadable(record, "an endpoint of its kind", &record.endpoint))
+}
+
+fn hash(record: &SslRecord) -> Vec<u8> {
+    record.thumbprint.map(|thumbprint| thumbprint.0.to_vec()).unwrap_or_default()
+}
+
+/// The record's key in the registry.
+fn key(at: &At) -> Result<Option<Key>, DriverError> {
+    let [by_address, by_name, central] = KEYS;
+    match at {
+        At::Address(address) => Key::machine(&format!("{by_address}\\{address}")),
+        At::Name(..) => {
+            let Some(list) = Key::machine(by_name)? else { return Ok(None) };
+            let endpoint = at.to_string();
+            for name in list.subkeys()? {
+                let Some(key) = list.subkey(&name)? else { continue };
+                if key.string(HOST_AND_PORT)?.is_some_and(|found| found.eq_ignore_ascii_case(&endpoint)) {
+                    return Ok(Some(key));
+                }
+            }
+            Ok(None)
+        }
+        At::Central(port) => Key::machine(&format!("{central}\\{port}")),
+    }
+}
+
+fn differs(record: &SslRecord, object: String, found: &[u8]) -> DriverError {
+    let shown = |thumbprint: Option<Thumbprint>| thumbprint.map_or_else(|| "none".to_owned(), |known| known.to_string());
+    let found = match Thumbprint::try_from(found) {
+        Ok(thumbprint) => shown(Some(thumbprint)),
+        Err(_) if found.is_empty() => shown(None),
+        Err(error) => error.to_string(),
+    };
+    DriverError::Unreadable {
+        object: format!("the certificate of {} in {object}", record.endpoint),
+        expected: shown(record.thumbprint),
+        found,
+    }
+}
+
+fn unreadable(record: &SslRecord, expected: &str, found: &str) -> DriverError {
+    let object = format!("record {}", record.endpoint);
+    DriverError::Unreadable { object, expected: expected.to_owned(), found: found.to_owned() }
+}

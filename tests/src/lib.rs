@@ -8,36 +8,21 @@
 //! * [`outside`] looks at a server as a stranger does, [`poll`] does so all the time. What is claimed to be served is checked
 //!   with them.
 //! * [`demo`] is an estate to play with, [`tour`] the main job told and checked step by step.
-//! * [`conformance`] is what every driver of a host must do; `windows` is a host of Windows for it, and the only part that is built
-//!   for Windows beside it.
+//! * [`conformance`] is what every driver of a host must do.
 //! * [`wait`] waits for what happens, never for a time.
 #![forbid(unsafe_code)]
 
-#[cfg(unix)]
 pub mod binaries;
 pub mod conformance;
-#[cfg(unix)]
 pub mod demo;
-#[cfg(unix)]
 pub mod desk;
-#[cfg(unix)]
 pub mod estate;
-#[cfg(unix)]
 pub mod forger;
-#[cfg(unix)]
 pub mod impostor;
-#[cfg(unix)]
 pub mod lab;
-#[cfg(unix)]
 pub mod outside;
-#[cfg(unix)]
 pub mod papers;
-#[cfg(unix)]
 pub mod poll;
-#[cfg(unix)]
 pub mod process;
-#[cfg(unix)]
 pub mod tour;
 pub mod wait;
-#[cfg(windows)]
-pub mod windows;

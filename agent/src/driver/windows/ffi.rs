@@ -12,8 +12,8 @@ use windows_sys::Win32::Foundation::GetLastError;
 use crate::driver::DriverError;
 
 mod buffer;
-pub mod key;
 pub mod http;
+pub mod key;
 mod library;
 pub mod ncrypt;
 pub mod property;

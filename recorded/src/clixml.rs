@@ -14,7 +14,7 @@ use base64::Engine;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::xml::{Element, Place};
+use crate::xml::{Element, Place, begun};
 
 /// XML that is not an `Export-Clixml` file as it is read here.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -166,7 +166,7 @@ impl<'a> Graph<'a> {
     /// [`ClixmlError`] with the place of what does not fit.
     pub fn read(root: Element<'a>) -> Result<Self, ClixmlError> {
         if root.name != "Objs" {
-            return Err(ClixmlError::NotObjects { found: root.name.into_owned(), place: root.place });
+            return Err(ClixmlError::NotObjects { found: begun(&root.name), place: root.place });
         }
         let mut reader = GraphReader::default();
         let mut exported = BTreeSet::new();
@@ -228,7 +228,7 @@ impl<'a> GraphReader<'a> {
             "Obj" => Value::Object(self.read_object(element)?),
             "Ref" => {
                 let id = element.attribute("RefId").unwrap_or_default();
-                let dangling = || ClixmlError::Dangling { what: "Ref", place: element.place, id: id.to_owned() };
+                let dangling = || ClixmlError::Dangling { what: "Ref", place: element.place, id: begun(id) };
                 Value::Object(self.by_ref.get(id).copied().ok_or_else(dangling)?)
             }
             "Nil" => Value::Nil,
@@ -273,7 +273,7 @@ impl<'a> GraphReader<'a> {
                 "TN" => object.types = self.type_names(child),
                 "TNRef" => {
                     let number = child.attribute("RefId").unwrap_or_default();
-                    let dangling = || ClixmlError::Dangling { what: "TNRef", place: child.place, id: number.to_owned() };
+                    let dangling = || ClixmlError::Dangling { what: "TNRef", place: child.place, id: begun(number) };
                     object.types = self.types.get(number).cloned().ok_or_else(dangling)?;
                 }
                 "ToString" => object.text = Some(unescape(child.text)),

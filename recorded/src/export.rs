@@ -129,7 +129,7 @@ impl Content {
         let first = graph
             .roots()
             .next()
-            .map(|object| object.types.first().cloned().unwrap_or_else(|| "an object without type".to_owned()));
+            .map(|object| object.types.first().map_or_else(|| "an object without type".to_owned(), |found| xml::begun(found)));
         Err(ReadError::OtherObjects { found: first.unwrap_or_else(|| "no object: the command gave no output".to_owned()) })
     }
 

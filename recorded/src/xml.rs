@@ -176,7 +176,12 @@ pub fn parse_wanted(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Result<E
 
 /// The tokenizer's errors print their causes themselves, so only their words are kept: a chain would say them twice.
 fn malformed(place: Place, error: impl fmt::Display) -> XmlError {
-    XmlError::Malformed { place, what: error.to_string() }
+    XmlError::Malformed { place, what: begun(&error.to_string()) }
+}
+
+/// The beginning of what was found, for a message: it may be as long as the file.
+pub(crate) fn begun(found: &str) -> String {
+    found.chars().take(200).collect()
 }
 
 /// The same text, borrowed from the whole where it is a piece of it: the tokenizer's own borrows end with each of its events.
@@ -326,7 +331,7 @@ impl<'a> Builder<'a> {
 
     fn finish(self) -> Result<Element<'a>, XmlError> {
         match (self.open.into_iter().next_back(), self.root) {
-            (Some(Open { element, .. }), _) => Err(XmlError::Unclosed { place: element.place, name: element.name.into_owned() }),
+            (Some(Open { element, .. }), _) => Err(XmlError::Unclosed { place: element.place, name: begun(&element.name) }),
             (None, Some(root)) => Ok(root),
             (None, None) => Err(XmlError::Empty),
         }

@@ -1,5 +1,7 @@
 //! No bytes may panic a reader or keep it busy: not cut, not flipped, not random, not made to hurt.
 
+use std::error::Error;
+
 use policy::certificate::MAX_DER;
 use proptest::prelude::*;
 use recorded::export::{Content, ReadError};
@@ -150,6 +152,31 @@ fn arrays_that_overlap_and_are_nearly_certificates_are_not_all_digested() {
 fn white_space_before_many_children_is_looked_at_once() {
     let text = format!("<Objs><S/>{}x{}</Objs>", " ".repeat(500_000), "<S/> ".repeat(100_000));
     assert!(matches!(Content::read(text.as_bytes()), Err(ReadError::OtherObjects { .. })));
+}
+
+/// A message is for people: of what was found it shows the beginning.
+#[test]
+fn no_message_is_as_long_as_the_file() {
+    let long = "x".repeat(100_000);
+    for text in [
+        format!("<{long}/>"),
+        format!("<{long}>"),
+        format!("<a></{long}>"),
+        format!("<a>&{long};</a>"),
+        format!("<a b='&{long};'/>"),
+        format!("<Objs><Obj><TN><T>{long}</T></TN></Obj></Objs>"),
+        format!("<Objs><Ref RefId='{long}'/></Objs>"),
+        format!("<Objs><Obj><TNRef RefId='{long}'/></Obj></Objs>"),
+        format!("<Objs><B>{long}</B></Objs>"),
+    ] {
+        let error = Content::read(text.as_bytes()).expect_err("no export");
+        let (mut told, mut cause) = (error.to_string(), error.source());
+        while let Some(error) = cause {
+            told.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        assert!(told.len() < 1000, "{} … is told in {} bytes", &text[..20], told.len());
+    }
 }
 
 #[test]

@@ -26,7 +26,8 @@
 //!
 //! [`text`], [`xml`], [`clixml`] and [`serialized`] read formats; [`application_host`], [`exchange_certificate`],
 //! [`web_binding`], [`exchange_server`], [`service_health`], [`auth_config`] and [`netsh`] read one export each; [`export`] tells which one
-//! a file is.
+//! a file is. [`event`] and [`component_states`] read what no administrator exports: the event log's XML and values of the registry, as
+//! an agent on the host gets them.
 #![forbid(unsafe_code)]
 
 pub mod application_host;
@@ -34,6 +35,8 @@ mod assemble;
 pub mod auth_config;
 mod certificates;
 pub mod clixml;
+pub mod component_states;
+pub mod event;
 pub mod exchange_certificate;
 pub mod exchange_server;
 pub mod export;

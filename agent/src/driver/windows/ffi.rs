@@ -4,22 +4,29 @@
 //! knows a pointer. Text goes in as [`Wide`], which owns its NUL-terminated buffer as long as a call may read it.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 
 use thiserror::Error;
-use windows_sys::Win32::Foundation::GetLastError;
+use windows_sys::Win32::Foundation::{GetLastError, SetLastError};
 
 use crate::driver::DriverError;
 
 mod buffer;
+pub mod directory;
+pub mod event_log;
+pub mod file;
 pub mod http;
 pub mod key;
 mod library;
+pub mod machine;
 pub mod ncrypt;
+pub mod process;
 pub mod property;
 pub mod registry;
 pub mod security;
 pub mod store;
+pub mod version;
 
 /// A Windows error code, or an HRESULT, as the call gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -31,6 +38,12 @@ impl Code {
     pub fn last() -> Self {
         // SAFETY: reads a value of the calling thread and has no preconditions.
         Self(unsafe { GetLastError() })
+    }
+
+    /// Forgets the calling thread's last error.
+    pub(super) fn clear() {
+        // SAFETY: sets a value of the calling thread and has no preconditions.
+        unsafe { SetLastError(0) };
     }
 
     /// The error of a call on an object, for people: with the call, the object, and the code in words.
@@ -56,6 +69,14 @@ impl Code {
             _ => "see the system's list of error codes",
         };
         DriverError::Refused { call, object: object.into(), code: self.0, meaning }
+    }
+}
+
+/// What the standard library met at a call on an object: by the code of the system, since its words are in the language of Windows.
+pub fn failed(error: io::Error, call: &'static str, object: impl Into<String>) -> DriverError {
+    match error.raw_os_error() {
+        Some(code) => Code(code.cast_unsigned()).of(call, object),
+        None => DriverError::Io { object: object.into(), source: error },
     }
 }
 

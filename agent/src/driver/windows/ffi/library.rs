@@ -54,7 +54,7 @@ fn load(name: &Wide, flags: LOAD_LIBRARY_FLAGS) -> Result<Library, Code> {
     if module.is_null() { Err(Code::last()) } else { Ok(Library(module)) }
 }
 
-fn system_folder() -> Result<PathBuf, Code> {
+pub(super) fn system_folder() -> Result<PathBuf, Code> {
     let mut path = vec![0; 260];
     loop {
         let room = u32::try_from(path.len()).expect("a path's length fits: it came from a u32");

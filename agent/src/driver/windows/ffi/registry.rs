@@ -293,7 +293,7 @@ fn units(bytes: &[u8]) -> Option<Vec<u16>> {
 }
 
 /// From hundreds of nanoseconds since 1601 in UTC, as Windows counts.
-fn timestamp(ticks: u64) -> Option<Timestamp> {
+pub(super) fn timestamp(ticks: u64) -> Option<Timestamp> {
     const UNTIL_1970: Duration = Duration::from_secs(11_644_473_600);
     let since_1601 = Duration::new(ticks / 10_000_000, u32::try_from(ticks % 10_000_000).ok()? * 100);
     Timestamp::UNIX_EPOCH.checked_add(since_1601).ok()?.checked_sub(UNTIL_1970).ok()

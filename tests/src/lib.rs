@@ -9,6 +9,7 @@
 //!   with them.
 //! * [`demo`] is an estate to play with, [`tour`] the main job told and checked step by step.
 //! * [`conformance`] is what every driver of a host must do.
+//! * [`wine`] is Windows machines, for what runs there.
 //! * [`wait`] waits for what happens, never for a time.
 #![forbid(unsafe_code)]
 
@@ -26,3 +27,4 @@ pub mod poll;
 pub mod process;
 pub mod tour;
 pub mod wait;
+pub mod wine;

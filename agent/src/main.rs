@@ -1,7 +1,7 @@
 //! `backstay-agent`: the agent of one Exchange host.
 
 use std::io::{IsTerminal as _, Write as _};
-#[cfg(feature = "lab")]
+#[cfg(all(feature = "lab", unix))]
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,19 +39,22 @@ struct HostArgs {
     #[arg(long, global = true, value_enum)]
     driver: Option<DriverKind>,
     /// The lab's folder
-    #[cfg(feature = "lab")]
+    #[cfg(all(feature = "lab", unix))]
     #[arg(long, global = true, value_name = "DIR", requires = "lab_server")]
     lab_dir: Option<PathBuf>,
     /// The server in the lab
-    #[cfg(feature = "lab")]
+    #[cfg(all(feature = "lab", unix))]
     #[arg(long, global = true, value_name = "SERVER", requires = "lab_dir")]
     lab_server: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum DriverKind {
+    /// This machine, by the calls of Windows
+    #[cfg(windows)]
+    Windows,
     /// A server of the lab: files, and sockets that `backstay-lab` holds
-    #[cfg(feature = "lab")]
+    #[cfg(all(feature = "lab", unix))]
     Lab,
 }
 
@@ -171,27 +174,26 @@ async fn signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
-#[cfg(feature = "lab")]
 fn driver(host: &HostArgs) -> Result<Arc<dyn Driver>> {
-    match (host.driver, &host.lab_dir, &host.lab_server) {
-        (Some(DriverKind::Lab), Some(folder), Some(server)) => Ok(Arc::new(lab(folder, server)?)),
-        (Some(DriverKind::Lab), _, _) => bail!("driver lab: expected --lab-dir and --lab-server"),
-        (None, _, _) => bail!("expected --driver lab: this build has no other driver"),
+    match host.driver {
+        #[cfg(windows)]
+        None | Some(DriverKind::Windows) => Ok(Arc::new(agent::driver::windows::WindowsDriver::new())),
+        #[cfg(not(windows))]
+        None => bail!("expected --driver: this build has none for this system"),
+        #[cfg(all(feature = "lab", unix))]
+        Some(DriverKind::Lab) => match (&host.lab_dir, &host.lab_server) {
+            (Some(folder), Some(server)) => Ok(Arc::new(lab(folder, server)?)),
+            _ => bail!("driver lab: expected --lab-dir and --lab-server"),
+        },
+        #[cfg(not(any(windows, feature = "lab")))]
+        Some(kind) => match kind {},
     }
 }
 
-#[cfg(feature = "lab")]
+#[cfg(all(feature = "lab", unix))]
 fn lab(folder: &Path, server: &str) -> Result<agent::driver::lab::LabDriver> {
     let server: policy::id::ServerName = server.parse().context("--lab-server")?;
     Ok(agent::driver::lab::LabDriver::new(&folder.join(server.as_str())))
-}
-
-#[cfg(not(feature = "lab"))]
-fn driver(host: &HostArgs) -> Result<Arc<dyn Driver>> {
-    match host.driver {
-        Some(kind) => match kind {},
-        None => bail!("this build has no driver for this system"),
-    }
 }
 
 fn log_to_stderr(config: &Config) -> Result<()> {

@@ -8,23 +8,38 @@
 //! * [`outside`] looks at a server as a stranger does, [`poll`] does so all the time. What is claimed to be served is checked
 //!   with them.
 //! * [`demo`] is an estate to play with, [`tour`] the main job told and checked step by step.
-//! * [`conformance`] is what every driver of a host must do.
-//! * [`wine`] is Windows machines, for what runs there.
+//! * [`conformance`] is what every driver of a host must do; `windows` is a host of Windows for it, and the only part that is built
+//!   for Windows beside it.
 //! * [`wait`] waits for what happens, never for a time.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "estate")]
 pub mod binaries;
 pub mod conformance;
+#[cfg(feature = "estate")]
 pub mod demo;
+#[cfg(feature = "estate")]
 pub mod desk;
+#[cfg(feature = "estate")]
 pub mod estate;
+#[cfg(feature = "estate")]
 pub mod forger;
+#[cfg(feature = "estate")]
 pub mod impostor;
+#[cfg(feature = "estate")]
 pub mod lab;
+#[cfg(feature = "estate")]
 pub mod outside;
+#[cfg(feature = "estate")]
 pub mod papers;
+#[cfg(feature = "estate")]
 pub mod poll;
+#[cfg(feature = "estate")]
 pub mod process;
+#[cfg(feature = "estate")]
 pub mod tour;
 pub mod wait;
+#[cfg(windows)]
+pub mod windows;
+#[cfg(feature = "estate")]
 pub mod wine;

@@ -1,0 +1,143 @@
+//! A machine on which Exchange was installed, and what befalls it from outside.
+//!
+//! What an installation does, the driver's own calls do here, for there are no others; what an administrator breaks is broken behind
+//! their back, in the registry, where Wine keeps stores and keys.
+
+use std::fs;
+
+use agent::driver::mint::Profile;
+use agent::driver::system::{HostKey, Opened, Stored, System};
+use agent::driver::windows::WindowsDriver;
+use anyhow::{Context, Result, bail};
+use jiff::{Timestamp, ToSpan};
+use policy::decide::vendor_link;
+use policy::id::Thumbprint;
+use policy::plan::Der;
+use policy::report::{Access, Fact, IIS_APP_ID, RecordKind, SslParameters, SslRecord, Store};
+use uuid::Uuid;
+use windows_registry::LOCAL_MACHINE;
+
+/// The domain of the machine.
+pub const DOMAIN: &str = "lab.test";
+
+/// Where IIS keeps its configuration.
+const CONFIGURATION: &str = r"C:\windows\system32\inetsrv\config";
+
+const STORES: &str = r"SOFTWARE\Microsoft\SystemCertificates";
+const KEYS: &str = r"SOFTWARE\Wine\Crypto\RSA";
+const RECORDS: &str = r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters";
+const DOUBLE: &str = r"SOFTWARE\TestDouble\httpapi";
+const SETUP: &str = r"SOFTWARE\Microsoft\ExchangeServer\v15";
+const NAMES: &str = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters";
+
+/// A machine with Exchange on it: its front end and its back end, each with a certificate of its own.
+#[derive(Debug)]
+pub struct Machine {
+    /// What is on 444.
+    pub back_end: Thumbprint,
+}
+
+impl Machine {
+    /// Installs Exchange on this machine, whatever was there before.
+    ///
+    /// # Errors
+    /// When a call fails that works on every machine.
+    pub fn install() -> Result<Self> {
+        clear();
+        LOCAL_MACHINE.create(NAMES)?.set_string("Domain", DOMAIN)?;
+        let setup = LOCAL_MACHINE.create(format!(r"{SETUP}\Setup"))?;
+        for (name, value) in [("MsiProductMajor", 15), ("MsiProductMinor", 1), ("MsiBuildMajor", 2507), ("MsiBuildMinor", 6)] {
+            setup.set_u32(name, value)?;
+        }
+        for role in ["MailboxRole", "ClientAccessRole"] {
+            LOCAL_MACHINE.create(format!(r"{SETUP}\{role}"))?.set_string("ConfiguredVersion", "15.1.2507.6")?;
+        }
+        fs::create_dir_all(CONFIGURATION)?;
+        fs::write(format!(r"{CONFIGURATION}\applicationHost.config"), include_str!("../lab/applicationHost.config"))?;
+
+        let driver = WindowsDriver::new();
+        let host = agent::driver::windows::ffi::machine::netbios_name()?;
+        let full = driver.full_name()?;
+        let back_end = certificate(&driver, &host, &full, true)?;
+        let front_end = certificate(&driver, &host, "mail.lab.test", false)?;
+        for (endpoint, thumbprint) in [("0.0.0.0:443", front_end), ("0.0.0.0:444", back_end), ("127.0.0.1:443", front_end)] {
+            driver.set_record(&SslRecord {
+                kind: RecordKind::Address,
+                endpoint: endpoint.to_owned(),
+                thumbprint: Some(thumbprint),
+                store: Some("MY".to_owned()),
+                app_id: Fact::Known(IIS_APP_ID.to_owned()),
+                parameters: Fact::Known(SslParameters::default()),
+            })?;
+        }
+        Ok(Self { back_end })
+    }
+}
+
+/// A certificate with a key of its own in `My`, and if Setup made it in Root.
+fn certificate(driver: &WindowsDriver, host: &str, full: &str, setup: bool) -> Result<Thumbprint> {
+    let container = Uuid::new_v4().hyphenated().to_string();
+    driver.create_key(&container, 2048)?;
+    let Opened::Key(key) = driver.key(&container)? else { bail!("the key that was just made does not open") };
+    if setup {
+        let mut access = key.access()?;
+        access.push(Access { sid: "S-1-5-20".to_owned(), mask: 0x0012_0089 });
+        driver.grant_key(&container, &access)?;
+    }
+    #[expect(clippy::disallowed_methods, reason = "a machine has a clock")]
+    let not_before = Timestamp::now() - (200 * 24).hours();
+    let der = Der(Profile::vendor(host, full, not_before, 60)?.self_signed(&key)?);
+    let thumbprint = Thumbprint::of(&der.0);
+    let friendly_name = Some("Microsoft Exchange".to_owned());
+    let entry = Stored { der, friendly_name, key: Some(vendor_link(&container)), archived: false };
+    driver.add(&Store::My, &entry)?;
+    if setup {
+        driver.add(&Store::Root, &Stored { key: None, ..entry })?;
+    }
+    Ok(thumbprint)
+}
+
+fn clear() {
+    for key in [
+        format!(r"{STORES}\MY\Certificates"),
+        format!(r"{STORES}\Root\Certificates"),
+        format!(r"{RECORDS}\SslBindingInfo"),
+        format!(r"{RECORDS}\SslSniBindingInfo"),
+        KEYS.to_owned(),
+        DOUBLE.to_owned(),
+        SETUP.to_owned(),
+    ] {
+        // Not there is as good as removed.
+        let _ = LOCAL_MACHINE.remove_tree(key);
+    }
+}
+
+/// Somebody deletes a certificate.
+///
+/// # Errors
+/// When it is not there.
+pub fn delete_certificate(store: &Store, thumbprint: Thumbprint) -> Result<()> {
+    gone(&format!(r"{STORES}\{store}\Certificates\{thumbprint}"))
+}
+
+/// Somebody deletes a private key.
+///
+/// # Errors
+/// When it is not there.
+pub fn delete_key(container: &str) -> Result<()> {
+    gone(&format!(r"{KEYS}\{container}"))
+}
+
+/// Lets a call of the double of httpapi fail: so many times, or until the machine is installed anew.
+///
+/// # Errors
+/// When the registry cannot be written.
+pub fn fail(call: &str, code: u32, times: Option<u32>) -> Result<()> {
+    let value = times.map_or_else(|| code.to_string(), |times| format!("{code},{times}"));
+    LOCAL_MACHINE.create(DOUBLE)?.set_string(format!("fail_{call}"), value)?;
+    Ok(())
+}
+
+fn gone(key: &str) -> Result<()> {
+    LOCAL_MACHINE.remove_tree(key).with_context(|| key.to_owned())
+}

@@ -11,6 +11,8 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use thiserror::Error;
 
+mod skip;
+
 /// The deepest nesting of elements. Real files reach 8 levels; `Export-Clixml -Depth 10` about 40.
 pub const MAX_DEPTH: usize = 64;
 
@@ -135,16 +137,27 @@ pub fn parse(text: &str) -> Result<Element<'_>, XmlError> {
 /// As [`parse`].
 pub fn parse_wanted(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Result<Element<'_>, XmlError> {
     let mut reader = Reader::from_str(text);
+    // Where the reader began, and where it is now.
+    let mut base = 0;
     let cursor = Cursor { text, offset: 0, line: 1, column: 1 };
-    let mut builder = Builder { cursor, open: Vec::new(), root: None, nodes: 0, passing: 0 };
+    let mut builder = Builder { cursor, open: Vec::new(), root: None, nodes: 0 };
     loop {
-        let begin = offset(reader.buffer_position());
+        let begin = base + offset(reader.buffer_position());
         let event = match reader.read_event() {
             Ok(event) => event,
-            Err(error) => return Err(malformed(builder.cursor.at(offset(reader.error_position())), error)),
+            Err(error) => return Err(malformed(builder.cursor.at(base + offset(reader.error_position())), error)),
         };
-        if builder.passes(&event, begin, &wanted)? {
-            continue;
+        match &event {
+            Event::Start(start) if builder.passes(start, &wanted) => {
+                base = skip::past(text, base + offset(reader.buffer_position()))
+                    .map_err(|skipped| skipped.error(&mut builder.cursor, begin, start.local_name().as_ref()))?;
+                reader = Reader::from_str(&text[base..]);
+                // The outermost element began before this reader did.
+                reader.config_mut().allow_unmatched_ends = true;
+                continue;
+            }
+            Event::Empty(start) if builder.passes(start, &wanted) => continue,
+            _ => {}
         }
         // Only an element remembers its place; that of other events is told when something is wrong with them.
         match event {
@@ -153,7 +166,10 @@ pub fn parse_wanted(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Result<E
                 builder.open(&start, begin)?;
                 builder.close(begin)?;
             }
-            Event::End(_) => builder.close(begin)?,
+            Event::End(end) => {
+                builder.ends(end.name().as_ref(), begin)?;
+                builder.close(begin)?;
+            }
             Event::Text(part) => builder.text(kept(text, &part.xml10_content()), begin)?,
             Event::CData(part) => builder.text(kept(text, &part.xml10_content()), begin)?,
             Event::GeneralRef(reference) => {
@@ -233,41 +249,20 @@ struct Builder<'a> {
     open: Vec<Open<'a>>,
     root: Option<Element<'a>>,
     nodes: usize,
-    /// Levels of elements that are open and passed over.
-    passing: usize,
 }
 
 impl<'a> Builder<'a> {
-    /// Whether the event belongs to an element that is passed over. A document type and the end of the file never do.
-    fn passes(&mut self, event: &Event<'_>, begin: usize, wanted: &impl Fn(&str, &str) -> bool) -> Result<bool, XmlError> {
-        let begins = |start: &BytesStart<'_>| match self.open.as_slice() {
-            [root] if self.passing == 0 => !wanted(&root.element.name, start.local_name().as_ref()),
-            _ => self.passing > 0,
-        };
-        let passes = match event {
-            Event::Start(start) if begins(start) => {
-                self.passing += 1;
-                true
-            }
-            Event::Empty(start) => begins(start),
-            Event::End(_) if self.passing > 0 => {
-                self.passing -= 1;
-                true
-            }
-            Event::DocType(_) | Event::Eof => false,
-            Event::Start(_)
-            | Event::End(_)
-            | Event::Text(_)
-            | Event::CData(_)
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::GeneralRef(_) => self.passing > 0,
-        };
-        if self.open.len() + self.passing > MAX_DEPTH {
-            return Err(XmlError::TooDeep { place: self.cursor.at(begin) });
-        }
-        Ok(passes)
+    /// Whether the element that begins is passed over.
+    fn passes(&self, start: &BytesStart<'_>, wanted: &impl Fn(&str, &str) -> bool) -> bool {
+        matches!(self.open.as_slice(), [root] if !wanted(&root.element.name, start.local_name().as_ref()))
+    }
+
+    /// Looks whether the outermost element ends by its own name; the tokenizer looks after all others.
+    fn ends(&mut self, found: &str, begin: usize) -> Result<(), XmlError> {
+        let [root] = self.open.as_slice() else { return Ok(()) };
+        let expected = found.rsplit(':').next().unwrap_or(found) == root.element.name;
+        let what = || format!("ill-formed document: expected `</{}>`, but `</{}>` was found", root.element.name, begun(found));
+        if expected { Ok(()) } else { Err(XmlError::Malformed { what: what(), place: self.cursor.at(begin) }) }
     }
 
     fn open(&mut self, start: &BytesStart<'_>, begin: usize) -> Result<(), XmlError> {
@@ -359,6 +354,31 @@ mod tests {
         let children: Vec<_> =
             root.children.iter().map(|b| (&*b.name, &*b.text, b.children.len(), b.place.to_string())).collect();
         assert_eq!(children, [("b", "2", 1, "line 1, column 43".to_owned()), ("b", "", 0, "line 2, column 1".to_owned())]);
+        // What hides a tag hides it here too, and what follows has the right place.
+        let hidden = "<c><a x='</a>'><!-- </a> --><![CDATA[</a>]]><?p </a>?><a y=\"/>\">\n</a></a ><b/></c>";
+        let root = parse_wanted(hidden, |_, child| child != "a").expect("XML");
+        assert_eq!(
+            root.children.iter().map(|b| (&*b.name, b.place.to_string())).collect::<Vec<_>>(),
+            [("b", "line 2, column 10".to_owned())]
+        );
+        for (text, message) in [
+            (
+                "<c><a/></d>",
+                "expected well-formed XML at line 1, column 8: ill-formed document: expected `</c>`, but `</d>` was found",
+            ),
+            (
+                "<c><a></a></d>",
+                "expected well-formed XML at line 1, column 11: ill-formed document: expected `</c>`, but `</d>` was found",
+            ),
+            (
+                "<c><a></a><b></c></b>",
+                "expected well-formed XML at line 1, column 14: ill-formed document: expected `</b>`, but `</c>` was found",
+            ),
+            ("<c><a></a></c></c>", "expected one outermost element and nothing beside it, found more at line 1, column 15"),
+            ("<c><a><b x='></a></c>", "expected </a> for the element that begins at line 1, column 4, found the end of the file"),
+        ] {
+            assert_eq!(parse_wanted(text, |_, child| child != "a").expect_err(text).to_string(), message, "{text}");
+        }
         let deep = format!("<c>{}", "<a>".repeat(1_000_000));
         assert!(matches!(parse_wanted(&deep, |_, child| child != "a"), Err(XmlError::TooDeep { .. })));
         assert!(matches!(parse_wanted("<c><a>", |_, child| child != "a"), Err(XmlError::Unclosed { .. })));

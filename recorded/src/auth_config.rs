@@ -9,6 +9,9 @@ use crate::xml::Place;
 
 const TYPE: &str = "Microsoft.Exchange.Data.Directory.SystemConfiguration.AuthConfig";
 
+/// The members of an object that are read here.
+pub(crate) const MEMBERS: &[&str] = &["CurrentCertificateThumbprint", "NextCertificateThumbprint"];
+
 /// An object that could not be read as the organisation's configuration of authentication.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("expected a thumbprint as {member} of the object at {place}, found {found:?}")]

@@ -23,6 +23,20 @@ use crate::xml::Place;
 const EXCHANGE: &str = "Microsoft.Exchange.Management.SystemConfigurationTasks.ExchangeCertificate";
 const PLAIN: &str = "System.Security.Cryptography.X509Certificates.X509Certificate2";
 
+/// The members of an object that are read here.
+pub(crate) const MEMBERS: &[&str] = &[
+    "PSComputerName",
+    "SerializationData",
+    "RawData",
+    "Thumbprint",
+    "PSParentPath",
+    "Archived",
+    "IISServices",
+    "FriendlyName",
+    "HasPrivateKey",
+    "Status",
+];
+
 /// The status of a certificate that waits for its issuer, as a number: it lies in the REQUEST store.
 const PENDING_REQUEST: u32 = 7;
 

@@ -12,6 +12,19 @@ use crate::xml::Place;
 
 const TYPE: &str = "Microsoft.Exchange.Data.Directory.Management.ExchangeServer";
 
+/// The members of an object that are read here.
+pub(crate) const MEMBERS: &[&str] = &[
+    "PSComputerName",
+    "Name",
+    "Site",
+    "Fqdn",
+    "AdminDisplayVersion",
+    "ServerRole",
+    "IsMailboxServer",
+    "IsClientAccessServer",
+    "IsEdgeServer",
+];
+
 /// An object that could not be read as a server.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("expected {expected} of the server at {place}, found {found:?}")]

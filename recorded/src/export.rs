@@ -16,7 +16,7 @@ use crate::netsh::NetshError;
 use crate::service_health::Health;
 use crate::text::{self, TextError};
 use crate::web_binding::{WebBindingError, WebBindings};
-use crate::xml::{self, XmlError};
+use crate::xml::{self, Begins, Element, XmlError};
 use crate::{application_host, auth_config, exchange_certificate, exchange_server, netsh, service_health, web_binding};
 
 /// What the contents of an export turned out to be.
@@ -97,7 +97,25 @@ impl Content {
         if !text.trim_start().starts_with('<') {
             return netsh::read(&text).map(Self::Records).map_err(ReadError::NotNetsh);
         }
-        let root = xml::parse_wanted(&text, is_read).map_err(ReadError::Xml)?;
+        match Self::of_xml(xml::parse_wanted(&text, is_read)) {
+            // What was passed over may hold what something else points to.
+            Err(ReadError::Clixml(ClixmlError::Dangling { .. })) => Self::of_xml(xml::parse(&text)),
+            read => read,
+        }
+    }
+
+    /// The same without passing over anything: slower, and what [`Content::read`] must agree with.
+    ///
+    /// # Errors
+    /// As [`Content::read`].
+    #[doc(hidden)]
+    pub fn read_whole(bytes: &[u8]) -> Result<Self, ReadError> {
+        let text = text::decode(bytes).map_err(ReadError::Text)?;
+        Self::of_xml(xml::parse(&text))
+    }
+
+    fn of_xml(root: Result<Element<'_>, XmlError>) -> Result<Self, ReadError> {
+        let root = root.map_err(ReadError::Xml)?;
         match &*root.name {
             "configuration" => match application_host::read(&root) {
                 Ok(configuration) => Ok(Self::ApplicationHost(configuration)),
@@ -206,10 +224,26 @@ impl Content {
     }
 }
 
-/// Whether anything in this child of the outermost element is read. Nine tenths of an applicationHost.config are not.
-fn is_read(root: &str, child: &str) -> bool {
-    root != "configuration" || application_host::READ.contains(&child)
+/// Whether anything in this element is read: of an applicationHost.config one tenth, of exported objects a few of their members.
+fn is_read(begins: &Begins<'_, '_>) -> bool {
+    let mut within = begins.within();
+    match (within.len(), within.next()) {
+        (1, Some("configuration")) => application_host::READ.contains(&begins.name()),
+        (3, Some("Objs")) if within.next() == Some("Obj") && matches!(within.next(), Some("Props" | "MS")) => {
+            MEMBERS.iter().any(|members| begins.has("N", members))
+        }
+        _ => true,
+    }
 }
+
+/// The members of exported objects that anybody asks for.
+const MEMBERS: [&[&str]; 5] = [
+    exchange_certificate::MEMBERS,
+    exchange_server::MEMBERS,
+    web_binding::MEMBERS,
+    service_health::MEMBERS,
+    auth_config::MEMBERS,
+];
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })

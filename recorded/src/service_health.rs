@@ -8,6 +8,9 @@ use crate::clixml::{Graph, Object};
 
 const TYPE: &str = "Microsoft.Exchange.Monitoring.ExchangeServicesStatus";
 
+/// The members of an object that are read here.
+pub(crate) const MEMBERS: &[&str] = &["PSComputerName", "ServicesRunning", "ServicesNotRunning"];
+
 /// Service names as the registry spells them, where Test-ServiceHealth spells them otherwise.
 const SPELLINGS: [&str; 3] = ["W3SVC", "IISADMIN", "WinRM"];
 

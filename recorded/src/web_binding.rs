@@ -13,6 +13,10 @@ use crate::clixml::{Graph, Object, Value};
 use crate::xml::Place;
 
 const TYPE: &str = "Microsoft.IIs.PowerShell.Framework.ConfigurationElement";
+
+/// The members of an object that are read here.
+pub(crate) const MEMBERS: &[&str] =
+    &["bindingInformation", "protocol", "sslFlags", "certificateHash", "certificateStoreName", "ItemXPath"];
 const SNI: u32 = 1;
 const CENTRAL_STORE: u32 = 2;
 

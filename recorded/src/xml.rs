@@ -127,15 +127,40 @@ impl Element<'_> {
 /// # Errors
 /// [`XmlError`] with the place, when the text is not well-formed or exceeds a bound.
 pub fn parse(text: &str) -> Result<Element<'_>, XmlError> {
-    parse_wanted(text, |_, _| true)
+    parse_wanted(text, |_| true)
 }
 
-/// Reads a document without those children of its outermost element that are not `wanted` by the names of both: they are
-/// passed over, and nothing but their nesting is looked at.
+/// An element that begins, for whoever decides whether it is read.
+pub struct Begins<'s, 'e> {
+    open: &'s [Open<'s>],
+    start: &'s BytesStart<'e>,
+}
+
+impl Begins<'_, '_> {
+    /// The names of the elements around it, the outermost first.
+    pub fn within(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.open.iter().map(|open| &*open.element.name)
+    }
+
+    /// Its name, without prefix.
+    pub fn name(&self) -> &str {
+        self.start.local_name().into_inner()
+    }
+
+    /// Whether it has an attribute of this name, written in one of these ways.
+    pub fn has(&self, name: &str, values: &[&str]) -> bool {
+        let mut attributes = self.start.attributes();
+        let found = attributes.with_checks(false).flatten().find(|attribute| attribute.key.as_ref() == name);
+        found.is_some_and(|attribute| values.contains(&&*attribute.value))
+    }
+}
+
+/// Reads a document without those elements that are not `wanted`: they are passed over with all that is in them, and nothing but
+/// their nesting is looked at. The outermost one is always read.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_wanted(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Result<Element<'_>, XmlError> {
+pub fn parse_wanted(text: &str, wanted: impl Fn(&Begins<'_, '_>) -> bool) -> Result<Element<'_>, XmlError> {
     let mut reader = Reader::from_str(text);
     // Where the reader began, and where it is now.
     let mut base = 0;
@@ -149,10 +174,10 @@ pub fn parse_wanted(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Result<E
         };
         match &event {
             Event::Start(start) if builder.passes(start, &wanted) => {
-                base = skip::past(text, base + offset(reader.buffer_position()))
+                base = skip::past(text, base + offset(reader.buffer_position()), builder.open.len())
                     .map_err(|skipped| skipped.error(&mut builder.cursor, begin, start.local_name().as_ref()))?;
                 reader = Reader::from_str(&text[base..]);
-                // The outermost element began before this reader did.
+                // What is open began before this reader did.
                 reader.config_mut().allow_unmatched_ends = true;
                 continue;
             }
@@ -253,16 +278,18 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// Whether the element that begins is passed over.
-    fn passes(&self, start: &BytesStart<'_>, wanted: &impl Fn(&str, &str) -> bool) -> bool {
-        matches!(self.open.as_slice(), [root] if !wanted(&root.element.name, start.local_name().as_ref()))
+    fn passes(&self, start: &BytesStart<'_>, wanted: &impl Fn(&Begins<'_, '_>) -> bool) -> bool {
+        !self.open.is_empty() && !wanted(&Begins { open: &self.open, start })
     }
 
-    /// Looks whether the outermost element ends by its own name; the tokenizer looks after all others.
+    /// Looks whether an element ends by its own name: the tokenizer knows only what began since something was passed over.
     fn ends(&mut self, found: &str, begin: usize) -> Result<(), XmlError> {
-        let [root] = self.open.as_slice() else { return Ok(()) };
-        let expected = found.rsplit(':').next().unwrap_or(found) == root.element.name;
-        let what = || format!("ill-formed document: expected `</{}>`, but `</{}>` was found", root.element.name, begun(found));
-        if expected { Ok(()) } else { Err(XmlError::Malformed { what: what(), place: self.cursor.at(begin) }) }
+        let Some(Open { element, .. }) = self.open.last() else { return Ok(()) };
+        if found.rsplit(':').next().unwrap_or(found) == element.name {
+            return Ok(());
+        }
+        let what = format!("ill-formed document: expected `</{}>`, but `</{}>` was found", element.name, begun(found));
+        Err(XmlError::Malformed { what, place: self.cursor.at(begin) })
     }
 
     fn open(&mut self, start: &BytesStart<'_>, begin: usize) -> Result<(), XmlError> {
@@ -350,13 +377,13 @@ mod tests {
     #[test]
     fn what_is_not_wanted_is_passed_over_with_all_that_is_in_it() {
         let text = "<c><a>1<a/><b><c x='1' x='2'/>&no;</b></a><b>2<a/></b><a/>\n<b/></c>";
-        let root = parse_wanted(text, |root, child| (root, child) != ("c", "a")).expect("XML");
+        let root = parse_wanted(text, |begins| begins.within().len() != 1 || begins.name() != "a").expect("XML");
         let children: Vec<_> =
             root.children.iter().map(|b| (&*b.name, &*b.text, b.children.len(), b.place.to_string())).collect();
         assert_eq!(children, [("b", "2", 1, "line 1, column 43".to_owned()), ("b", "", 0, "line 2, column 1".to_owned())]);
         // What hides a tag hides it here too, and what follows has the right place.
         let hidden = "<c><a x='</a>'><!-- </a> --><![CDATA[</a>]]><?p </a>?><a y=\"/>\">\n</a></a ><b/></c>";
-        let root = parse_wanted(hidden, |_, child| child != "a").expect("XML");
+        let root = parse_wanted(hidden, |begins| begins.name() != "a").expect("XML");
         assert_eq!(
             root.children.iter().map(|b| (&*b.name, b.place.to_string())).collect::<Vec<_>>(),
             [("b", "line 2, column 10".to_owned())]
@@ -377,14 +404,14 @@ mod tests {
             ("<c><a></a></c></c>", "expected one outermost element and nothing beside it, found more at line 1, column 15"),
             ("<c><a><b x='></a></c>", "expected </a> for the element that begins at line 1, column 4, found the end of the file"),
         ] {
-            assert_eq!(parse_wanted(text, |_, child| child != "a").expect_err(text).to_string(), message, "{text}");
+            assert_eq!(parse_wanted(text, |begins| begins.name() != "a").expect_err(text).to_string(), message, "{text}");
         }
         let deep = format!("<c>{}", "<a>".repeat(1_000_000));
-        assert!(matches!(parse_wanted(&deep, |_, child| child != "a"), Err(XmlError::TooDeep { .. })));
-        assert!(matches!(parse_wanted("<c><a>", |_, child| child != "a"), Err(XmlError::Unclosed { .. })));
+        assert!(matches!(parse_wanted(&deep, |begins| begins.name() != "a"), Err(XmlError::TooDeep { .. })));
+        assert!(matches!(parse_wanted("<c><a>", |begins| begins.name() != "a"), Err(XmlError::Unclosed { .. })));
         let bomb = "<c><a><!DOCTYPE b [<!ENTITY a 'aaaa'>]></a></c>";
         assert!(matches!(
-            parse_wanted(bomb, |_, child| child != "a"),
+            parse_wanted(bomb, |begins| begins.name() != "a"),
             Err(XmlError::Doctype { .. } | XmlError::Malformed { .. })
         ));
     }

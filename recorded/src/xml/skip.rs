@@ -27,8 +27,8 @@ impl Skipped {
     }
 }
 
-/// The offset behind the element whose start tag ends at `from`. It is a child of the outermost one.
-pub(super) fn past(text: &str, from: usize) -> Result<usize, Skipped> {
+/// The offset behind the element whose start tag ends at `from`, with so many elements open around it.
+pub(super) fn past(text: &str, from: usize, around: usize) -> Result<usize, Skipped> {
     let mut depth = 1;
     let mut at = from;
     loop {
@@ -53,8 +53,7 @@ pub(super) fn past(text: &str, from: usize) -> Result<usize, Skipped> {
             let end = tag + tag_length(rest).ok_or(Skipped::Unclosed)?;
             if !text[..end].ends_with("/>") {
                 depth += 1;
-                // The outermost element is open too.
-                if depth >= MAX_DEPTH {
+                if around + depth > MAX_DEPTH {
                     return Err(Skipped::TooDeep(tag));
                 }
             }

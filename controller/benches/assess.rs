@@ -1,7 +1,7 @@
 //! How many servers `backstay assess` judges per second and core, and how much memory it takes.
 //!
-//! `cargo bench -p controller --no-default-features --bench assess` makes the exports of a thousand servers, of the sizes that a real Exchange 2016
-//! has, and lets the command judge them; `-- FOLDER` takes a folder of real ones instead, copied as often as it takes. The
+//! `cargo bench -p controller --no-default-features --bench assess` makes the exports of a thousand servers, of the size and make of a real Exchange
+//! 2016's, and lets the command judge them; `-- FOLDER` takes a folder of real ones instead, copied as often as it takes. The
 //! reference reads the same files and takes SHA-256 over each, which no reader of them could do in less. Both are
 //! processes of their own, in turn, and what is compared is the CPU time that the system charged them: a busy machine
 //! makes both slower and the ratio no other.
@@ -149,21 +149,26 @@ fn made() -> impl FnMut(&Path, usize) {
             objects("Microsoft.Exchange.Management.SystemConfigurationTasks.ExchangeCertificate", &listing),
         );
         let server = format!(
-            "{}{}{}<BA N='SerializationData'>{}</BA>",
+            "{}{}{}{}",
             text("Name", &name),
             text("Fqdn", &full),
             text("AdminDisplayVersion", "Version 15.1 (Build 2507.6)"),
-            BASE64_STANDARD.encode(vec![7; 84_000])
+            blob(80_000)
         );
         write("server.xml", objects("Microsoft.Exchange.Data.Directory.Management.ExchangeServer", &[server]));
-        let mut bindings: Vec<String> = [("Exchange Back End", 2, 444, 0), ("Default Web Site", 1, 443, 1)]
+        let bindings: Vec<String> = [("Exchange Back End", 2, 444, 0), ("Default Web Site", 1, 443, 1)]
             .map(|(site, id, port, at)| binding(site, id, &format!("*:{port}:"), &thumbprints[at]))
-            .into();
-        bindings.extend((0..70).map(|more| binding("Default Web Site", 1, &format!("127.0.0.1:{}:", 8000 + more), "")));
+            .into_iter()
+            .chain((0..5).map(|more| binding("Default Web Site", 1, &format!("127.0.0.1:{}:", 8000 + more), "")))
+            .collect();
         write("bindings.xml", objects("Microsoft.IIs.PowerShell.Framework.ConfigurationElement", &bindings));
-        let running: String = (0..700).map(|number| format!("<S>MSExchangeService{number:0>20}</S>")).collect();
-        let services = format!("<Obj N='ServicesRunning'><LST><S>W3Svc</S>{running}</LST></Obj>");
-        write("services.xml", objects("Microsoft.Exchange.Monitoring.ExchangeServicesStatus", &[services]));
+        let running: String = (0..14).map(|number| format!("<S>MSExchangeService{number}</S>")).collect();
+        let services = format!(
+            "<Obj N='ServicesRunning'><LST><S>W3Svc</S>{running}</LST></Obj>{}{}",
+            text("PSComputerName", &full),
+            blob(6_000)
+        );
+        write("services.xml", objects("Microsoft.Exchange.Monitoring.ExchangeServicesStatus", &vec![services; 4]));
         write("applicationHost.config", configuration());
         let record = |port: u16, hash: &str| {
             format!(
@@ -175,6 +180,11 @@ fn made() -> impl FnMut(&Path, usize) {
         let records = record(444, &thumbprints[0]) + &record(443, &thumbprints[1]);
         write("sslcert.txt", format!("SSL Certificate bindings:\r\n-------------------------\r\n{records}"));
     }
+}
+
+/// An object of Exchange carries itself once more, serialized: most of its export.
+fn blob(bytes: usize) -> String {
+    format!("<BA N='SerializationData'>{}</BA>", BASE64_STANDARD.encode(vec![7; bytes]))
 }
 
 fn text(name: &str, value: &str) -> String {
@@ -194,15 +204,17 @@ fn listed(der: &[u8], site: &str) -> String {
     format!("<BA N='RawData'>{}</BA><Obj N='IISServices'><LST>{sites}</LST></Obj>{more}", BASE64_STANDARD.encode(der))
 }
 
+/// A binding with what IIS says of each of its attributes: most of its export.
 fn binding(site: &str, id: u32, information: &str, hash: &str) -> String {
     let path = format!("/system.applicationHost/sites/site[@name='{site}' and @id='{id}']");
-    let more: String =
-        (0..6).map(|number| text(&format!("Attribute{number}"), "a value of forty characters, or nearly..")).collect();
-    text("protocol", if hash.is_empty() { "http" } else { "https" })
+    let attribute = "<Obj><TNRef RefId='0'/><Props><B N='IsProtected'>false</B><S N='Name'>bindingInformation</S><S N='TypeName'>System.String</S>\
+                     <S N='Schema'>Microsoft.IIs.PowerShell.Framework.ConfigurationAttributeSchema</S><S N='Value'>*:80:</S></Props></Obj>";
+    let attributes = format!("<Obj N='Attributes'><IE>{}</IE></Obj>", attribute.repeat(24));
+    attributes
+        + &text("protocol", if hash.is_empty() { "http" } else { "https" })
         + &text("bindingInformation", information)
         + &text("certificateHash", hash)
         + &text("ItemXPath", &path)
-        + &more
 }
 
 fn configuration() -> String {

@@ -172,17 +172,20 @@ pub fn parse_wanted(text: &str, wanted: impl Fn(&Begins<'_, '_>) -> bool) -> Res
             Ok(event) => event,
             Err(error) => return Err(malformed(builder.cursor.at(base + offset(reader.error_position())), error)),
         };
-        match &event {
-            Event::Start(start) if builder.passes(start, &wanted) => {
-                base = skip::past(text, base + offset(reader.buffer_position()), builder.open.len())
-                    .map_err(|skipped| skipped.error(&mut builder.cursor, begin, start.local_name().as_ref()))?;
-                reader = Reader::from_str(&text[base..]);
-                // What is open began before this reader did.
-                reader.config_mut().allow_unmatched_ends = true;
-                continue;
-            }
-            Event::Empty(start) if builder.passes(start, &wanted) => continue,
-            _ => {}
+        if let Event::Start(start) = &event
+            && builder.passes(start, &wanted)
+        {
+            base = skip::past(text, base + offset(reader.buffer_position()), builder.open.len())
+                .map_err(|skipped| skipped.error(&mut builder.cursor, begin, start.local_name().as_ref()))?;
+            reader = Reader::from_str(&text[base..]);
+            // What is open began before this reader did.
+            reader.config_mut().allow_unmatched_ends = true;
+            continue;
+        }
+        if let Event::Empty(start) = &event
+            && builder.passes(start, &wanted)
+        {
+            continue;
         }
         // Only an element remembers its place; that of other events is told when something is wrong with them.
         match event {
@@ -249,11 +252,11 @@ struct Cursor<'a> {
 impl Cursor<'_> {
     fn at(&mut self, offset: usize) -> Place {
         if let Some(passed) = self.text.get(self.offset..offset) {
-            match passed.rsplit_once('\n') {
+            match memchr::memrchr(b'\n', passed.as_bytes()) {
                 None => self.column += passed.chars().count(),
-                Some((before, last)) => {
-                    self.line += 1 + before.bytes().filter(|byte| *byte == b'\n').count();
-                    self.column = 1 + last.chars().count();
+                Some(last) => {
+                    self.line += memchr::memchr_iter(b'\n', passed.as_bytes()).count();
+                    self.column = 1 + passed[last + 1..].chars().count();
                 }
             }
             self.offset = offset;

@@ -4,6 +4,8 @@
 //! Nothing is kept and nothing looked up: comments, CDATA and quoted values hide what is in them, the rest is counted. What is passed over
 //! need not be well-formed but for its nesting.
 
+use memchr::{memchr, memchr3};
+
 use super::{Cursor, MAX_DEPTH, XmlError};
 
 /// Why an element was not passed over, and where.
@@ -32,7 +34,7 @@ pub(super) fn past(text: &str, from: usize, around: usize) -> Result<usize, Skip
     let mut depth = 1;
     let mut at = from;
     loop {
-        let tag = at + text[at..].find('<').ok_or(Skipped::Unclosed)?;
+        let tag = at + memchr(b'<', &text.as_bytes()[at..]).ok_or(Skipped::Unclosed)?;
         let rest = &text[tag..];
         at = if let Some(comment) = rest.strip_prefix("<!--") {
             behind(text, comment, "-->")?
@@ -69,14 +71,13 @@ fn behind(text: &str, rest: &str, end: &str) -> Result<usize, Skipped> {
 
 /// How long a start tag is; quoted values may hold a `>`.
 fn tag_length(tag: &str) -> Option<usize> {
-    let mut quote = None;
-    for (at, byte) in tag.bytes().enumerate() {
-        match (quote, byte) {
-            (None, b'>') => return Some(at + 1),
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (Some(open), close) if open == close => quote = None,
-            _ => {}
-        }
+    let tag = tag.as_bytes();
+    let mut at = 0;
+    loop {
+        let found = at + memchr3(b'>', b'"', b'\'', &tag[at..])?;
+        at = match tag[found] {
+            b'>' => return Some(found + 1),
+            quote => found + 2 + memchr(quote, &tag[found + 1..])?,
+        };
     }
-    None
 }

@@ -123,7 +123,7 @@ impl Iis {
         let path = self.path();
         read(&path, |text| {
             let wrong = |found: String| unreadable(&path, "the configuration of IIS", found);
-            let root = xml::parse_wanted(text, |_, child| child == "system.applicationHost")
+            let root = xml::parse_wanted(text, |begins| begins.within().len() > 1 || begins.name() == "system.applicationHost")
                 .map_err(|error| wrong(error.to_string()))?;
             let ApplicationHost { sites, metabase, unread } =
                 application_host::read(&root).map_err(|error| wrong(error.to_string()))?;

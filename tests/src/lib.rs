@@ -10,9 +10,12 @@
 //! * [`demo`] is an estate to play with, [`tour`] the main job told and checked step by step.
 //! * [`conformance`] is what every driver of a host must do; `windows` is a host of Windows for it, and the only part that is built
 //!   for Windows beside it.
+//! * [`wine`] is Windows machines, `alone` a test with every port of its own to put them, and all that belongs to them, on.
 //! * [`wait`] waits for what happens, never for a time.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "estate")]
+pub mod alone;
 #[cfg(feature = "estate")]
 pub mod binaries;
 pub mod conformance;

@@ -18,6 +18,7 @@ use crate::process;
 use crate::wait::{self, Look};
 
 mod double;
+pub mod exchange;
 mod service;
 
 pub use service::State;

@@ -28,6 +28,9 @@ const KEYS: &str = r"SOFTWARE\Wine\Crypto\RSA";
 const RECORDS: &str = r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters";
 const DOUBLE: &str = r"SOFTWARE\TestDouble\httpapi";
 const SETUP: &str = r"SOFTWARE\Microsoft\ExchangeServer\v15";
+/// How long a certificate of Setup's is valid.
+pub(super) const MONTHS: u32 = 60;
+
 const NAMES: &str = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters";
 
 /// A machine with Exchange on it: its front end and its back end, each with a certificate of its own.
@@ -58,8 +61,9 @@ impl Machine {
         let driver = WindowsDriver::new();
         let host = agent::driver::windows::ffi::machine::netbios_name()?;
         let full = driver.full_name()?;
-        let back_end = certificate(&driver, &host, &full, true)?;
-        let front_end = certificate(&driver, &host, "mail.lab.test", false)?;
+        let begin = now() - (200 * 24).hours();
+        let back_end = certificate(&driver, (&host, &full), begin, true)?;
+        let front_end = certificate(&driver, (&host, "mail.lab.test"), begin, false)?;
         for (endpoint, thumbprint) in [("0.0.0.0:443", front_end), ("0.0.0.0:444", back_end), ("127.0.0.1:443", front_end)] {
             driver.set_record(&SslRecord {
                 kind: RecordKind::Address,
@@ -74,8 +78,8 @@ impl Machine {
     }
 }
 
-/// A certificate with a key of its own in `My`, and if Setup made it in Root.
-fn certificate(driver: &WindowsDriver, host: &str, full: &str, setup: bool) -> Result<Thumbprint> {
+/// A certificate of 60 months with a key of its own in `My`, and if Setup made it in Root.
+pub(super) fn certificate(driver: &WindowsDriver, names: (&str, &str), begin: Timestamp, setup: bool) -> Result<Thumbprint> {
     let container = Uuid::new_v4().hyphenated().to_string();
     driver.create_key(&container, 2048)?;
     let Opened::Key(key) = driver.key(&container)? else { bail!("the key that was just made does not open") };
@@ -84,9 +88,7 @@ fn certificate(driver: &WindowsDriver, host: &str, full: &str, setup: bool) -> R
         access.push(Access { sid: "S-1-5-20".to_owned(), mask: 0x0012_0089 });
         driver.grant_key(&container, &access)?;
     }
-    #[expect(clippy::disallowed_methods, reason = "a machine has a clock")]
-    let not_before = Timestamp::now() - (200 * 24).hours();
-    let der = Der(Profile::vendor(host, full, not_before, 60)?.self_signed(&key)?);
+    let der = Der(Profile::vendor(names.0, names.1, begin, MONTHS)?.self_signed(&key)?);
     let thumbprint = Thumbprint::of(&der.0);
     let friendly_name = Some("Microsoft Exchange".to_owned());
     let entry = Stored { der, friendly_name, key: Some(vendor_link(&container)), archived: false };
@@ -95,6 +97,12 @@ fn certificate(driver: &WindowsDriver, host: &str, full: &str, setup: bool) -> R
         driver.add(&Store::Root, &Stored { key: None, ..entry })?;
     }
     Ok(thumbprint)
+}
+
+/// The machine's clock.
+pub(super) fn now() -> Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "a machine has a clock")]
+    Timestamp::now()
 }
 
 fn clear() {
@@ -126,6 +134,15 @@ pub fn delete_certificate(store: &Store, thumbprint: Thumbprint) -> Result<()> {
 /// When it is not there.
 pub fn delete_key(container: &str) -> Result<()> {
     gone(&format!(r"{KEYS}\{container}"))
+}
+
+/// Somebody writes another store name into a record, behind http.sys' back.
+///
+/// # Errors
+/// When the registry cannot be written.
+pub fn rename_store(endpoint: &str, store: &str) -> Result<()> {
+    LOCAL_MACHINE.create(format!(r"{RECORDS}\SslBindingInfo\{endpoint}"))?.set_string("SslCertStoreName", store)?;
+    Ok(())
 }
 
 /// Lets a call of the double of httpapi fail: so many times, or until the machine is installed anew.

@@ -1,0 +1,50 @@
+//! What a Windows machine with a controller is brought to do: lost things put back, approved things done.
+
+use anyhow::ensure;
+use tests::alone::alone;
+
+use crate::scene::{LIMIT, Scene};
+
+#[test]
+fn outside_windows_isolated_what_is_lost_is_put_back_as_it_was() {
+    alone("WIN1", || {
+        let mut scene = Scene::set("act")?;
+        scene.put_back("delete-certificate", "deleted")?;
+        scene.put_back("remove-record", "unbound")?;
+        scene.put_back("remove-record-and-certificate", "unbound")?;
+        scene.put_back("lose-key-link", "key_lost")?;
+        scene.put_back("wrong-store", "deleted")?;
+        scene.end()
+    })
+    .expect("everything is put back");
+}
+
+#[test]
+fn outside_windows_isolated_what_is_new_takes_an_approval_and_touches_444_only() {
+    alone("WIN2", || {
+        let mut scene = Scene::set("act")?;
+        let old = scene.exchange.look()?;
+        let changed = scene.approved(&["expiring", "--days", "20"], "expiring", "renew")?;
+        let made = ["+keys", "+stores/MY", "+stores/ROOT", "~record/0.0.0.0:444"];
+        ensure!(changed == made, "renewed: expected {made:?}, found {changed:?}");
+        let new = scene.exchange.look()?;
+        ensure!(new.thumbprint != old.thumbprint && new.names.iter().any(|name| name == scene.server()), "renewed: found {new}");
+
+        // Nothing is left from which it could be put back.
+        let changed = scene.approved(&["lose-everything"], "unbound", "create")?;
+        ensure!(changed == made, "created anew: expected {made:?}, found {changed:?}");
+        ensure!(scene.exchange.look()?.thumbprint != new.thumbprint, "created anew: the same certificate is shown");
+
+        // The agent starts again after a power cut, finds its identity, and has nothing to do.
+        let (shown, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
+        let server = scene.server().to_owned();
+        scene.exchange.reboot()?;
+        scene.estate.kill_agent(&server)?;
+        scene.start_agent()?;
+        scene.estate.wait_connected(&server, LIMIT)?;
+        scene.verdict("healthy")?;
+        ensure!(scene.exchange.look()? == shown && scene.exchange.snapshot()? == before, "a reboot changes nothing");
+        scene.end()
+    })
+    .expect("approved work is done");
+}

@@ -1,0 +1,113 @@
+//! P3 on Windows: `kill -9` of `backstay-agent.exe` between any two lines of a renewal's journal. The start after it ends in the old good
+//! state or in the new one, and the controller learns in which.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use proto::operator::Plan;
+use tests::alone::alone;
+use tests::desk::hex;
+
+use crate::scene::{LIMIT, Scene, changes};
+
+/// Kills that miss their line, because the agent was quicker than we, are tried again so often.
+const TRIES: usize = 6;
+
+#[test]
+fn outside_windows_isolated_long_a_renewal_killed_between_any_two_lines_of_its_journal_ends_well() {
+    alone("WIN3", || {
+        let mut scene = Scene::set("act")?;
+        let journal = scene.exchange.machine().path(r"C:\ProgramData\Backstay\agent\journal")?;
+        let lines = undisturbed(&mut scene, &journal)?;
+        eprintln!("a renewal writes {lines} lines");
+        ensure!(lines > 8, "expected a journal of many lines, found {lines}");
+        for line in 1..=lines {
+            let missed = (0..TRIES).map(|_| killed_behind(&mut scene, &journal, line));
+            let hit = missed.take_while(|found| !matches!(found, Ok(found) if *found == line));
+            let misses = hit.collect::<Result<Vec<usize>>>().with_context(|| format!("killed behind line {line}"))?;
+            ensure!(misses.len() < TRIES, "line {line} was never the last one: {misses:?}");
+            eprintln!("killed behind line {line}, after {} misses", misses.len());
+        }
+        scene.end()
+    })
+    .expect("every kill ends well");
+}
+
+/// One that is left in peace, to know how many lines it writes.
+fn undisturbed(scene: &mut Scene, journal: &Path) -> Result<usize> {
+    let plan = proposed(scene)?;
+    scene.estate.desk().approve(&hex(&plan.id), "anna", "CHG-1")?;
+    let mut most = 0;
+    let began = Instant::now();
+    while most == 0 || journal.exists() {
+        most = most.max(lines(journal));
+        ensure!(began.elapsed() < LIMIT, "the renewal does not run");
+    }
+    settled(scene, &plan).map(|_| most)
+}
+
+/// Kills the agent when its journal has so many lines; says how many it had when it was dead, having seen that all ended well.
+fn killed_behind(scene: &mut Scene, journal: &PathBuf, line: usize) -> Result<usize> {
+    let plan = proposed(scene)?;
+    let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
+    let server = scene.server().to_owned();
+    scene.estate.desk().approve(&hex(&plan.id), "anna", "CHG-1")?;
+    let began = Instant::now();
+    // Not waited for with pauses: what lies between two lines may be less than any.
+    while lines(journal) < line {
+        ensure!(began.elapsed() < LIMIT, "the journal never had {line} lines");
+    }
+    scene.estate.kill_agent(&server)?;
+    let found = lines(journal);
+
+    scene.start_agent()?;
+    let end = settled(scene, &plan)?;
+    let (shown, after) = (scene.exchange.look()?, scene.exchange.snapshot()?);
+    let changed = changes(&before, &after);
+    match end.life.as_str() {
+        "restored" | "confirmed" => {
+            ensure!(shown != old, "the plan is {}, and 444 shows the old certificate", end.life);
+            let made = ["+keys", "+stores/MY", "+stores/ROOT", "~record/0.0.0.0:444"];
+            ensure!(changed == made, "expected {made:?}, found {changed:?}");
+            scene.verdict("healthy")?;
+        }
+        "undone" => {
+            ensure!(shown == old, "the plan is undone, and 444 shows {shown}");
+            scene.verdict("expiring")?;
+        }
+        other => bail!("expected restored or undone, found {other}: {}", end.waits_for),
+    }
+    Ok(found)
+}
+
+/// Lets the certificate's end come near, and waits for the renewal that is proposed.
+fn proposed(scene: &Scene) -> Result<Plan> {
+    let known: Vec<Vec<u8>> = scene.estate.desk().plans(scene.server())?.into_iter().map(|plan| plan.id).collect();
+    scene.exchange.damage(&["expiring", "--days", "20"])?;
+    let fresh = |plan: &Plan| plan.purpose == "renew" && plan.life == "proposed" && !known.contains(&plan.id);
+    scene.estate.wait_plan(scene.server(), "a new renewal", LIMIT, fresh)
+}
+
+/// Waits until the controller knows how the plan ended on the host.
+fn settled(scene: &Scene, plan: &Plan) -> Result<Plan> {
+    let ended = |life: &str| matches!(life, "restored" | "confirmed" | "undone" | "failed" | "refused" | "superseded");
+    scene.estate.wait_plan(scene.server(), "ended", LIMIT, |found| found.id == plan.id && ended(&found.life))
+}
+
+/// How many whole lines a journal has: behind eight bytes, each is its length, four bytes of a sum, and itself.
+fn lines(journal: &Path) -> usize {
+    let Ok(bytes) = fs::read(journal) else { return 0 };
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    let mut lines = 0;
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        if length == 0 {
+            break;
+        }
+        let Some(behind) = length.checked_add(4).and_then(|length| behind.get(length..)) else { break };
+        (rest, lines) = (behind, lines + 1);
+    }
+    lines
+}

@@ -1,0 +1,114 @@
+//! A controller on Linux and an agent on Windows, and what is done with them again and again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use proto::operator::Plan;
+use tests::desk::hex;
+use tests::estate::{Estate, Setup, policy};
+use tests::process::Guard;
+use tests::wait;
+use tests::wine::exchange::Exchange;
+
+/// For whatever must happen in the end, on a slow machine too.
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+
+/// A controller, and one Windows machine with an agent.
+pub(crate) struct Scene {
+    pub(crate) estate: Estate,
+    pub(crate) exchange: Exchange,
+}
+
+impl Scene {
+    pub(crate) fn set(mode: &str) -> Result<Self> {
+        let setup = Setup { servers: Vec::new(), policy: Some(policy(mode)), ..Setup::default() };
+        let estate = Estate::temporary(&setup)?;
+        let exchange = Exchange::install(estate.folder().join("logs"), Guard::new()?)?;
+        let mut scene = Self { estate, exchange };
+        let server = scene.exchange.server().to_owned();
+        let token = scene.estate.desk().file("join-token");
+        scene.estate.desk().ok(&["token", "create", "--server", &server, "--out", &token.display().to_string()])?;
+        scene.exchange.invite(&std::fs::read(&token)?)?;
+        scene.start_agent()?;
+        scene.verdict("healthy")?;
+        let version = scene.estate.desk().json(&["status"])?["policy_version"].as_u64().context("policy_version")?;
+        scene.estate.wait_server(&server, "the policy", LIMIT, |response| {
+            let held = response.server.as_ref().map(|server| server.policy_version).unwrap_or_default();
+            wait::when(held == version, || format!("version {held}"))
+        })?;
+        Ok(scene)
+    }
+
+    pub(crate) fn server(&self) -> &str {
+        self.exchange.server()
+    }
+
+    pub(crate) fn start_agent(&mut self) -> Result<()> {
+        let command = self.exchange.agent(&["run"]);
+        self.estate.run_agent(self.exchange.server(), command)
+    }
+
+    pub(crate) fn verdict(&self, wanted: &str) -> Result<()> {
+        self.estate.wait_verdict(self.server(), wanted, LIMIT)
+    }
+
+    /// Something breaks, is told, and is put back by standing approval: then everything is as it was.
+    pub(crate) fn put_back(&mut self, damage: &str, verdict: &str) -> Result<()> {
+        let (good, before) = (self.exchange.look()?, self.exchange.snapshot()?);
+        self.exchange.damage(&[damage])?;
+        let began = Instant::now();
+        self.verdict(verdict)?;
+        let told = began.elapsed();
+        self.verdict("healthy")?;
+        eprintln!("{damage}: told after {:.2} s, put back after {:.2} s", told.as_secs_f64(), began.elapsed().as_secs_f64());
+        let after = self.exchange.snapshot()?;
+        ensure!(after == before, "{damage}: expected everything as it was, found {:?}", changes(&before, &after));
+        self.exchange.restart_http_sys()?;
+        let shown = self.exchange.look()?;
+        ensure!(shown == good, "{damage}: expected 444 to show {good} after a restart of http.sys, found {shown}");
+        Ok(())
+    }
+
+    /// Something breaks that takes an approval: it is proposed, approved and done, and the names of what changed are returned.
+    pub(crate) fn approved(&mut self, damage: &[&str], verdict: &str, purpose: &str) -> Result<Vec<String>> {
+        self.exchange.damage(damage)?;
+        let before = self.exchange.snapshot()?;
+        self.verdict(verdict)?;
+        let proposed = |plan: &Plan| plan.purpose == purpose && plan.life == "proposed";
+        let plan = self.estate.wait_plan(self.server(), &format!("a {purpose} that is proposed"), LIMIT, proposed)?;
+        ensure!(self.exchange.snapshot()? == before, "{purpose}: nothing is done before it is approved");
+        self.estate.desk().approve(&hex(&plan.id), "anna", "CHG-1")?;
+        let done = |found: &Plan| found.id == plan.id && matches!(found.life.as_str(), "restored" | "confirmed");
+        self.estate.wait_plan(self.server(), "restored", LIMIT, done)?;
+        self.verdict("healthy")?;
+        Ok(changes(&before, &self.exchange.snapshot()?))
+    }
+
+    pub(crate) fn end(mut self) -> Result<()> {
+        let server = self.server().to_owned();
+        self.estate.kill_agent(&server)?;
+        self.estate.check_logs(&[])?;
+        self.estate.desk().ok(&["audit", "verify"])?;
+        self.estate.stop()
+    }
+}
+
+/// Names with `+`, `-` and `~` for what is new, gone and changed; thumbprints and containers left out, for they are new each time.
+pub(crate) fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+    let kind = |name: &str| {
+        if name.starts_with("record/") { name.to_owned() } else { name.rsplit_once('/').unwrap_or_default().0.to_owned() }
+    };
+    let mut found: Vec<String> = before
+        .keys()
+        .chain(after.keys().filter(|name| !before.contains_key(*name)))
+        .filter_map(|name| match (before.get(name), after.get(name)) {
+            (None, Some(_)) => Some(format!("+{}", kind(name))),
+            (Some(_), None) => Some(format!("-{}", kind(name))),
+            (Some(was), Some(is)) if was != is => Some(format!("~{}", kind(name))),
+            (Some(_), Some(_)) | (None, None) => None,
+        })
+        .collect();
+    found.sort();
+    found
+}

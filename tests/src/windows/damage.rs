@@ -81,12 +81,13 @@ fn age(driver: &WindowsDriver, record: &SslRecord, outgoing: Thumbprint, days: u
     let begin = ends.checked_sub(i64::from(MONTHS).months())?.timestamp();
     let old = container(driver, record, outgoing)?;
     let thumbprint = machine::certificate(driver, (&netbios_name()?, &driver.full_name()?), begin, true)?;
+    // The record comes last: whoever looks meanwhile sees no host that could be worked on.
     driver.delete_record(record)?;
-    driver.set_record(&SslRecord { thumbprint: Some(thumbprint), ..record.clone() })?;
     for store in [record.store(), Store::Root] {
         machine::delete_certificate(&store, outgoing)?;
     }
-    machine::delete_key(&old)
+    machine::delete_key(&old)?;
+    Ok(driver.set_record(&SslRecord { thumbprint: Some(thumbprint), ..record.clone() })?)
 }
 
 /// What lies on the machine's disk, for a comparison: certificates, containers of keys and records, each by its name.

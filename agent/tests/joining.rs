@@ -197,7 +197,7 @@ async fn refused(controller: Controller, why: &str) {
     let token = agent::identity::read_token(&site.token_file()).expect("reads").expect("is there");
     std::fs::create_dir_all(site.state()).expect("a folder");
     let server = "EX1".parse().expect("a name");
-    let error = agent::identity::enrol(&site.state(), &token, &token.controllers, &server, "m", controller::now())
+    let error = agent::identity::enrol(&site.state(), &token, &token.controllers, None, &server, "m", controller::now())
         .await
         .expect_err("must be refused");
     let text = agent::chain(&error);
@@ -223,7 +223,7 @@ async fn an_answer_that_is_not_for_this_host_and_estate_is_refused() {
         controller.mind().tamper = tamper;
         std::fs::create_dir_all(site.state()).expect("a folder");
         let (token, server) = (controller.token.clone(), "EX1".parse().expect("a name"));
-        let error = agent::identity::enrol(&site.state(), &token, &token.controllers, &server, "m", controller::now())
+        let error = agent::identity::enrol(&site.state(), &token, &token.controllers, None, &server, "m", controller::now())
             .await
             .expect_err("must be refused");
         assert!(agent::chain(&error).contains(expected), "{}", agent::chain(&error));
@@ -236,7 +236,8 @@ async fn an_answer_that_is_not_for_this_host_and_estate_is_refused() {
 async fn a_token_for_another_server_is_not_used() {
     let (controller, site) = (Controller::start().await, Site::new());
     let (token, server) = (controller.token.clone(), "EX2".parse().expect("a name"));
-    let error = agent::identity::enrol(site.folder.path(), &token, &token.controllers, &server, "m", controller::now()).await;
+    let error =
+        agent::identity::enrol(site.folder.path(), &token, &token.controllers, None, &server, "m", controller::now()).await;
     assert!(matches!(error, Err(agent::identity::IdentityError::OtherServer { .. })));
     assert!(controller.mind().enrolled.is_empty());
 }

@@ -137,7 +137,7 @@ fn a_look_tells_of_the_container_of_another_good_state_and_a_start_of_the_last()
     assert_eq!(driver.told(), ["second"]);
     look(&mut workbench);
     assert!(driver.told().is_empty());
-    crate::observe::observe(folder.path(), driver.as_ref()).expect("a look for a person");
+    crate::observe::observe(&Holds::by_command(folder.path()), driver.as_ref()).expect("a look for a person");
     assert_eq!(driver.told(), ["second"]);
 }
 

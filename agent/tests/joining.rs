@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::controller::{Ca, Controller};
 
 mod controller;
+mod proxied;
 
 /// A host of a few facts. Raising `state` changes it.
 #[derive(Default)]
@@ -107,7 +108,13 @@ impl Site {
 
     /// Runs an agent beside the scenario, and stops it in good order when the scenario is over.
     async fn attended(&self, scenario: impl Future<Output = ()>) {
-        let text = format!("state_dir = {:?}\njoin_token_file = {:?}\nlook_every = \"1s\"\n", self.state(), self.token_file());
+        self.attended_with("", scenario).await;
+    }
+
+    /// The same with more in the configuration.
+    async fn attended_with(&self, more: &str, scenario: impl Future<Output = ()>) {
+        let (state, token) = (self.state(), self.token_file());
+        let text = format!("state_dir = {state:?}\njoin_token_file = {token:?}\nlook_every = \"1s\"\n{more}");
         let config = Config::from_toml(&text, &self.folder.path().join("agent.toml")).expect("a configuration");
         let stop = CancellationToken::new();
         let scenario = async {

@@ -1,6 +1,6 @@
 //! Reads the values of the policy's key as they are; what is made of them is decided above.
 
-use super::{Found, HOLD, Kind, Layer, kind};
+use super::{Found, Kind, Layer, kind};
 use crate::config::{ConfigError, Origin};
 use crate::driver::DriverError;
 use crate::driver::windows::ffi::registry::Key;
@@ -41,6 +41,7 @@ fn found(key: &Key, name: &str) -> Option<Found> {
 mod tests {
     use windows_sys::Win32::System::Registry::{REG_BINARY, REG_DWORD, REG_EXPAND_SZ, REG_MULTI_SZ, REG_QWORD, REG_SZ};
 
+    use super::super::HOLD;
     use super::*;
     use crate::driver::windows::ffi::registry::MAX_VALUE;
     use crate::driver::windows::ffi::registry::scratch::{self, Scratch, wide};

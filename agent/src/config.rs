@@ -1,60 +1,32 @@
-//! `agent.toml`: where the agent keeps its state, and whom it talks to. An empty file is a valid one.
+//! What the agent is told: the default, `agent.toml`, the command line and Group Policy, each over the one before.
+//!
+//! Each layer says of each key what it is and where that stands ([`settings`]); laying them over each other is pure. What is
+//! wrong in any layer is told with its place and stops the agent, but for a hold: one that is wrong holds.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use policy::duration::Span;
 use proto::names::Address;
-use serde::Deserialize;
-use thiserror::Error;
+
+use crate::hold::Holds;
+use crate::proxy::Proxy;
+
+mod command_line;
+mod error;
+mod file;
+pub mod group_policy;
+mod key;
+pub mod settings;
+pub mod show;
+pub mod value;
+
+pub use command_line::Flags;
+pub use error::{ConfigError, Origin};
+pub use key::Key;
+pub use settings::{Layer, Set, Settings};
 
 /// The largest configuration that is read, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
-
-/// The most addresses of one kind.
-const MAX_ADDRESSES: usize = 16;
-
-/// A configuration that is none.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{path}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Larger than any configuration.
-    #[error("{path}: expected at most {MAX_BYTES} bytes, found {found}")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        found: u64,
-    },
-    /// Not TOML, an unknown key or a value of the wrong kind; the message shows line and column.
-    #[error("{path} does not read as TOML\n{message}")]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        message: String,
-    },
-    /// A value out of its bounds.
-    #[error("{path}: {key}: expected {expected}, found {found}")]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What it must be.
-        expected: String,
-        /// What it is.
-        found: String,
-    },
-}
 
 /// What the agent is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,25 +37,27 @@ pub struct Config {
     pub join_token_file: PathBuf,
     /// The longest time between two looks at the host.
     pub look_every: Duration,
-    /// Other addresses than those of the join token.
+    /// How controllers are reached.
     pub controllers: Controllers,
     /// What is logged.
     pub log: Log,
+    /// Where holds come from.
+    pub holds: Holds,
 }
 
 /// `[controllers]`: each list, when it is not empty, stands in place of the join token's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Controllers {
     /// Enrolment ports, tried in turn.
     pub enrolment: Vec<Address>,
     /// Agents' ports, tried in turn.
     pub agents: Vec<Address>,
+    /// The proxy through which all of them are reached.
+    pub proxy: Option<Proxy>,
 }
 
 /// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// How.
     pub format: LogFormat,
@@ -91,15 +65,8 @@ pub struct Log {
     pub filter: String,
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
-    }
-}
-
 /// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -107,68 +74,144 @@ pub enum LogFormat {
     Json,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    state_dir: Option<PathBuf>,
-    join_token_file: Option<PathBuf>,
-    look_every: Option<Span>,
-    #[serde(default)]
-    controllers: Controllers,
-    #[serde(default)]
-    log: Log,
+impl LogFormat {
+    /// Its word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// All layers as they were found, laid over each other.
+#[derive(Debug)]
+pub struct Layers {
+    merged: Layer,
+    file: PathBuf,
+    named: bool,
+}
+
+impl Layers {
+    /// Reads them all: the file that was named or else the default one, which need not exist; the options; Group Policy.
+    pub fn read(named: Option<&Path>, flags: &Flags) -> Self {
+        let file = named.map_or_else(default_path, Path::to_owned);
+        let layer = file::read(&file, named.is_some());
+        Self { merged: merged(layer, flags.layer(), group_policy::read()), named: named.is_some(), file }
+    }
+
+    /// What is set, and what is wrong with it.
+    pub fn merged(&self) -> &Layer {
+        &self.merged
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong, but for a hold: that one holds.
+    pub fn config(&self) -> Result<Config, Vec<&ConfigError>> {
+        let faults: Vec<_> = self.merged.faults.iter().filter(|fault| fault.key() != Some(Key::Hold)).collect();
+        if faults.is_empty() { Ok(config(&self.merged.settings, self.holds())) } else { Err(faults) }
+    }
+
+    /// Where holds come from. To hold a host, no more of a configuration needs to be right than the state folder.
+    ///
+    /// # Errors
+    /// What leaves in doubt which folder that is.
+    pub fn holds_in_doubt(&self) -> Result<Holds, Vec<&ConfigError>> {
+        let doubt = |fault: &&ConfigError| fault.key().is_none_or(|key| key == Key::StateDir);
+        let faults: Vec<_> = self.merged.faults.iter().filter(doubt).collect();
+        if faults.is_empty() { Ok(self.holds()) } else { Err(faults) }
+    }
+
+    /// As far as it can be told.
+    pub fn holds(&self) -> Holds {
+        let state_dir = self.merged.settings.state_dir.as_ref().map_or_else(state_dir_default, |set| set.value.clone());
+        Holds::new(&state_dir, &self.file, self.named)
+    }
+}
+
+/// The layers over each other, the lowest first.
+fn merged(file: Layer, command_line: Layer, group_policy: Layer) -> Layer {
+    group_policy.over(command_line.over(file))
+}
+
+fn config(settings: &Settings, holds: Holds) -> Config {
+    let Settings {
+        state_dir,
+        join_token_file,
+        look_every,
+        enrolment,
+        agents,
+        proxy,
+        proxy_credentials_file,
+        log_format,
+        log_filter,
+        holds: _,
+    } = settings.clone().over(defaults());
+    let value = "a default for each key that must have one";
+    let credentials = proxy_credentials_file.map(|set| set.value);
+    Config {
+        state_dir: state_dir.expect(value).value,
+        join_token_file: join_token_file.expect(value).value,
+        look_every: look_every.expect(value).value,
+        controllers: Controllers {
+            enrolment: enrolment.map(|set| set.value).unwrap_or_default(),
+            agents: agents.map(|set| set.value).unwrap_or_default(),
+            proxy: proxy.map(|set| Proxy { address: set.value, credentials }),
+        },
+        log: Log { format: log_format.expect(value).value, filter: log_filter.expect(value).value },
+        holds,
+    }
+}
+
+/// What each key is when nobody says anything else.
+fn defaults() -> Settings {
+    fn set<T>(value: T) -> Option<Set<T>> {
+        Some(Set { value, origin: Origin::Default })
+    }
+    Settings {
+        state_dir: set(state_dir_default()),
+        join_token_file: set(config_dir().join("join-token")),
+        look_every: set(Duration::from_secs(60)),
+        enrolment: set(Vec::new()),
+        agents: set(Vec::new()),
+        proxy: None,
+        proxy_credentials_file: None,
+        log_format: set(LogFormat::Text),
+        log_filter: set("info".to_owned()),
+        holds: Vec::new(),
+    }
 }
 
 impl Config {
-    /// Where the configuration is when nobody says.
-    pub fn default_path() -> PathBuf {
-        config_dir().join("agent.toml")
-    }
-
-    /// Reads a configuration.
+    /// A configuration from the text of a file alone, for tests; `path` is for messages.
     ///
     /// # Errors
-    /// [`ConfigError`] with file and place.
-    pub fn open(path: &Path) -> Result<Self, ConfigError> {
-        let io = |source| ConfigError::Io { path: path.to_owned(), source };
-        let found = std::fs::metadata(path).map_err(io)?.len();
-        if found > MAX_BYTES {
-            return Err(ConfigError::TooLarge { path: path.to_owned(), found });
-        }
-        Self::from_toml(&std::fs::read_to_string(path).map_err(io)?, path)
-    }
-
-    /// Reads a configuration from its text; `path` is for messages.
-    ///
-    /// # Errors
-    /// [`ConfigError`] with file and place.
+    /// The first thing that is wrong.
     pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let Raw { state_dir, join_token_file, look_every, controllers, log } =
-            toml::from_str(text).map_err(|error| ConfigError::Toml { path: path.to_owned(), message: error.to_string() })?;
-        let value = |key, expected: &str, found: String| ConfigError::Value {
-            path: path.to_owned(),
-            key,
-            expected: expected.to_owned(),
-            found,
-        };
-        let look_every = look_every.unwrap_or(Span::seconds(60));
-        let seconds = u64::try_from(look_every.as_seconds()).unwrap_or(0);
-        if !(1..=3600).contains(&seconds) {
-            return Err(value("look_every", "1s to 1h", look_every.to_string()));
+        let Layer { settings, mut faults } = file::parse(text, path);
+        if !faults.is_empty() {
+            return Err(faults.swap_remove(0));
         }
-        for (key, list) in [("controllers.enrolment", &controllers.enrolment), ("controllers.agents", &controllers.agents)] {
-            if list.len() > MAX_ADDRESSES {
-                return Err(value(key, &format!("at most {MAX_ADDRESSES} addresses"), list.len().to_string()));
-            }
-        }
-        Ok(Self {
-            state_dir: state_dir.unwrap_or_else(state_dir_default),
-            join_token_file: join_token_file.unwrap_or_else(|| config_dir().join("join-token")),
-            look_every: Duration::from_secs(seconds),
-            controllers,
-            log,
-        })
+        let state_dir = settings.state_dir.as_ref().map_or_else(state_dir_default, |set| set.value.clone());
+        Ok(config(&settings, Holds::new(&state_dir, path, false)))
     }
+}
+
+/// The hold that the file sets, as it is at this moment. One that was `named` must be there.
+pub(crate) fn holds_of_file(path: &Path, named: bool) -> Vec<Set<String>> {
+    file::read(path, named).settings.holds
+}
+
+/// The hold that Group Policy sets at this moment.
+pub(crate) fn holds_of_group_policy() -> Vec<Set<String>> {
+    group_policy::read().settings.holds
+}
+
+/// Where the file is when nobody says.
+fn default_path() -> PathBuf {
+    config_dir().join("agent.toml")
 }
 
 #[cfg(not(windows))]
@@ -195,6 +238,7 @@ fn state_dir_default() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::group_policy::Found;
     use super::*;
 
     fn read(text: &str) -> Result<Config, ConfigError> {
@@ -213,29 +257,70 @@ mod tests {
     fn the_example_reads_and_says_what_the_defaults_are() {
         let text = include_str!("../../deploy/agent.example.toml");
         assert_eq!(read(text).expect("the example is valid"), read("").expect("valid"));
-        // Every line that is commented out is a valid one, too.
+        // Every line that is commented out is a valid one, too, and none is forgotten.
         let all: String = text.lines().map(|line| format!("{}\n", line.strip_prefix("#= ").unwrap_or(line))).collect();
         let config = read(&all).expect("valid with everything set");
         assert_eq!(config.controllers.agents.len(), 2);
+        for key in Key::ALL {
+            let (table, name) = key.name().split_once('.').unwrap_or(("", key.name()));
+            assert!(
+                all.contains(&format!("\n{name} = ")) && (table.is_empty() || all.contains(&format!("\n[{table}]"))),
+                "{key}"
+            );
+        }
     }
 
     #[test]
-    fn an_unknown_key_is_refused_with_file_and_line() {
+    fn the_first_fault_of_a_file_names_it_with_its_line() {
         let error = read("state_dir = \"/x\"\nlook_evry = \"60s\"\n").expect_err("unknown").to_string();
-        assert!(error.contains("agent.toml") && error.contains("line 2") && error.contains("look_evry"), "{error}");
-        assert!(read("[controllers]\nagent = []\n").is_err());
+        assert!(error.contains("agent.toml:2") && error.contains("look_evry"), "{error}");
+        for (text, key) in [("look_every = \"0s\"", "look_every"), ("look_every = \"2h\"", "look_every"), ("hold = \"\"", "hold")]
+        {
+            let error = read(text).expect_err(text).to_string();
+            assert!(error.contains("agent.toml:1") && error.contains(key), "{error}");
+        }
     }
 
     #[test]
-    fn values_out_of_bounds_are_refused_with_the_key() {
-        for (text, key) in [
-            ("look_every = \"0s\"", "look_every"),
-            ("look_every = \"2h\"", "look_every"),
-            ("[controllers]\nagents = [\"nowhere\"]", "agents"),
-            ("[log]\nformat = \"xml\"", "format"),
-        ] {
-            let error = read(text).expect_err(text).to_string();
-            assert!(error.contains(key), "{error}");
+    fn group_policy_goes_before_the_command_line_and_that_before_the_file() {
+        let file = file::parse("look_every = \"1s\"\nstate_dir = \"/file\"\n[log]\nfilter = \"warn\"\n", Path::new("agent.toml"));
+        let mut command_line = Layer::default();
+        for (key, option, text) in [(Key::LookEvery, "--look-every", "2s"), (Key::StateDir, "--state-dir", "/option")] {
+            command_line.set(key, &value::Raw::Text(text.to_owned()), Origin::CommandLine(option));
+        }
+        let policy = group_policy::layer(&[("LookEverySeconds".to_owned(), Found::Number(3))]);
+        let merged = merged(file, command_line, policy);
+        assert!(merged.faults.is_empty(), "{:?}", merged.faults);
+        let holds = Holds::new(Path::new("/option"), Path::new("agent.toml"), true);
+        let config = config(&merged.settings, holds);
+        assert_eq!(config.look_every, Duration::from_secs(3));
+        assert_eq!(config.state_dir, Path::new("/option"));
+        assert_eq!((config.log.filter.as_str(), config.log.format), ("warn", LogFormat::Text));
+    }
+
+    #[test]
+    fn a_wrong_hold_stops_no_agent_and_holds_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, format!("state_dir = {:?}\nhold = 1\n", folder.path())).expect("writes");
+        let layers = Layers::read(Some(&path), &Flags::default());
+        assert_eq!(layers.merged().faults.len(), 1);
+        let why = layers.config().expect("starts").holds.why().expect("held");
+        assert!(why.contains("agent.toml:2") && why.contains("cannot be read"), "{why}");
+    }
+
+    #[test]
+    fn a_host_can_be_held_while_something_else_is_wrong() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("agent.toml");
+        let layers = |text: &str| {
+            std::fs::write(&path, text).expect("writes");
+            Layers::read(Some(&path), &Flags::default())
+        };
+        let wrong = layers("state_dir = \"/x\"\nlook_every = \"never\"\n");
+        assert!(wrong.config().is_err() && wrong.holds_in_doubt().is_ok());
+        for doubtful in ["state_dir = 1\n", "state_dirr = \"/x\"\n", "state_dir = \"/x\n"] {
+            assert!(layers(doubtful).holds_in_doubt().is_err(), "{doubtful}");
         }
     }
 
@@ -243,8 +328,10 @@ mod tests {
     fn a_file_that_is_not_there_or_too_large_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("agent.toml");
-        assert!(Config::open(&path).expect_err("absent").to_string().contains("agent.toml"));
+        let read = |named| file::read(&path, named);
+        assert_eq!(read(false).faults.len(), 0, "the default one need not be there");
+        assert!(read(true).faults[0].to_string().contains("agent.toml"));
         std::fs::write(&path, vec![b'#'; 70_000]).expect("writes");
-        assert!(matches!(Config::open(&path), Err(ConfigError::TooLarge { found: 70_000, .. })));
+        assert!(matches!(read(false).faults[..], [ConfigError::TooLarge { found: 70_000, .. }]));
     }
 }

@@ -43,6 +43,7 @@ pub mod link;
 pub mod memory;
 pub mod observe;
 pub mod probe;
+pub mod proxy;
 pub mod run;
 pub mod session;
 pub mod tls;
@@ -92,7 +93,8 @@ pub enum AgentError {
 pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToken) -> Result<(), AgentError> {
     let folder = config.state_dir.clone();
     private_folder(&folder)?;
-    let workbench = Workbench::open(&folder, driver.clone()).map_err(AgentError::Work)?;
+    let mut workbench = Workbench::open(&folder, driver.clone()).map_err(AgentError::Work)?;
+    workbench.heed(config.holds.clone());
     let receipts = workbench.receipts();
     let mut bench = Bench::new(workbench);
 
@@ -129,7 +131,7 @@ pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToke
     let speaker = Speaker { server: joined.server.clone(), machine_id, agent_version: env!("CARGO_PKG_VERSION").to_owned() };
     let (open, last_end) = bench.free().map_or((None, None), |workbench| (workbench.open_plan(), workbench.last_end()));
     let session = Session::new(speaker, authority.held(), kept_session(&folder), receipts, open, last_end);
-    let link = Link::new(chosen(&config.controllers.agents, &joined.agents));
+    let link = Link::new(chosen(&config.controllers.agents, &joined.agents), config.controllers.proxy.clone());
     let wake = Arc::new(Notify::new());
     let watcher = Watcher::spawn(driver.clone(), wake.clone()).map_err(AgentError::Watch)?;
     let (estate, server) = (joined.estate.clone(), joined.server.clone());
@@ -227,7 +229,8 @@ async fn try_to_join(config: &Config, driver: Arc<dyn Driver>) -> Result<Option<
     let host = host(driver).await?;
     let machine_id = host.machine_id.known().cloned().unwrap_or_default();
     let addresses = chosen(&config.controllers.enrolment, &token.controllers);
-    let admission = identity::enrol(&config.state_dir, &token, &addresses, &host.name, &machine_id, now())
+    let proxy = config.controllers.proxy.as_ref();
+    let admission = identity::enrol(&config.state_dir, &token, &addresses, proxy, &host.name, &machine_id, now())
         .await
         .map_err(AgentError::Identity)?;
     tracing::info!(estate = %token.estate, server = %host.name, "this host has joined the estate");

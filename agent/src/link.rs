@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::proxy::Proxy;
 use crate::session::{FromController, ToController};
 use crate::tls::{self, DialError};
 
@@ -69,6 +70,7 @@ pub enum Event {
 /// The line to one of the controllers.
 pub struct Link {
     addresses: Vec<Address>,
+    proxy: Option<Proxy>,
     turn: usize,
     line: Line,
 }
@@ -116,9 +118,9 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// A line that is down. It dials these in turn.
-    pub fn new(addresses: Vec<Address>) -> Self {
-        Self { addresses, turn: 0, line: Line::Down }
+    /// A line that is down. It dials these in turn, through the proxy if there is one.
+    pub fn new(addresses: Vec<Address>, proxy: Option<Proxy>) -> Self {
+        Self { addresses, proxy, turn: 0, line: Line::Down }
     }
 
     /// Drops what is there, and dials the next controller at `when`.
@@ -163,7 +165,7 @@ impl Link {
                         return std::future::pending().await;
                     };
                     self.turn = self.turn.wrapping_add(1);
-                    self.line = Line::Dialling(Box::pin(open(address.clone(), tls.clone())));
+                    self.line = Line::Dialling(Box::pin(open(address.clone(), self.proxy.clone(), tls.clone())));
                 }
                 Line::Dialling(dialling) => match dialling.await {
                     Ok(open) => {
@@ -197,8 +199,8 @@ impl Link {
 
 /// Dials, and makes the call. A controller may answer the call only after it heard the hello, so the stream counts as open
 /// before that answer.
-async fn open(address: Address, tls: Arc<ClientConfig>) -> Result<Open, LinkError> {
-    let dialled = tls::dial(&address, tls).await.map_err(LinkError::Dial)?;
+async fn open(address: Address, proxy: Option<Proxy>, tls: Arc<ClientConfig>) -> Result<Open, LinkError> {
+    let dialled = tls::dial(&address, proxy.as_ref(), tls).await.map_err(LinkError::Dial)?;
     let (out, queue) = mpsc::channel(QUEUE);
     let mut client = SessionServiceClient::new(dialled.channel).max_decoding_message_size(proto::MAX_MESSAGE);
     let call = async move { client.open(ReceiverStream::new(queue)).await.map(tonic::Response::into_inner) };

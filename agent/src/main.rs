@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::config::{Config, ConfigError, LogFormat};
+use agent::config::show::Table;
+use agent::config::{Config, ConfigError, Flags, Layers, LogFormat, Set};
 use agent::driver::Driver;
-use agent::{chain, hold, observe};
+use agent::hold::{self, Holds};
+use agent::{chain, observe};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -24,9 +26,8 @@ struct Cli {
     /// The configuration; every key of it has a default
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Another state folder than the configuration's
-    #[arg(long, global = true, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
     #[command(flatten)]
     host: HostArgs,
     #[command(subcommand)]
@@ -67,6 +68,9 @@ enum Command {
     /// Keep the agent from doing anything on this host: beats policy and orders
     #[command(subcommand)]
     Hold(Hold),
+    /// What the agent is told, by agent.toml, command line and Group Policy
+    #[command(name = "config", subcommand)]
+    Configuration(Configuration),
 }
 
 #[derive(Subcommand)]
@@ -76,58 +80,93 @@ enum Hold {
         /// Why, for whoever finds it
         reason: String,
     },
-    /// Lift the hold
+    /// Lift the hold that was set so; one by agent.toml or Group Policy stays
     Off,
+    /// Show what holds this host, and where that comes from
+    Show,
+}
+
+#[derive(Subcommand)]
+enum Configuration {
+    /// Print every key and what it is
+    Show {
+        /// Where each value comes from, too
+        #[arg(long)]
+        origin: bool,
+        /// As a table or as JSON, which has the origins always
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Output,
+    },
+    /// Say what is wrong; exit code 2 when something is
+    Check,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Table,
+    Json,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = match configuration(&cli) {
-        Ok(config) => config,
-        Err(error) => {
-            complain(&chain(&error));
-            return ExitCode::from(2);
-        }
+    let layers = Layers::read(cli.config.as_deref(), &cli.flags);
+    let done = match &cli.command {
+        Command::Configuration(command) => return configuration(command, &layers),
+        Command::Hold(command) => layers.holds_in_doubt().map(|holds| hold(command, &holds)),
+        Command::Run => layers.config().map(|config| run(config, driver(&cli.host)?)),
+        Command::Observe => layers.config().map(|config| {
+            let observation = observe::observe(&config.holds, driver(&cli.host)?.as_ref())?;
+            say(&serde_json::to_string_pretty(&observation)?);
+            Ok(())
+        }),
     };
-    match dispatch(&cli, config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    match done {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
+        Err(faults) => wrong(&faults),
     }
 }
 
-/// The file that was named; the default one, which need not exist.
-fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
-    let default = Config::default_path();
-    let path = cli.config.as_deref().unwrap_or(&default);
-    let read = if cli.config.is_none() && !path.exists() { Config::from_toml("", path) } else { Config::open(path) };
-    read.map(|config| match &cli.state_dir {
-        Some(state_dir) => Config { state_dir: state_dir.clone(), ..config },
-        None => config,
-    })
+fn wrong(faults: &[&ConfigError]) -> ExitCode {
+    faults.iter().for_each(|fault| complain(&chain(fault)));
+    ExitCode::from(2)
 }
 
-fn dispatch(cli: &Cli, config: Config) -> Result<()> {
-    match &cli.command {
-        Command::Run => run(config, driver(&cli.host)?),
-        Command::Observe => {
-            let observation = observe::observe(&config.state_dir, driver(&cli.host)?.as_ref())?;
-            say(&serde_json::to_string_pretty(&observation)?);
-            Ok(())
+fn configuration(command: &Configuration, layers: &Layers) -> ExitCode {
+    match command {
+        Configuration::Show { origin, output } => {
+            let table = Table::of(layers);
+            match output {
+                Output::Table => say(table.to_text(*origin).trim_end()),
+                Output::Json => say(&serde_json::to_string_pretty(&table).expect("texts are plain data")),
+            }
         }
-        Command::Hold(Hold::On { reason }) => {
-            hold::set(&config.state_dir, reason)?;
+        Configuration::Check if layers.merged().faults.is_empty() => say("the configuration can be used"),
+        Configuration::Check => {}
+    }
+    let faults: Vec<_> = layers.merged().faults.iter().collect();
+    if faults.is_empty() { ExitCode::SUCCESS } else { wrong(&faults) }
+}
+
+fn hold(command: &Hold, holds: &Holds) -> Result<()> {
+    match command {
+        Hold::On { reason } => {
+            hold::set(holds.folder(), reason)?;
             say("held: nothing is done on this host until `backstay-agent hold off`");
-            Ok(())
+            return Ok(());
         }
-        Command::Hold(Hold::Off) => {
-            let lifted = hold::lift(&config.state_dir)?;
-            say(if lifted { "the hold is lifted" } else { "there was no hold" });
-            Ok(())
-        }
+        Hold::Off => say(if hold::lift(holds.folder())? { "the hold is lifted" } else { "there was no hold by command" }),
+        Hold::Show if holds.in_force().is_empty() => say("not held"),
+        Hold::Show => {}
     }
+    // What neither file nor Group Policy lets go stays, and whoever lifts a hold has to know.
+    for Set { value, origin } in holds.in_force() {
+        say(&format!("held by {origin}: {value}"));
+    }
+    Ok(())
 }
 
 fn run(config: Config, driver: Arc<dyn Driver>) -> Result<()> {

@@ -1,7 +1,5 @@
 //! One look at the host for a person, beside an agent that may be running: it locks nothing and changes nothing.
 
-use std::path::Path;
-
 use policy::document::Policy;
 use policy::id::EstateName;
 use policy::report::Report;
@@ -9,10 +7,11 @@ use serde::Serialize;
 
 use crate::authority::Authority;
 use crate::driver::Driver;
+use crate::hold::Holds;
 use crate::memory::Memory;
 use crate::view::View;
 use crate::work::{Look, WorkError, container, sight};
-use crate::{chain, hold, now};
+use crate::{chain, now};
 
 /// What `backstay-agent observe` prints.
 #[derive(Debug, Serialize)]
@@ -28,14 +27,14 @@ pub struct Observation {
 ///
 /// # Errors
 /// [`WorkError`] when the host cannot be looked at.
-pub fn observe(folder: &Path, driver: &dyn Driver) -> Result<Observation, WorkError> {
-    let now = now();
+pub fn observe(holds: &Holds, driver: &dyn Driver) -> Result<Observation, WorkError> {
+    let (now, folder) = (now(), holds.folder());
     let last = Memory::open(folder).map_err(WorkError::Memory)?.last().clone();
     // As the agent does, or the two would see different hosts.
     if let Some(container) = container(&last) {
         driver.remember_container(container);
     }
-    let sight = sight(driver, hold::of(folder))?;
+    let sight = sight(driver, holds.why())?;
     let judged = |policy: &Policy, may_act| {
         let last = last.after(&sight, policy, now);
         View::of(&Look { sight: sight.clone(), last }, policy, may_act, now).text

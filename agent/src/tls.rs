@@ -19,7 +19,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
-/// How long connecting may take, from the name to the end of the handshake.
+use crate::proxy::{Proxy, ProxyError};
+
+/// How long connecting may take, from the name to the end of the handshake; through a proxy, each of the two ways.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What may be on its way before the agent has read it, in bytes.
@@ -36,6 +38,15 @@ pub enum DialError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// The proxy gives no way to it.
+    #[error("{address} cannot be reached through the proxy")]
+    Proxy {
+        /// The address.
+        address: Address,
+        /// What the proxy said.
+        #[source]
+        source: ProxyError,
     },
     /// No answer.
     #[error("{address}: expected a connection within {} s, found none", CONNECT_LIMIT.as_secs())]
@@ -72,15 +83,25 @@ pub struct Dialled {
     pub shown: Vec<CertificateDer<'static>>,
 }
 
-/// Connects to `address`.
+/// Connects to `address`, through the `proxy` if there is one. That changes nothing of what is asked of the controller.
 ///
 /// # Errors
 /// [`DialError`].
-pub async fn dial(address: &Address, config: Arc<ClientConfig>) -> Result<Dialled, DialError> {
+pub async fn dial(address: &Address, proxy: Option<&Proxy>, config: Arc<ClientConfig>) -> Result<Dialled, DialError> {
+    let tunnel = match proxy {
+        Some(proxy) => {
+            let refused = |source| DialError::Proxy { address: address.clone(), source };
+            Some(proxy.connect(address, CONNECT_LIMIT).await.map_err(refused)?)
+        }
+        None => None,
+    };
     let connect = async {
-        let tcp = TcpStream::connect(address.as_str())
-            .await
-            .map_err(|source| DialError::Unreachable { address: address.clone(), source })?;
+        let tcp = match tunnel {
+            Some(tunnel) => tunnel,
+            None => TcpStream::connect(address.as_str())
+                .await
+                .map_err(|source| DialError::Unreachable { address: address.clone(), source })?,
+        };
         // Small messages each way: waiting to fill a segment would only make acknowledgements late.
         tcp.set_nodelay(true).map_err(|source| DialError::Unreachable { address: address.clone(), source })?;
         let name = ServerName::try_from(CONTROLLER).expect("the name of controllers is a DNS name");

@@ -18,7 +18,7 @@ use proto::signed::{self, SignedBytes};
 use thiserror::Error;
 
 use crate::driver::{Driver, DriverError};
-use crate::hold;
+use crate::hold::Holds;
 use crate::journal::{Begun, Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::memory::{Memory, MemoryError};
@@ -116,6 +116,7 @@ pub enum By<'a> {
 pub struct Workbench {
     driver: Arc<dyn Driver>,
     folder: PathBuf,
+    holds: Holds,
     ledger: Ledger,
     memory: Memory,
     open: Option<PlanId>,
@@ -159,7 +160,24 @@ impl Workbench {
             driver.remember_container(container);
         }
         let called_off = CalledOff::default();
-        Ok(Self { driver, folder: folder.to_owned(), ledger, memory, open, damaged, called_off, on_begin: None, _lock: lock })
+        let holds = Holds::by_command(folder);
+        Ok(Self {
+            driver,
+            folder: folder.to_owned(),
+            holds,
+            ledger,
+            memory,
+            open,
+            damaged,
+            called_off,
+            on_begin: None,
+            _lock: lock,
+        })
+    }
+
+    /// From here on, these holds count, too.
+    pub fn heed(&mut self, holds: Holds) {
+        self.holds = holds;
     }
 
     /// Looks at the host: observation, handshakes with 444, and memory.
@@ -348,7 +366,7 @@ impl Workbench {
 
     /// Why nothing is done on this host: a hold by a person, or a journal that cannot be believed.
     pub fn hold(&self) -> Option<String> {
-        self.damaged.clone().or_else(|| hold::of(&self.folder))
+        self.damaged.clone().or_else(|| self.holds.why())
     }
 
     /// Where a plan can be called off while it is at work.

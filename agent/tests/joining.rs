@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::controller::{Ca, Controller};
 
 mod controller;
+mod proxied;
 
 /// A host of a few facts. Raising `state` changes it.
 #[derive(Default)]
@@ -107,7 +108,13 @@ impl Site {
 
     /// Runs an agent beside the scenario, and stops it in good order when the scenario is over.
     async fn attended(&self, scenario: impl Future<Output = ()>) {
-        let text = format!("state_dir = {:?}\njoin_token_file = {:?}\nlook_every = \"1s\"\n", self.state(), self.token_file());
+        self.attended_with("", scenario).await;
+    }
+
+    /// The same with more in the configuration.
+    async fn attended_with(&self, more: &str, scenario: impl Future<Output = ()>) {
+        let (state, token) = (self.state(), self.token_file());
+        let text = format!("state_dir = {state:?}\njoin_token_file = {token:?}\nlook_every = \"1s\"\n{more}");
         let config = Config::from_toml(&text, &self.folder.path().join("agent.toml")).expect("a configuration");
         let stop = CancellationToken::new();
         let scenario = async {
@@ -197,7 +204,7 @@ async fn refused(controller: Controller, why: &str) {
     let token = agent::identity::read_token(&site.token_file()).expect("reads").expect("is there");
     std::fs::create_dir_all(site.state()).expect("a folder");
     let server = "EX1".parse().expect("a name");
-    let error = agent::identity::enrol(&site.state(), &token, &token.controllers, &server, "m", controller::now())
+    let error = agent::identity::enrol(&site.state(), &token, &token.controllers, None, &server, "m", controller::now())
         .await
         .expect_err("must be refused");
     let text = agent::chain(&error);
@@ -223,7 +230,7 @@ async fn an_answer_that_is_not_for_this_host_and_estate_is_refused() {
         controller.mind().tamper = tamper;
         std::fs::create_dir_all(site.state()).expect("a folder");
         let (token, server) = (controller.token.clone(), "EX1".parse().expect("a name"));
-        let error = agent::identity::enrol(&site.state(), &token, &token.controllers, &server, "m", controller::now())
+        let error = agent::identity::enrol(&site.state(), &token, &token.controllers, None, &server, "m", controller::now())
             .await
             .expect_err("must be refused");
         assert!(agent::chain(&error).contains(expected), "{}", agent::chain(&error));
@@ -236,7 +243,8 @@ async fn an_answer_that_is_not_for_this_host_and_estate_is_refused() {
 async fn a_token_for_another_server_is_not_used() {
     let (controller, site) = (Controller::start().await, Site::new());
     let (token, server) = (controller.token.clone(), "EX2".parse().expect("a name"));
-    let error = agent::identity::enrol(site.folder.path(), &token, &token.controllers, &server, "m", controller::now()).await;
+    let error =
+        agent::identity::enrol(site.folder.path(), &token, &token.controllers, None, &server, "m", controller::now()).await;
     assert!(matches!(error, Err(agent::identity::IdentityError::OtherServer { .. })));
     assert!(controller.mind().enrolled.is_empty());
 }

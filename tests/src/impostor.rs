@@ -86,7 +86,7 @@ impl Impostor {
         let (certificate, key) = self.identity.credentials();
         let config = tls::identified(PinnedCa::new(ca, self.identity.ca().to_vec()), certificate, key).context("TLS")?;
         let address = self.identity.joined().agents.first().context("an address")?;
-        let channel = timeout(LIMIT, tls::dial(address, config)).await.context("no connection")??.channel;
+        let channel = timeout(LIMIT, tls::dial(address, None, config)).await.context("no connection")??.channel;
         let (out, queue) = unbounded_channel();
         let mut client = SessionServiceClient::new(channel);
         for message in std::iter::once(Up::Hello(hello)).chain(messages) {

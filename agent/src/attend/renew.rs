@@ -21,7 +21,8 @@ impl Attendant {
             return;
         }
         let addresses = chosen(&self.config.controllers.enrolment, &self.identity.joined().enrolment);
-        match self.identity.renewal(addresses, self.authority.ca().clone()) {
+        let proxy = self.config.controllers.proxy.clone();
+        match self.identity.renewal(addresses, proxy, self.authority.ca().clone()) {
             Ok(renewal) => turns.renewal = Some(Box::pin(renewal)),
             Err(error) => self.renewed(Err(error), turns),
         }

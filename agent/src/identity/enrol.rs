@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{HostKey, Identity, IdentityError, Joined, MAX_CA, check_certificate, write};
 use crate::authority::{Authority, first_trust};
+use crate::proxy::Proxy;
 use crate::session::Document;
 use crate::tls::{self, Dialled, PinnedCa};
 
@@ -59,7 +60,7 @@ pub fn read_token(path: &Path) -> Result<Option<JoinToken>, IdentityError> {
     JoinToken::decode(&text).map(Some).map_err(|source| IdentityError::Token { path: path.to_owned(), source })
 }
 
-/// Joins: tries the controllers in turn, believes one whose CA the token names and whose trust document is signed by the root
+/// Joins: tries the controllers in turn, through the proxy if there is one, believes one whose CA the token names and whose trust document is signed by the root
 /// that the token names, and keeps what it gives. The caller removes the token.
 ///
 /// # Errors
@@ -68,6 +69,7 @@ pub async fn enrol(
     folder: &Path,
     token: &JoinToken,
     addresses: &[Address],
+    proxy: Option<&Proxy>,
     server: &ServerName,
     machine_id: &str,
     now: Timestamp,
@@ -77,7 +79,7 @@ pub async fn enrol(
     }
     let key = HostKey::open_or_make(folder)?;
     let request = certificate_request(&key, &token.estate, server)?;
-    let (address, Dialled { channel, shown }) = dial_any(addresses, &token.ca, &[]).await?;
+    let (address, Dialled { channel, shown }) = dial_any(addresses, proxy, &token.ca, &[]).await?;
     let mut client = client(channel);
     let enrol = EnrolRequest {
         secret: token.secret.to_text().as_str().to_owned(),
@@ -136,12 +138,13 @@ impl Identity {
     pub fn renewal(
         &self,
         addresses: Vec<Address>,
+        proxy: Option<Proxy>,
         ca: BTreeSet<Sha256>,
     ) -> Result<impl Future<Output = Result<Vec<u8>, IdentityError>> + Send + 'static, IdentityError> {
         let request = certificate_request(&self.key, &self.joined.estate, &self.joined.server)?;
         let (certificate, known) = (self.der.to_vec(), self.ca.clone());
         Ok(async move {
-            let (address, Dialled { channel, .. }) = dial_any(&addresses, &ca, &known).await?;
+            let (address, Dialled { channel, .. }) = dial_any(&addresses, proxy.as_ref(), &ca, &known).await?;
             let answer = client(channel).renew(limited(RenewRequest { certificate, request })).await;
             let RenewResponse { certificate } = answer
                 .map_err(|status| IdentityError::Refused { address, what: "renew the identity", source: Box::new(status) })?
@@ -154,13 +157,14 @@ impl Identity {
 /// The first of the controllers that answers and is believed.
 async fn dial_any(
     addresses: &[Address],
+    proxy: Option<&Proxy>,
     fingerprints: &BTreeSet<Sha256>,
     known: &[CertificateDer<'static>],
 ) -> Result<(Address, Dialled), IdentityError> {
     let config = tls::anonymous(PinnedCa::new(fingerprints.clone(), known.to_vec()));
     let mut last = IdentityError::NoAddress;
     for address in addresses {
-        match tls::dial(address, config.clone()).await {
+        match tls::dial(address, proxy, config.clone()).await {
             Ok(dialled) => return Ok((address.clone(), dialled)),
             Err(error) => {
                 tracing::debug!(error = crate::chain(&error), "enrolment port not reached");

@@ -137,7 +137,7 @@ fn a_look_tells_of_the_container_of_another_good_state_and_a_start_of_the_last()
     assert_eq!(driver.told(), ["second"]);
     look(&mut workbench);
     assert!(driver.told().is_empty());
-    crate::observe::observe(folder.path(), driver.as_ref()).expect("a look for a person");
+    crate::observe::observe(&Holds::by_command(folder.path()), driver.as_ref()).expect("a look for a person");
     assert_eq!(driver.told(), ["second"]);
 }
 
@@ -146,16 +146,7 @@ fn a_start_tells_of_the_containers_of_an_open_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let driver = Recorder::new("first");
     let back = Step::AddCertificate { der: Der(Vec::new()), store: Store::My, key: vendor_link("deleted"), friendly_name: None };
-    let plan = Plan {
-        estate: "contoso".parse().expect("a name"),
-        host: "EX1".parse().expect("a name"),
-        machine_id: "machine".to_owned(),
-        purpose: Purpose::Undelete,
-        attempt: 1,
-        values: Values { key_bits: 2048, months: 60 },
-        expects: Vec::new(),
-        steps: vec![back, Step::CreateKey { container: "made".to_owned(), bits: 2048 }, Step::Compare],
-    };
+    let plan = undelete(vec![back, Step::CreateKey { container: "made".to_owned(), bits: 2048 }, Step::Compare]);
     let baseline = driver.observe().expect("a sight").report;
     let (plan, at) = (Der(plan.to_bytes()), Timestamp::UNIX_EPOCH);
     let begun = Begun { plan, approvals: Vec::new(), standing: None, baseline, at };
@@ -163,4 +154,53 @@ fn a_start_tells_of_the_containers_of_an_open_run() {
     let workbench = Workbench::open(folder.path(), driver.clone()).expect("a folder with an open run");
     assert!(workbench.open_plan().is_some());
     assert_eq!(driver.told(), ["deleted", "made"]);
+}
+
+fn undelete(steps: Vec<Step>) -> Plan {
+    Plan {
+        estate: "contoso".parse().expect("a name"),
+        host: "EX1".parse().expect("a name"),
+        machine_id: "machine".to_owned(),
+        purpose: Purpose::Undelete,
+        attempt: 1,
+        values: Values { key_bits: 2048, months: 60 },
+        expects: Vec::new(),
+        steps,
+    }
+}
+
+#[test]
+fn a_hold_that_comes_while_the_agent_runs_is_reported_and_refuses_the_next_plan() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("agent.toml");
+    let mut workbench = Workbench::open(folder.path(), Recorder::new("first")).expect("an empty folder");
+    workbench.heed(Holds::new(folder.path(), &file, false));
+    let estate: policy::id::EstateName = "contoso".parse().expect("a name");
+    let standing = Standing {
+        policy: Policy::none_yet(estate.clone()),
+        trust: TrustDocument {
+            estate,
+            version: 1,
+            root: policy::trust::Root { threshold: 1, keys: std::collections::BTreeSet::new() },
+            persons: BTreeMap::new(),
+            need: BTreeMap::new(),
+            ca: std::collections::BTreeSet::new(),
+        },
+        policy_confirmed: None,
+        clock_doubt: None,
+    };
+    let plan = undelete(vec![Step::Compare]).to_bytes();
+    let mut refusal = || {
+        let receipt = workbench.run(&plan, By::Approvals(&[]), &standing, &|| Timestamp::UNIX_EPOCH);
+        assert_eq!(receipt.outcome, Outcome::Refused);
+        let look = workbench.look(&standing.policy, Timestamp::UNIX_EPOCH).expect("a look");
+        (receipt.notes.join("; "), look.sight.report.hold)
+    };
+    let (before, hold) = refusal();
+    assert!(!before.contains("held on the host") && hold.is_none(), "{before}");
+    fs::write(&file, "hold = \"change freeze\"\n").expect("writes");
+    let why = format!("held on the host by file {}:1: change freeze", file.display());
+    assert_eq!(refusal(), (why.clone(), Some(why)));
+    fs::remove_file(&file).expect("removes");
+    assert_eq!(refusal(), (before, None));
 }

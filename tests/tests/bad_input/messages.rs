@@ -225,7 +225,7 @@ fn a_join_token_works_once_and_for_its_own_server_only() {
         std::fs::create_dir(&state).expect("a folder");
         let server = server.parse().expect("a name");
         let now = jiff::Timestamp::now();
-        runtime.block_on(agent::identity::enrol(&state, &token, &token.controllers, &server, name, now)).map(drop)
+        runtime.block_on(agent::identity::enrol(&state, &token, &token.controllers, None, &server, name, now)).map(drop)
     };
     let said = |error: agent::identity::IdentityError| agent::chain(&error);
     assert!(said(enrol("other", "EX8").expect_err("another server")).contains("expected one for EX8, found one for EX7"));

@@ -1,8 +1,8 @@
 -- What wixl cannot express, or takes and drops. One statement a line; deploy/windows/package runs them by msibuild and puts
 -- the version in. Tables and values: "Windows Installer Database Tables" in Microsoft's reference.
 
--- Windows Server 2008 R2 SP1 and later.
-INSERT INTO `LaunchCondition` (`Condition`, `Description`) VALUES ('Installed OR (VersionNT64 AND MsiNTProductType <> 1 AND (VersionNT > 601 OR (VersionNT = 601 AND ServicePackLevel >= 1)))', 'The Backstay agent needs Windows Server 2008 R2 SP1 or later, x64.')
+-- Windows Server 2008 R2 SP1 and later. Workstations are not told apart: there is no Exchange on them, and the agent says so.
+INSERT INTO `LaunchCondition` (`Condition`, `Description`) VALUES ('Installed OR (VersionNT64 AND (VersionNT > 601 OR (VersionNT = 601 AND ServicePackLevel >= 1)))', 'The Backstay agent needs Windows Server 2008 R2 SP1 or later, x64.')
 INSERT INTO `LaunchCondition` (`Condition`, `Description`) VALUES ('Installed OR NOT (CONFIG_FILE AND CONTROLLER_URL)', 'CONFIG_FILE is a whole configuration and CONTROLLER_URL a part of one: give one of them.')
 
 -- What a caller may set also where an administrator lets others install; and what is never logged. A join token that somebody gives in place of
@@ -25,7 +25,11 @@ UPDATE `InstallExecuteSequence` SET `Sequence` = 1501 WHERE `Action` = 'RemoveEx
 UPDATE `File` SET `Version` = '@VERSION@.0', `Language` = '1033' WHERE `File` = 'AgentExe'
 DELETE FROM `MsiFileHash` WHERE `File_` = 'AgentExe'
 
+-- 256: 64 bits; 128: not over one that is there; 16: never removed.
+UPDATE `Component` SET `Attributes` = 404 WHERE `Component` = 'Log'
+
 -- wixl ends keys with a backslash.
+UPDATE `Registry` SET `Key` = 'SYSTEM\CurrentControlSet\Services\EventLog\Backstay' WHERE `Key` = 'SYSTEM\CurrentControlSet\Services\EventLog\Backstay\'
 UPDATE `Registry` SET `Key` = 'SOFTWARE\Backstay\Agent' WHERE `Key` = 'SOFTWARE\Backstay\Agent\'
 UPDATE `Registry` SET `Key` = 'SYSTEM\CurrentControlSet\Services\EventLog\Backstay\BackstayAgent' WHERE `Key` = 'SYSTEM\CurrentControlSet\Services\EventLog\Backstay\BackstayAgent\'
 

@@ -46,6 +46,7 @@ pub mod probe;
 pub mod proxy;
 pub mod run;
 pub mod session;
+pub mod setup;
 pub mod tls;
 pub mod view;
 mod watcher;

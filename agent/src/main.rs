@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use agent::config::{Config, ConfigError, LogFormat};
 use agent::driver::Driver;
-use agent::{chain, hold, observe};
+use agent::{chain, doctor, hold, observe};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use policy::checkup::Kind;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -64,6 +65,15 @@ enum Command {
     Run,
     /// Look once, print what is seen as JSON, and change nothing
     Observe,
+    /// Try whether a renewal would succeed here, and say what is proven on this host and what is not; change nothing
+    Doctor {
+        /// Then make a key in a container of its own, a certificate and a handshake beside all that serves, and take it all away again
+        #[arg(long)]
+        rehearse: bool,
+        /// How to print it
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: doctor::Format,
+    },
     /// Keep the agent from doing anything on this host: beats policy and orders
     #[command(subcommand)]
     Hold(Hold),
@@ -90,7 +100,7 @@ fn main() -> ExitCode {
         }
     };
     match dispatch(&cli, config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             complain(&format!("{error:#}"));
             ExitCode::FAILURE
@@ -109,9 +119,12 @@ fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
     })
 }
 
-fn dispatch(cli: &Cli, config: Config) -> Result<()> {
-    match &cli.command {
+fn dispatch(cli: &Cli, config: Config) -> Result<ExitCode> {
+    let done = match &cli.command {
         Command::Run => run(config, driver(&cli.host)?),
+        Command::Doctor { rehearse, output } => {
+            return examine(&config, driver(&cli.host)?.as_ref(), *rehearse, *output);
+        }
         Command::Observe => {
             let observation = observe::observe(&config.state_dir, driver(&cli.host)?.as_ref())?;
             say(&serde_json::to_string_pretty(&observation)?);
@@ -127,7 +140,21 @@ fn dispatch(cli: &Cli, config: Config) -> Result<()> {
             say(if lifted { "the hold is lifted" } else { "there was no hold" });
             Ok(())
         }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Code 6 when something was found.
+fn examine(config: &Config, driver: &dyn Driver, rehearse: bool, output: doctor::Format) -> Result<ExitCode> {
+    let (kind, other) = if rehearse { (Kind::Rehearsal, Kind::Look) } else { (Kind::Look, Kind::Rehearsal) };
+    let checkup = doctor::examine(config, driver, kind);
+    let before = doctor::kept(&config.state_dir, other).unwrap_or_default();
+    let _ = write!(std::io::stdout(), "{}", doctor::print(&checkup, before.as_ref(), output, checkup.at));
+    // What was found is no worse for it.
+    if let Err(error) = doctor::keep(&config.state_dir, &checkup) {
+        complain(&format!("what was found is not kept, and no controller will learn of it: {}", chain(&error)));
     }
+    Ok(if checkup.has_findings() { ExitCode::from(6) } else { ExitCode::SUCCESS })
 }
 
 fn run(config: Config, driver: Arc<dyn Driver>) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::Timestamp;
 use policy::certificate::Certificate;
-use policy::checkup::{self, Check, Checkup, Outcome, Subject};
+use policy::checkup::{self, Check, Checkup, Subject};
 use policy::duration::Span;
 use policy::id::{EstateName, Generation, Person, PlanId, ServerName, Sha256};
 use policy::plan::Der;
@@ -117,7 +117,7 @@ impl People {
 
 /// A look in which everything worked.
 pub(crate) fn looked(at: Timestamp) -> Named {
-    let outcome = Outcome::Proven { found: "2 certificates".to_owned() };
+    let outcome = checkup::Outcome::Proven { found: "2 certificates".to_owned() };
     Named::new(Checkup {
         at,
         kind: checkup::Kind::Look,

@@ -55,7 +55,7 @@ fn table(checkup: &Checkup, prospect: &Prospect) -> String {
         let Check { name, needed: _, micros, outcome } = check;
         let word = if check.is_finding() { word(outcome).to_uppercase() } else { word(outcome).to_owned() };
         let time = micros.map_or_else(|| "-".to_owned(), milliseconds);
-        text.push_str(&format!("{:width$}  {word:9}  {time:>9}  {}\n", line(name), line(outcome.text())));
+        text.push_str(&format!("{:width$}  {word:9}  {time:>9}  {}{}\n", line(name), said(outcome), line(outcome.text())));
         if let Outcome::Failed { next, .. } = outcome
             && !next.is_empty()
         {
@@ -73,6 +73,14 @@ fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::NotTried { .. } => "not tried",
         other @ (Outcome::Proven { .. } | Outcome::Failed { .. } | Outcome::Unproven { .. }) => other.as_str(),
+    }
+}
+
+/// What stands before the words of an outcome, where they alone would not say what they are.
+fn said(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unproven { .. } => "lacks: ",
+        Outcome::Proven { .. } | Outcome::Failed { .. } | Outcome::NotTried { .. } => "",
     }
 }
 
@@ -115,7 +123,7 @@ store.MY        proven        1.2 ms  2 certificates
 records         FAILED        0.0 ms  found error 5
                                       next: run it elevated
 rehearsal       not tried          -  it makes a key
-host.full_name  unproven           -  no domain
+host.full_name  unproven           -  lacks: no domain
 1 proven here, 1 failed, 1 unproven, 1 not tried
 a renewal would succeed here: no: records: found error 5 (looked at 2026-11-20)
 ";

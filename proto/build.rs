@@ -3,8 +3,9 @@
 use std::error::Error;
 
 /// Every file of the wire; a new one is added here.
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "backstay/types/v1/types.proto",
+    "backstay/types/v1/checkup.proto",
     "backstay/agent/v1/report.proto",
     "backstay/agent/v1/agent.proto",
     "backstay/operator/v1/operator.proto",

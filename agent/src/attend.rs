@@ -31,6 +31,7 @@ use crate::view::{View, unseen};
 use crate::work::{Look, WorkError, sight};
 use crate::{AgentError, now};
 
+mod doctor;
 mod renew;
 mod talk;
 mod turns;
@@ -84,6 +85,7 @@ impl Attendant {
                 event = self.link.next() => self.heard(event, &mut turns),
                 () = self.wake.notified() => turns.woken(),
                 sight = turns::ended(&mut turns.glance) => self.glanced(sight, &mut turns),
+                checkup = turns::ended(&mut turns.checkup) => self.examined(checkup, &mut turns),
                 renewed = turns::ended(&mut turns.renewal) => self.renewed(renewed, &mut turns),
                 () = sleep_until(due) => {
                     if leave_by.is_some_and(|by| by <= Instant::now()) {
@@ -242,6 +244,7 @@ impl Attendant {
     fn tick(&mut self, turns: &mut Turns) {
         let effects = self.session.tick(turns.up());
         self.perform(effects, turns);
+        self.visit(turns);
         self.renew_if_due(turns);
     }
 

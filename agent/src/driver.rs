@@ -5,11 +5,14 @@
 //! it is asked whether a step is done, told to do it, and asked again.
 
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use policy::plan::{Difference, Step};
 use policy::report::{ProbePath, Sight};
 use thiserror::Error;
+
+use crate::doctor::{Attempt, Checks, Trouble, Wish};
 
 #[cfg(any(feature = "lab", windows))]
 mod binding;
@@ -17,12 +20,16 @@ mod binding;
 mod container;
 #[cfg(any(feature = "lab", windows))]
 pub mod dry;
+#[cfg(any(feature = "lab", windows))]
+mod examine;
 #[cfg(feature = "lab")]
 pub mod fault;
 #[cfg(all(feature = "lab", unix))]
 pub mod lab;
 #[cfg(any(feature = "lab", windows))]
 pub mod mint;
+#[cfg(any(feature = "lab", windows))]
+pub mod rehearse;
 #[cfg(any(feature = "lab", windows))]
 pub mod steps;
 #[cfg(any(feature = "lab", windows))]
@@ -31,6 +38,8 @@ mod swap;
 pub mod system;
 #[cfg(windows)]
 pub mod windows;
+
+const UNTRIED: Attempt<'_> = Attempt::needed("calls", "");
 
 /// Whether a step is done already, can be done, or must not be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +172,27 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// [`DriverError`] when watching is impossible; the caller then looks periodically.
     fn watch(&self, limit: Duration) -> Result<bool, DriverError>;
+
+    /// Tries the calls that a renewal makes, as far as they change nothing, and notes each. `state` is the agent's state folder,
+    /// which a host that has access lists looks at.
+    fn examine(&self, state: &Path, checks: &mut Checks) {
+        let _ = state;
+        checks.note(UNTRIED, Err(Trouble::Lacks("a driver that tries its calls".to_owned())));
+    }
+
+    /// Goes through a renewal up to the moment at which something that serves would change: a key in a container that is the
+    /// rehearsal's own and is taken away again, a certificate in memory, a handshake on a private port. Notes each step.
+    fn rehearse(&self, wish: &Wish, checks: &mut Checks) {
+        checks.note(UNTRIED, Err(Trouble::Lacks(format!("a driver that makes a key for {}", wish.fqdn))));
+    }
+
+    /// The operating system and its build, as far as a change of it is another system: `Windows 6.3.9600`.
+    ///
+    /// # Errors
+    /// [`DriverError`] when the host cannot tell.
+    fn system(&self) -> Result<String, DriverError> {
+        Err(DriverError::NotMine("system"))
+    }
 
     /// From here on looks tell of this key container too, whether or not a certificate names it. A host that lists all
     /// containers ignores it.

@@ -34,6 +34,7 @@ pub mod authority;
 pub mod backoff;
 mod bench;
 pub mod config;
+pub mod doctor;
 pub mod driver;
 pub mod hold;
 pub mod identity;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::certificate::Certificate;
-use policy::id::Sha256;
+use policy::id::{Sha256, Thumbprint};
 use policy::report::{Probe, ProbeOutcome, ProbePath};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -19,7 +19,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use crate::driver::{Driver, DriverError};
 
 /// For the connection, and again for the handshake.
-const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 /// Shakes hands with `port` over every path of the host. Returns the probes and every certificate that was shown.
 pub fn probe(driver: &dyn Driver, port: u16, name: &str) -> (Vec<Probe>, Vec<Certificate>) {
@@ -74,6 +74,19 @@ pub(crate) fn handshake(mut stream: TcpStream, name: &str) -> Result<Vec<u8>, &'
     tls.send_close_notify();
     let _ = tls.complete_io(&mut stream);
     Ok(der)
+}
+
+/// What was shown, beside what the record names.
+///
+/// # Errors
+/// Both, when they differ.
+pub(crate) fn compared(shown: &[u8], expected: Option<Thumbprint>) -> Result<String, String> {
+    let shown = Thumbprint::of(shown);
+    match expected {
+        Some(expected) if expected == shown => Ok(format!("shows {shown}, as the record says")),
+        Some(expected) => Err(format!("expected {expected}, as the record says, found {shown}")),
+        None => Ok(format!("shows {shown}; what the record says is not known")),
+    }
 }
 
 /// A TLS client that accepts any certificate, as the callers of 444 do, and makes full handshakes only.
@@ -147,5 +160,14 @@ pub fn path_word(path: ProbePath) -> &'static str {
         ProbePath::Loopback => "loopback",
         ProbePath::OwnNameV4 => "own name over IPv4",
         ProbePath::OwnNameV6 => "own name over IPv6",
+    }
+}
+
+/// The paths of a probe as parts of names.
+pub(crate) fn path_name(path: ProbePath) -> &'static str {
+    match path {
+        ProbePath::Loopback => "loopback",
+        ProbePath::OwnNameV4 => "own_v4",
+        ProbePath::OwnNameV6 => "own_v6",
     }
 }

@@ -7,16 +7,19 @@
 //!
 //! * At most one report is on its way. A newer look replaces the one that waits; what changed back meanwhile is not told.
 //! * Receipts stay until the controller has them on disk, and are told again in each new session.
+//! * Checkups are told to a controller that says it keeps them and does not name them in its welcome.
 //! * Everything may arrive twice or late. An acknowledgement counts only for what was sent in this session.
 //! * What is not answered within [`ANSWER_LIMIT`] ends the session: a new one begins from what is on disk on both sides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use policy::Timestamp;
-use policy::id::{CertificateId, Generation, PlanId, PolicyId};
+use policy::checkup::Kind;
+use policy::id::{CertificateId, Generation, PlanId, PolicyId, Sha256};
 use policy::receipt::{Outcome, Receipt};
+use proto::checkup::Named;
 
 use crate::backoff;
 
@@ -28,7 +31,7 @@ pub use message::{
     Acknowledged, Anchor, Document, FromController, Held, Hello, Kept, Latest, Offer, Speaker, ToController, Version, Welcome,
 };
 
-/// How long the controller may take to answer a hello, a report or a receipt.
+/// How long the controller may take to answer a hello, a report, a receipt or a checkup.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// A session that held this long was a good one: the next wait is short again.
@@ -80,6 +83,7 @@ pub struct Session {
     /// put back, leaves everything as it was, and the controller waits to hear just that.
     prove: Option<Timestamp>,
     receipts: BTreeMap<PlanId, Receipt>,
+    checkups: BTreeMap<Kind, Arc<Named>>,
     work: Option<Work>,
     line: Line,
     failures: u32,
@@ -108,6 +112,10 @@ struct Open {
     heartbeat_due: Duration,
     report: Option<Flight>,
     receipts: BTreeMap<PlanId, Duration>,
+    /// Checkups that the controller has; `None`: it wants none.
+    filed: Option<BTreeSet<Sha256>>,
+    /// Checkups on their way.
+    checkups: BTreeMap<Sha256, Duration>,
     /// Certificates that are wanted and wait for the first look.
     wanted: Vec<CertificateId>,
     /// An offer was turned away because of a plan of the agent's own.
@@ -136,7 +144,8 @@ impl Session {
         let prove = receipts.iter().filter_map(done_at).max().max(last_end);
         let receipts = receipts.into_iter().map(|receipt| (receipt.plan, receipt)).collect();
         let work = running.map(|plan| Work { plan, offered: true, begun: true });
-        Self { speaker, held, kept, latest: None, prove, receipts, work, line: Line::Down, failures: 0 }
+        let checkups = BTreeMap::new();
+        Self { speaker, held, kept, latest: None, prove, receipts, checkups, work, line: Line::Down, failures: 0 }
     }
 
     /// The plan at work, or the one that was accepted and waits for its turn.
@@ -184,7 +193,14 @@ impl Session {
                 Line::Open(_) => vec![Effect::Cancel(plan)],
                 Line::Down | Line::Hailing { .. } => Vec::new(),
             },
+            FromController::CheckupAcknowledged(id) => self.checkup_acknowledged(id),
         }
+    }
+
+    /// Doctor was at the host: this takes the place of the last of its kind.
+    pub fn examined(&mut self, named: Arc<Named>, now: Duration) -> Vec<Effect> {
+        self.checkups.insert(named.checkup.kind, named);
+        self.tell_checkups(now)
     }
 
     /// The host was looked at.
@@ -265,7 +281,7 @@ impl Session {
             Line::Down => Vec::new(),
             Line::Hailing { .. } => vec![Effect::Reconnect("no welcome came in time")],
             Line::Open(open) if open.unanswered().is_some_and(|sent| sent + ANSWER_LIMIT <= now) => {
-                vec![Effect::Reconnect("a report or receipt was not acknowledged in time")]
+                vec![Effect::Reconnect("a report, receipt or checkup was not acknowledged in time")]
             }
             Line::Open(open) if open.until <= now => vec![Effect::Reconnect("the session is old, and the identity may be due")],
             Line::Open(open) => {
@@ -278,7 +294,7 @@ impl Session {
 
     fn welcomed(&mut self, welcome: Welcome, now: Duration) -> Vec<Effect> {
         let Line::Hailing { until, told, .. } = self.line else { return Vec::new() };
-        let Welcome { lineage, epoch, acknowledged, heartbeat, clock, policy } = welcome;
+        let Welcome { lineage, epoch, acknowledged, heartbeat, clock, policy, checkups } = welcome;
         // A host that was put back to an older state must not use a number twice.
         let known =
             acknowledged.map(|known| known.generation).filter(|known| known.epoch == epoch).map_or(0, |known| known.counter);
@@ -292,6 +308,8 @@ impl Session {
             heartbeat_due: now + heartbeat,
             report: None,
             receipts: BTreeMap::new(),
+            filed: checkups,
+            checkups: BTreeMap::new(),
             wanted: Vec::new(),
             turned_away: false,
         });
@@ -301,6 +319,7 @@ impl Session {
         }
         effects.extend(self.tell_receipts(now));
         effects.extend(self.tell_report(now));
+        effects.extend(self.tell_checkups(now));
         effects
     }
 
@@ -364,6 +383,24 @@ impl Session {
         effects
     }
 
+    fn checkup_acknowledged(&mut self, id: Sha256) -> Vec<Effect> {
+        if let Line::Open(Open { filed: Some(filed), checkups, .. }) = &mut self.line
+            && checkups.remove(&id).is_some()
+        {
+            filed.insert(id);
+        }
+        Vec::new()
+    }
+
+    /// Tells the checkups that the controller does not have. One that is older than checkups would end the session over one.
+    fn tell_checkups(&mut self, now: Duration) -> Vec<Effect> {
+        let Line::Open(Open { filed: Some(filed), checkups: on_their_way, .. }) = &mut self.line else { return Vec::new() };
+        let new = |named: &&Arc<Named>| !filed.contains(&named.id) && !on_their_way.contains_key(&named.id);
+        let told: Vec<Arc<Named>> = self.checkups.values().filter(new).cloned().collect();
+        on_their_way.extend(told.iter().map(|named| (named.id, now)));
+        told.into_iter().map(|named| Effect::Send(ToController::Checkup(named))).collect()
+    }
+
     fn tell_report(&mut self, now: Duration) -> Vec<Effect> {
         let Line::Open(open) = &mut self.line else { return Vec::new() };
         let Some(latest) = &self.latest else { return Vec::new() };
@@ -410,7 +447,8 @@ fn done_at(receipt: &Receipt) -> Option<Timestamp> {
 impl Open {
     /// When the oldest thing that waits for an answer was sent.
     fn unanswered(&self) -> Option<Duration> {
-        self.report.iter().map(|flight| flight.sent).chain(self.receipts.values().copied()).min()
+        let waiting = self.receipts.values().chain(self.checkups.values()).copied();
+        self.report.iter().map(|flight| flight.sent).chain(waiting).min()
     }
 }
 

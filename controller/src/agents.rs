@@ -164,7 +164,9 @@ impl Line {
         let policy = store.policy().await.map_err(failed)?.map(|document| document.id);
         let missing = self.missing_on_disk().await?;
         let audit = store.audit_head().await.map_err(failed)?;
-        let effects = session.welcome(lineage, policy, missing, audit);
+        let checkups = store.checkups(&self.server).await.map_err(failed)?.into_all();
+        let checkups = checkups.into_iter().map(|named| named.id).collect();
+        let effects = session.welcome(lineage, policy, missing, audit, checkups);
         self.perform(&mut session, effects).await?;
         Ok((session, seat))
     }
@@ -228,6 +230,11 @@ impl Line {
                         Err(error) => return Err(failed(error)),
                     }
                     Vec::new()
+                }
+                Effect::File(named) => {
+                    let id = named.id;
+                    store.keep_checkup(&self.server, *named, clock.now()).await.map_err(failed)?;
+                    session.filed(id)
                 }
                 Effect::Note(held) => {
                     store.note_agent(&self.server, None, held).await.map_err(failed)?;

@@ -4,6 +4,8 @@
 //! Signed documents are another matter: their signatures decide, whoever hands them in, and they are judged here only to
 //! say early and clearly what every agent would refuse. Every change is told in the audit trail by the store, in its own transaction.
 
+use std::collections::BTreeMap;
+
 use policy::id::Person;
 use policy::preflight::{Preflight, preflight};
 use policy::trust::root_fingerprint;
@@ -26,7 +28,7 @@ use self::refusal::believed;
 use crate::audit::Actor;
 use crate::parts::Parts;
 use crate::status::failed;
-use crate::store::{Judged, PlanFilter, PlanRow};
+use crate::store::{Checkups, Judged, PlanFilter, PlanRow, ServerRow};
 
 mod access;
 mod approval;
@@ -113,8 +115,17 @@ impl OperatorService for Operators {
         let after = pages::server(&page_token)?;
         let rows = self.parts.store.servers(after.as_ref(), limit).await.map_err(failed)?;
         let next_page_token = pages::next(&rows, limit, |row| pages::of_server(&row.name));
-        let servers = rows.into_iter().map(|row| wire::server(row, &self.parts.connections)).collect();
-        Ok(Response::new(ListServersResponse { servers, next_page_token }))
+        let Parts { store, connections, clock, .. } = &self.parts;
+        let checkups = match (rows.first(), rows.last()) {
+            (Some(first), Some(last)) => store.checkups_between(&first.name, &last.name).await.map_err(failed)?,
+            _ => BTreeMap::new(),
+        };
+        let (never, now) = (Checkups::default(), clock.now());
+        let servers = rows.into_iter().map(|row| {
+            let prospect = checkups.get(&row.name).unwrap_or(&never).prospect(&row, now);
+            wire::server(row, connections, &prospect)
+        });
+        Ok(Response::new(ListServersResponse { servers: servers.collect(), next_page_token }))
     }
 
     async fn preflight(&self, request: Request<PreflightRequest>) -> Answer<PreflightResponse> {
@@ -145,20 +156,26 @@ impl OperatorService for Operators {
     async fn get_server(&self, request: Request<GetServerRequest>) -> Answer<GetServerResponse> {
         self.caller(&request, Right::Read)?;
         let name = invalid::id("GetServerRequest.name", &request.get_ref().name)?;
-        let Parts { store, connections, .. } = &self.parts;
+        let Parts { store, connections, clock, .. } = &self.parts;
+        let checkups = store.checkups(&name).await.map_err(failed)?;
+        let shown = |row: ServerRow| {
+            let prospect = checkups.prospect(&row, clock.now());
+            Some(wire::server(row, connections, &prospect))
+        };
+        let told = || checkups.clone().into_all().into_iter().map(Into::into).collect();
         let Some(scene) = store.scene(&name).await.map_err(failed)? else {
             // Let in, and silent so far.
             let row = store.server(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
-            let server = Some(wire::server(row, connections));
-            return Ok(Response::new(GetServerResponse { server, ..GetServerResponse::default() }));
+            return Ok(Response::new(GetServerResponse { server: shown(row), checkups: told(), ..GetServerResponse::default() }));
         };
         let report_json = serde_json::to_string(&scene.sight.report)
             .map_err(|error| Status::internal(format!("the report of {name} does not write as JSON: {error}")))?;
         Ok(Response::new(GetServerResponse {
-            server: Some(wire::server(scene.server, connections)),
+            server: shown(scene.server),
             findings: scene.assessment.into_iter().flat_map(|assessment| assessment.findings).map(wire::finding).collect(),
             report_json,
             plans: scene.plans.into_iter().map(|seen| wire::plan(&seen.row)).collect(),
+            checkups: told(),
         }))
     }
 

@@ -13,6 +13,7 @@ use policy::id::{CertificateId, Generation, PlanId, PolicyId, ServerName, Sha256
 use policy::receipt::Receipt;
 use policy::report::Report;
 use proto::PROTOCOL;
+use proto::checkup::Named;
 use proto::signed::SignedBytes;
 use thiserror::Error;
 
@@ -43,6 +44,8 @@ pub enum Said {
     },
     /// Its documents changed.
     Held(Held),
+    /// What doctor found on the host.
+    Checkup(Box<Named>),
 }
 
 /// How an agent introduces itself.
@@ -106,6 +109,8 @@ pub enum Say {
     Policy(SignedBytes),
     /// A plan that is wanted back.
     Cancel(PlanId),
+    /// The checkup is on disk.
+    CheckupAcknowledged(Sha256),
 }
 
 /// The answer to a hello.
@@ -119,6 +124,8 @@ pub struct Welcome {
     pub acknowledged: Option<(Generation, Sha256)>,
     /// The policy in force.
     pub policy: Option<PolicyId>,
+    /// The checkups that are on disk, by the agent's names for them.
+    pub checkups: Vec<Sha256>,
 }
 
 /// What is to be done, in order.
@@ -134,6 +141,8 @@ pub enum Effect {
     Settle(Box<Receipt>),
     /// Note that this plan has begun.
     Begun(PlanId),
+    /// Write this checkup down, then [`Session::filed`].
+    File(Box<Named>),
     /// Note what the agent holds.
     Note(Held),
     /// Read the documents in force, then [`Session::documents`].
@@ -290,15 +299,17 @@ impl Session {
         })
     }
 
-    /// What follows a hello whose lineage is on disk. `missing`: certificates of the report on disk that are not here.
+    /// What follows a hello whose lineage is on disk. `missing`: certificates of the report on disk that are not here; `checkups`:
+    /// those that are.
     pub fn welcome(
         &mut self,
         lineage: Vec<u8>,
         policy: Option<PolicyId>,
         missing: BTreeSet<CertificateId>,
         audit: Head,
+        checkups: Vec<Sha256>,
     ) -> Vec<Effect> {
-        let welcome = Welcome { lineage, epoch: self.epoch, acknowledged: self.on_disk, policy };
+        let welcome = Welcome { lineage, epoch: self.epoch, acknowledged: self.on_disk, policy, checkups };
         let mut effects = vec![Effect::Say(Say::Welcome(welcome)), Effect::ReadDocuments];
         // Certificates that were on their way when the last session ended are asked for again.
         if let Some((generation, _)) = self.on_disk
@@ -331,6 +342,7 @@ impl Session {
                 self.held = held;
                 Ok(vec![Effect::Note(held), Effect::Look])
             }
+            Said::Checkup(named) => Ok(vec![Effect::File(named)]),
         }
     }
 
@@ -350,6 +362,11 @@ impl Session {
     pub fn settled(&mut self, plan: PlanId) -> Vec<Effect> {
         self.told.remove(&plan);
         vec![Effect::Say(Say::ReceiptAcknowledged(plan)), Effect::ReadOffers, Effect::Look]
+    }
+
+    /// A checkup is on disk.
+    pub fn filed(&mut self, id: Sha256) -> Vec<Effect> {
+        vec![Effect::Say(Say::CheckupAcknowledged(id))]
     }
 
     /// These are the documents in force: the chain of trust behind what the agent holds, and the policy.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod certificates;
+mod checkups;
 mod conclude;
 mod documents;
 mod error;
@@ -32,6 +33,7 @@ mod tokens;
 mod trail;
 mod writer;
 
+pub use checkups::Checkups;
 pub use conclude::Conclude;
 pub use documents::Document;
 pub use error::StoreError;

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use toml::Spanned;
 
+use self::values::RehearseEvery;
+use crate::duration::Span;
 use crate::id::{EstateName, PolicyId, ServerName, Sha256, Thumbprint};
 use crate::report::{Fact, Host};
 use crate::window::{Freeze, RawFreeze, RawWindow, Window};
@@ -22,7 +24,7 @@ mod values;
 pub use self::error::{Place, PolicyError};
 pub use self::exception::{Allow, Exception, Name};
 pub use self::mode::{Action, Actions, Group, Left, Mode, Say};
-pub use self::values::{Expiry, GroupBy, Limits, MAX_SOAK, Profile, Quiet, Waves};
+pub use self::values::{Expiry, GroupBy, Limits, MAX_REHEARSE_EVERY, MAX_SOAK, Profile, Quiet, Waves};
 
 /// The largest policy that is read, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -47,6 +49,8 @@ pub struct Policy {
     pub quiet: Quiet,
     /// The mode of servers that no group names.
     pub mode: Mode,
+    /// How often an agent looks at what a renewal needs, as `doctor` does, and changes nothing; `None`: only when people ask.
+    pub rehearse_every: Option<Span>,
     /// What is left to the agents of each class of actions.
     pub actions: Actions,
     /// Groups, in the order of the document; the first that names a server counts.
@@ -79,6 +83,8 @@ struct RawPolicy {
     expiry: Option<Spanned<Expiry>>,
     quiet: Option<Spanned<Quiet>>,
     mode: Option<Mode>,
+    #[serde(default)]
+    rehearse_every: RehearseEvery,
     #[serde(default)]
     actions: Actions,
     #[serde(default, rename = "group")]
@@ -144,6 +150,7 @@ impl Policy {
             expiry,
             quiet,
             mode,
+            rehearse_every,
             actions,
             groups,
             windows,
@@ -189,6 +196,7 @@ impl Policy {
             expiry: expiry.map(Spanned::into_inner).unwrap_or_default(),
             quiet: quiet.map(Spanned::into_inner).unwrap_or_default(),
             mode: mode.unwrap_or(Mode::Observe),
+            rehearse_every: rehearse_every.in_force(),
             actions,
             groups: entries("group").read(groups, Ok)?,
             windows: entries("window").read(windows, |raw| Window::try_from(raw).map_err(|e| e.to_string()))?,
@@ -212,6 +220,7 @@ impl Policy {
             expiry: Expiry::default(),
             quiet: Quiet::default(),
             mode: Mode::Observe,
+            rehearse_every: RehearseEvery::default().in_force(),
             actions: Actions::default(),
             groups: Vec::new(),
             windows: Vec::new(),

@@ -26,6 +26,7 @@
 pub mod admit;
 pub mod bound;
 pub mod certificate;
+pub mod checkup;
 pub mod decide;
 pub mod document;
 pub mod duration;

@@ -27,6 +27,7 @@ fn the_example_policy_reads_and_shows_the_defaults() {
         expiry,
         quiet,
         mode,
+        rehearse_every,
         actions,
         groups,
         windows,
@@ -39,6 +40,7 @@ fn the_example_policy_reads_and_shows_the_defaults() {
         exceptions,
     } = policy;
     assert_eq!((estate.as_str(), version, previous, mode), ("contoso", 1, None, Mode::Observe));
+    assert_eq!(rehearse_every, Policy::none_yet(estate).rehearse_every);
     assert_eq!(expiry, Expiry::default());
     assert_eq!(quiet, Quiet::default());
     assert_eq!(limits, Limits::default());
@@ -94,6 +96,7 @@ fn the_example_policy_explains_every_key() {
         "propose_at",
         "reason",
         "record_missing",
+        "rehearse_every",
         "renew",
         "renew_before",
         "restore",

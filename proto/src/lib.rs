@@ -17,6 +17,7 @@
 //! Whoever serves or dials sets [`MAX_MESSAGE`] as the limit of decoding, and says [`PROTOCOL`] in the hello.
 #![forbid(unsafe_code)]
 
+pub mod checkup;
 pub mod generation;
 pub mod invalid;
 pub mod names;

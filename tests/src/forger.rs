@@ -19,8 +19,8 @@ use policy::id::PlanId;
 use proto::agent::open_request::Message as Up;
 use proto::agent::open_response::Message as Down;
 use proto::agent::{
-    Hello, Offer, OpenRequest, OpenResponse, ReceiptAcknowledged, ReportAcknowledged, SessionService, SessionServiceServer,
-    Welcome,
+    CheckupAcknowledged, CheckupsKept, Hello, Offer, OpenRequest, OpenResponse, ReceiptAcknowledged, ReportAcknowledged,
+    SessionService, SessionServiceServer, Welcome,
 };
 use proto::types::{Receipt, Signed};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -179,11 +179,13 @@ fn answer_to(message: &Up) -> Option<Down> {
             heartbeat_seconds: 1,
             now: Timestamp::now().as_microsecond(),
             policy: held.as_ref().map(|held| held.policy.clone()).unwrap_or_default(),
+            checkups: Some(CheckupsKept::default()),
         })),
         Up::Report(report) => {
             Some(Down::ReportAcknowledged(ReportAcknowledged { generation: report.generation, ..ReportAcknowledged::default() }))
         }
         Up::Receipt(receipt) => Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan: receipt.plan.clone() })),
+        Up::Checkup(checkup) => Some(Down::CheckupAcknowledged(CheckupAcknowledged { id: checkup.id.clone() })),
         Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) => None,
     }
 }

@@ -4,13 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is its way to say so")]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use agent::config::Config;
+use agent::doctor;
 use agent::driver::Driver;
 use agent::driver::fault::{Call, Fault, Mode};
-use agent::driver::system::System;
+use agent::driver::rehearse::CONTAINER;
+use agent::driver::system::{Opened, System};
 use agent::driver::windows::WindowsDriver;
 use anyhow::Result;
+use policy::checkup::Kind;
 use policy::id::Thumbprint;
 use policy::report::{SslRecord, Store};
 use tests::conformance::{Bench, CHECKS};
@@ -80,6 +85,53 @@ fn check(name: &str) -> Result<()> {
 fn wine_cannot_archive(name: &str) {
     let told = format!("{:#}", check(name).unwrap_err());
     assert!(told.contains("store.archive on ") && told.contains("found error 120"), "{told}");
+}
+
+/// Doctor on a host that serves: everything is proven that Wine has, also by Schannel, and neither a look nor a rehearsal changes it.
+#[test]
+fn doctor_proves_a_whole_host_and_a_rehearsal_leaves_it_as_it_was() {
+    let http_sys = HTTP_SYS.lock().unwrap_or_else(PoisonError::into_inner);
+    Machine::install().unwrap();
+    http_sys.restart();
+    http_sys.load_all();
+    let driver = WindowsDriver::new();
+    let around = || (driver.stored(&Store::My).unwrap(), driver.stored(&Store::Root).unwrap(), driver.records().unwrap());
+    let before = around();
+    let state = tempfile::tempdir().unwrap();
+    let config = Config { state_dir: state.path().to_owned(), ..Config::from_toml("", Path::new("agent.toml")).unwrap() };
+    let rehearsal = doctor::examine(&config, &driver, Kind::Rehearsal);
+    let outcome = |name: &str| {
+        let check = rehearsal.checks.iter().find(|check| check.name == name);
+        check.unwrap_or_else(|| panic!("no {name} in {rehearsal:#?}")).outcome.as_str()
+    };
+    for name in [
+        "store.MY",
+        "record.444",
+        "records.registry",
+        "key.444",
+        "key.444.sign",
+        "key.444.access",
+        "iis.configuration",
+        "iis.site",
+        "probe.rustls.loopback",
+        "probe.schannel.loopback",
+        "rehearse.sign",
+        "rehearse.access",
+        "rehearse.handshake",
+        "rehearse.clean_up",
+        "rehearse.untouched",
+    ] {
+        assert_eq!(outcome(name), "proven", "{name}: {rehearsal:#?}");
+    }
+    assert_eq!(around(), before);
+    assert!(matches!(driver.key(CONTAINER).unwrap(), Opened::Missing));
+    assert!(!driver.delete_rehearsal_key().unwrap());
+    // What a killed one left, with or without its key, is taken away by the next.
+    driver.create_key(CONTAINER, 2048).unwrap();
+    let again = doctor::examine(&config, &driver, Kind::Rehearsal);
+    let cleared = again.checks.iter().find(|check| check.name == "rehearse.clear").unwrap();
+    assert!(cleared.outcome.text().ends_with("is gone"), "{again:#?}");
+    assert_eq!(around(), before);
 }
 
 macro_rules! windows_keeps {

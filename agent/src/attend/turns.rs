@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use policy::Timestamp;
+use policy::checkup::Checkup;
 use policy::id::PlanId;
 use policy::plan::Plan;
 use policy::receipt::{Outcome, Receipt};
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::bench::Bench;
+use crate::doctor::Shelf;
 use crate::identity::IdentityError;
 use crate::session::Offer;
 use crate::work::WorkError;
@@ -47,6 +49,12 @@ pub(super) struct Turns {
     pub(super) hold: Option<String>,
     /// The view that was logged last.
     pub(super) said: String,
+    /// What doctor found, as far as it was told.
+    pub(super) shelf: Shelf,
+    /// A look of doctor's own.
+    pub(super) checkup: Option<JoinHandle<Checkup>>,
+    /// Not before.
+    pub(super) checkup_at: Instant,
     pub(super) renewal: Option<Renewal>,
     pub(super) renew_at: Instant,
     pub(super) renewals_failed: u32,
@@ -87,6 +95,9 @@ impl Turns {
             glance: None,
             hold: None,
             said: String::new(),
+            shelf: Shelf::default(),
+            checkup: None,
+            checkup_at: born,
             renewal: None,
             renew_at: born,
             renewals_failed: 0,

@@ -36,14 +36,7 @@ impl<S: System> Steps<'_, S> {
 
     /// Makes a certificate for the container's key and adds it to `My`.
     pub(super) fn mint(&self, container: &str, netbios: &str, fqdn: &str, months: u32) -> Result<(), DriverError> {
-        let key = self.open(container)?;
-        let unmade = |error: MintError| DriverError::Unreadable {
-            object: format!("certificate for {netbios} and {fqdn}"),
-            expected: "a profile that can be made".to_owned(),
-            found: crate::chain(&error),
-        };
-        let profile = Profile::vendor(netbios, fqdn, now() - BACK_DATED_MINUTES.minutes(), months).map_err(unmade)?;
-        let der = Der(profile.self_signed(&key).map_err(unmade)?);
+        let der = certificate_for(&self.open(container)?, netbios, fqdn, months)?;
         // An earlier attempt's leftover would make "the container's certificate" two.
         self.archive_unused(container)?;
         let friendly_name = Some(FRIENDLY_NAME.to_owned());
@@ -121,6 +114,17 @@ impl<S: System> Steps<'_, S> {
     pub(super) fn current(&self, container: &str) -> Result<Option<Made>, DriverError> {
         Ok(self.made(container)?.into_iter().rfind(|made| !made.stored.archived))
     }
+}
+
+/// A certificate in the vendor's profile for these names, signed by its own key.
+pub(super) fn certificate_for(key: &dyn HostKey, netbios: &str, fqdn: &str, months: u32) -> Result<Der, DriverError> {
+    let unmade = |error: MintError| DriverError::Unreadable {
+        object: format!("certificate for {netbios} and {fqdn}"),
+        expected: "a profile that can be made".to_owned(),
+        found: crate::chain(&error),
+    };
+    let profile = Profile::vendor(netbios, fqdn, now() - BACK_DATED_MINUTES.minutes(), months).map_err(unmade)?;
+    profile.self_signed(key).map(Der).map_err(unmade)
 }
 
 fn now() -> Timestamp {

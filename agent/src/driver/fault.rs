@@ -51,6 +51,8 @@ calls! {
     KeyCreate = "key.create";
     /// Setting a key's access list.
     KeyGrant = "key.grant";
+    /// Taking the key of a rehearsal away.
+    KeyDelete = "key.delete";
     /// A handshake on a private port; a lie is a handshake that did not take place.
     Handshake = "handshake";
     /// Connecting to one of the host's own ports; a lie connects to the other site's.

@@ -27,8 +27,9 @@ use policy::report::{ProbePath, Sight};
 use self::fault::{Call, Mode};
 use self::folder::Folder;
 use self::watch::Fingerprint;
+use crate::doctor::{Checks, Wish};
 use crate::driver::steps::Steps;
-use crate::driver::{Applied, Driver, DriverError, State};
+use crate::driver::{Applied, Driver, DriverError, State, examine, rehearse};
 
 /// How long http.sys may take for an answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -124,6 +125,19 @@ impl Driver for LabDriver {
 
     fn paths(&self) -> Vec<ProbePath> {
         vec![ProbePath::Loopback, ProbePath::OwnNameV4]
+    }
+
+    fn examine(&self, _: &Path, checks: &mut Checks) {
+        examine::examine(self, checks);
+        rehearse::leftover(self, checks);
+    }
+
+    fn rehearse(&self, wish: &Wish, checks: &mut Checks) {
+        rehearse::rehearse(self, wish, checks);
+    }
+
+    fn system(&self) -> Result<String, DriverError> {
+        Ok("the lab".to_owned())
     }
 
     fn watch(&self, limit: Duration) -> Result<bool, DriverError> {

@@ -223,6 +223,10 @@ mod tests {
             Err(DriverError::Refused { call: "sign", object: "c-1".to_owned(), code: 5, meaning: "access denied" })
         }
 
+        fn signer(&self) -> Result<String, DriverError> {
+            Ok("by nothing".to_owned())
+        }
+
         fn access(&self) -> Result<Vec<Access>, DriverError> {
             Ok(Vec::new())
         }

@@ -45,6 +45,12 @@ pub trait HostKey: Send + Sync + std::fmt::Debug {
     /// [`DriverError`] when the key does not sign.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, DriverError>;
 
+    /// By what it signs, for people: `by provider type 24 in the place of 12`.
+    ///
+    /// # Errors
+    /// [`DriverError`] when the host cannot tell.
+    fn signer(&self) -> Result<String, DriverError>;
+
     /// Who may use it, in order.
     ///
     /// # Errors
@@ -74,6 +80,13 @@ pub trait System {
     /// # Errors
     /// [`DriverError`] when it was not set.
     fn grant_key(&self, container: &str, access: &[Access]) -> Result<(), DriverError>;
+
+    /// Takes away the container of rehearsals, [`super::rehearse::CONTAINER`], which is no certificate's. The only call that takes a container
+    /// away, and it takes no other's name. True when there was one.
+    ///
+    /// # Errors
+    /// [`DriverError`] when it was not taken away.
+    fn delete_rehearsal_key(&self) -> Result<bool, DriverError>;
 
     /// Every certificate of a store, archived ones too. A store that does not exist holds none.
     ///
@@ -117,6 +130,12 @@ pub trait System {
     /// # Errors
     /// [`DriverError::Refused`].
     fn update_record(&self, record: &SslRecord) -> Result<bool, DriverError>;
+
+    /// Whether the system has the call of [`System::update_record`].
+    ///
+    /// # Errors
+    /// [`DriverError`] when the host cannot tell.
+    fn replaces_records(&self) -> Result<bool, DriverError>;
 
     /// Removes a record.
     ///

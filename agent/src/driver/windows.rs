@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -23,10 +24,12 @@ use self::stores::Stores;
 use self::watch::Watching;
 use super::steps::Steps;
 use super::system::{Opened, Stored, System};
-use super::{Applied, Driver, DriverError, State};
+use super::{Applied, Driver, DriverError, State, examine, rehearse};
+use crate::doctor::{Checks, Wish};
 
 mod dial;
 pub mod directory;
+mod doctor;
 pub mod events;
 pub mod exchange;
 #[expect(unsafe_code, reason = "the one place that calls Windows")]
@@ -121,6 +124,20 @@ impl Driver for WindowsDriver {
         self.watching.lock().unwrap_or_else(PoisonError::into_inner).wait(limit)
     }
 
+    fn examine(&self, state: &Path, checks: &mut Checks) {
+        examine::examine(self, checks);
+        rehearse::leftover(self, checks);
+        doctor::examine(self, state, checks);
+    }
+
+    fn rehearse(&self, wish: &Wish, checks: &mut Checks) {
+        rehearse::rehearse(self, wish, checks);
+    }
+
+    fn system(&self) -> Result<String, DriverError> {
+        doctor::system()
+    }
+
     fn remember_container(&self, container: &str) {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(container.to_owned());
     }
@@ -139,6 +156,10 @@ impl System for WindowsDriver {
 
     fn grant_key(&self, container: &str, access: &[Access]) -> Result<(), DriverError> {
         keys::grant(container, access)
+    }
+
+    fn delete_rehearsal_key(&self) -> Result<bool, DriverError> {
+        keys::delete_rehearsal()
     }
 
     fn stored(&self, store: &Store) -> Result<Vec<Stored>, DriverError> {
@@ -167,6 +188,10 @@ impl System for WindowsDriver {
 
     fn update_record(&self, record: &SslRecord) -> Result<bool, DriverError> {
         self.http_sys()?.update_record(record)
+    }
+
+    fn replaces_records(&self) -> Result<bool, DriverError> {
+        Ok(self.http_sys()?.replaces())
     }
 
     fn delete_record(&self, record: &SslRecord) -> Result<(), DriverError> {

@@ -1,5 +1,6 @@
 //! What travels, from and to the words of the session. Outward always succeeds; inward believes nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,8 +9,9 @@ use policy::plan;
 use proto::agent::open_request::Message as Up;
 use proto::agent::open_response::Message as Down;
 use proto::agent::{
-    Answer, Busy, CancelOffer, Certificates, Heartbeat, Held as WireHeld, Hello as WireHello, Offer as WireOffer, OpenRequest,
-    OpenResponse, ReceiptAcknowledged, ReportAcknowledged, ReportMessage, Running, Welcome as WireWelcome, answer,
+    Answer, Busy, CancelOffer, Certificates, CheckupAcknowledged, CheckupsKept, Heartbeat, Held as WireHeld, Hello as WireHello,
+    Offer as WireOffer, OpenRequest, OpenResponse, ReceiptAcknowledged, ReportAcknowledged, ReportMessage, Running,
+    Welcome as WireWelcome, answer,
 };
 use proto::invalid::{self, Invalid};
 use proto::signed::SignedBytes;
@@ -27,6 +29,9 @@ const MAX_WANTED: usize = 10_000;
 
 /// The most approvals of one offer.
 const MAX_APPROVALS: usize = 64;
+
+/// The most checkups that a controller may have of one host.
+const MAX_FILED: usize = 16;
 
 /// How often a heartbeat may be asked for.
 const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
@@ -50,6 +55,7 @@ pub(super) fn outward(message: ToController, now: Timestamp) -> OpenRequest {
         ToController::Running(plan) => answer_to(plan, answer::Answer::Running(Running {})),
         ToController::Busy { offered, at_work } => answer_to(offered, answer::Answer::Busy(Busy { plan: at_work.0.to_vec() })),
         ToController::Held(held) => Up::Held(documents(held)),
+        ToController::Checkup(named) => Up::Checkup(named.as_ref().clone().into()),
     };
     OpenRequest { message: Some(message) }
 }
@@ -79,6 +85,9 @@ pub(super) fn inward(response: OpenResponse) -> Result<Option<FromController>, I
         Down::Trust(signed) => FromController::Document(Document::Trust(signed.try_into()?)),
         Down::Policy(signed) => FromController::Document(Document::Policy(signed.try_into()?)),
         Down::Cancel(CancelOffer { plan }) => FromController::Cancel(digest("CancelOffer.plan", &plan)?),
+        Down::CheckupAcknowledged(CheckupAcknowledged { id }) => {
+            FromController::CheckupAcknowledged(digest("CheckupAcknowledged.id", &id)?)
+        }
     };
     Ok(Some(message))
 }
@@ -118,7 +127,7 @@ fn answer_to(plan: PlanId, answer: answer::Answer) -> Up {
 }
 
 fn welcome(wire: WireWelcome) -> Result<Welcome, Invalid> {
-    let WireWelcome { lineage, epoch, acknowledged, digest, heartbeat_seconds, now, policy } = wire;
+    let WireWelcome { lineage, epoch, acknowledged, digest, heartbeat_seconds, now, policy, checkups } = wire;
     let digest = invalid::exactly_or_none("Welcome.digest", &digest)?.map(Sha256);
     let known =
         |(generation, digest): (types::Generation, Sha256)| Acknowledged { generation: Generation::from(generation), digest };
@@ -130,7 +139,14 @@ fn welcome(wire: WireWelcome) -> Result<Welcome, Invalid> {
         heartbeat: Duration::from_secs(seconds),
         clock: invalid::moment("Welcome.now", now)?,
         policy: invalid::exactly_or_none("Welcome.policy", &policy)?.map(|id| -> PolicyId { Sha256(id) }),
+        checkups: checkups.map(filed).transpose()?,
     })
+}
+
+fn filed(wire: CheckupsKept) -> Result<BTreeSet<Sha256>, Invalid> {
+    let CheckupsKept { ids } = wire;
+    let ids = invalid::list("CheckupsKept.ids", MAX_FILED, ids, |id| invalid::exactly("CheckupsKept.ids", &id).map(Sha256))?;
+    Ok(ids.into_iter().collect())
 }
 
 fn anchor(sequence: u64, head: &[u8]) -> Result<Option<Anchor>, Invalid> {
@@ -162,6 +178,7 @@ mod tests {
             heartbeat_seconds: 15,
             now: 1_000_000,
             policy: Vec::new(),
+            checkups: None,
         }
     }
 
@@ -173,6 +190,16 @@ mod tests {
             Some(Acknowledged { generation: Generation { epoch: 4, counter: 7 }, digest: Sha256([2; 32]) })
         );
         assert_eq!((welcome.policy, welcome.heartbeat), (None, Duration::from_secs(15)));
+        assert_eq!(welcome.checkups, None, "a controller that is older than checkups");
+    }
+
+    #[test]
+    fn a_controller_that_keeps_checkups_names_those_that_it_has() {
+        let kept = |ids| WireWelcome { checkups: Some(CheckupsKept { ids }), ..wire_welcome() };
+        assert_eq!(welcome(kept(Vec::new())).expect("reads").checkups, Some(BTreeSet::new()));
+        assert_eq!(welcome(kept(vec![vec![5; 32]])).expect("reads").checkups, Some(BTreeSet::from([Sha256([5; 32])])));
+        assert!(welcome(kept(vec![vec![5; 31]])).expect_err("malformed").to_string().contains("CheckupsKept.ids"));
+        assert!(welcome(kept(vec![vec![5; 32]; 17])).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is said in a session, in words of the domain. `link` turns them into what travels.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, ServerName, Sha256};
 use policy::receipt::Receipt;
 use policy::report::Sight;
+use proto::checkup::Named;
 use proto::signed::SignedBytes;
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +131,8 @@ pub enum ToController {
     },
     /// Documents changed.
     Held(Held),
+    /// What doctor found here.
+    Checkup(Arc<Named>),
 }
 
 /// A plan to run, and the approvals that came with it: nothing of it is believed yet.
@@ -173,6 +177,8 @@ pub enum FromController {
     Document(Document),
     /// People took the plan back.
     Cancel(PlanId),
+    /// A checkup is on disk.
+    CheckupAcknowledged(Sha256),
 }
 
 /// The answer to the hello.
@@ -190,4 +196,6 @@ pub struct Welcome {
     pub clock: Timestamp,
     /// The policy that is in force.
     pub policy: Option<PolicyId>,
+    /// The checkups that the controller has on disk; `None` when it is older than checkups.
+    pub checkups: Option<BTreeSet<Sha256>>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use policy::checkup::{Checkup, Subject};
 use policy::id::Sha256;
 use policy::report::{Fact, Host, Report, Sight};
 use proptest::prelude::*;
@@ -79,6 +80,7 @@ fn welcome(acknowledged: Option<Acknowledged>) -> FromController {
         heartbeat: Duration::from_secs(15),
         clock: Timestamp::UNIX_EPOCH,
         policy: None,
+        checkups: Some(BTreeSet::new()),
     })
 }
 
@@ -444,7 +446,8 @@ impl World {
             | ToController::Heartbeat(_)
             | ToController::Running(_)
             | ToController::Busy { .. }
-            | ToController::Held(_) => {}
+            | ToController::Held(_)
+            | ToController::Checkup(_) => {}
         }
     }
 
@@ -483,4 +486,55 @@ proptest! {
         world.settle_down();
         prop_assert_eq!(world.receipts.len(), world.ledger.len());
     }
+}
+
+fn checkup(kind: Kind, second: i64) -> Arc<Named> {
+    let at = Timestamp::from_second(second).expect("a moment");
+    Arc::new(Named::new(Checkup { at, kind, agent_version: String::new(), subject: Subject::default(), checks: Vec::new() }))
+}
+
+fn told(effects: &[Effect]) -> Vec<Sha256> {
+    let id = |message: &&ToController| if let ToController::Checkup(named) = message { Some(named.id) } else { None };
+    sent(effects).iter().filter_map(id).collect()
+}
+
+fn welcome_with(checkups: Option<BTreeSet<Sha256>>) -> FromController {
+    let FromController::Welcome(welcome) = welcome(None) else { panic!("a welcome") };
+    FromController::Welcome(Welcome { checkups, ..welcome })
+}
+
+#[test]
+fn a_checkup_is_told_until_it_is_acknowledged_and_the_next_one_takes_its_place() {
+    let (first, second) = (checkup(Kind::Look, 1), checkup(Kind::Look, 2));
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    assert_eq!(told(&session.examined(first.clone(), Duration::ZERO)), [first.id]);
+    assert!(session.examined(first.clone(), Duration::ZERO).is_empty(), "it is on its way");
+    assert!(matches!(session.tick(ANSWER_LIMIT)[..], [Effect::Reconnect(_)]));
+
+    session.disconnected(0.0, Duration::ZERO);
+    session.connected(HOUR, Duration::ZERO);
+    assert_eq!(told(&session.received(welcome(None), Duration::ZERO)), [first.id], "no controller has it");
+    session.received(FromController::CheckupAcknowledged(first.id), Duration::ZERO);
+    assert!(session.examined(first, Duration::ZERO).is_empty(), "it is on disk");
+    assert_eq!(told(&session.examined(second.clone(), Duration::ZERO)), [second.id]);
+}
+
+#[test]
+fn a_controller_is_told_only_what_it_does_not_have() {
+    let (look, rehearsal) = (checkup(Kind::Look, 1), checkup(Kind::Rehearsal, 1));
+    let mut session = session(Kept::default(), Vec::new());
+    assert!(session.examined(look.clone(), Duration::ZERO).is_empty(), "nobody is there");
+    session.examined(rehearsal.clone(), Duration::ZERO);
+    session.connected(HOUR, Duration::ZERO);
+    let effects = session.received(welcome_with(Some(BTreeSet::from([look.id]))), Duration::ZERO);
+    assert_eq!(told(&effects), [rehearsal.id]);
+}
+
+#[test]
+fn a_controller_that_is_older_than_checkups_is_told_none() {
+    let mut session = session(Kept::default(), Vec::new());
+    session.connected(HOUR, Duration::ZERO);
+    session.received(welcome_with(None), Duration::ZERO);
+    assert!(session.examined(checkup(Kind::Look, 1), Duration::ZERO).is_empty());
+    assert!(session.received(FromController::CheckupAcknowledged(Sha256([1; 32])), Duration::ZERO).is_empty());
 }

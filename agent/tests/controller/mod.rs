@@ -352,6 +352,7 @@ impl Service {
             heartbeat_seconds: 1,
             now: now().as_microsecond(),
             policy: mind.policy.as_ref().map(|policy| policy.id().0.to_vec()).unwrap_or_default(),
+            checkups: None,
         }
     }
 }
@@ -372,7 +373,7 @@ fn hear(mind: &Mutex<Mind>, message: Up) {
             }))
         }
         Up::Receipt(receipt) => Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan: receipt.plan.clone() })),
-        Up::Hello(_) | Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) => None,
+        Up::Hello(_) | Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) | Up::Checkup(_) => None,
     };
     mind.heard.push(message);
     if let (Some(answer), Some(line)) = (answer, &mind.line) {

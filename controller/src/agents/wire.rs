@@ -47,6 +47,7 @@ pub(super) fn said(request: OpenRequest) -> Result<Said, Invalid> {
             }
         }
         Request::Held(wire) => Said::Held(held(&wire)?),
+        Request::Checkup(checkup) => Said::Checkup(Box::new(checkup.try_into()?)),
     })
 }
 
@@ -100,7 +101,7 @@ fn held(wire: &agent::Held) -> Result<Held, Invalid> {
 pub(super) fn response(say: Say, heartbeat: Span, now: Timestamp) -> OpenResponse {
     let bytes = |id: Sha256| id.0.to_vec();
     let message = match say {
-        Say::Welcome(Welcome { lineage, epoch, acknowledged, policy }) => Response::Welcome(agent::Welcome {
+        Say::Welcome(Welcome { lineage, epoch, acknowledged, policy, checkups }) => Response::Welcome(agent::Welcome {
             lineage,
             epoch,
             acknowledged: acknowledged.map(|(generation, _)| generation.into()),
@@ -108,6 +109,7 @@ pub(super) fn response(say: Say, heartbeat: Span, now: Timestamp) -> OpenRespons
             heartbeat_seconds: u32::try_from(heartbeat.as_seconds()).unwrap_or(u32::MAX),
             now: micros(now),
             policy: policy.map(bytes).unwrap_or_default(),
+            checkups: Some(agent::CheckupsKept { ids: checkups.into_iter().map(bytes).collect() }),
         }),
         Say::ReportAcknowledged { generation, wanted, audit } => Response::ReportAcknowledged(agent::ReportAcknowledged {
             generation: Some(generation.into()),
@@ -122,6 +124,7 @@ pub(super) fn response(say: Say, heartbeat: Span, now: Timestamp) -> OpenRespons
         Say::Trust(signed) => Response::Trust(signed.into()),
         Say::Policy(signed) => Response::Policy(signed.into()),
         Say::Cancel(plan) => Response::Cancel(agent::CancelOffer { plan: bytes(plan) }),
+        Say::CheckupAcknowledged(id) => Response::CheckupAcknowledged(agent::CheckupAcknowledged { id: bytes(id) }),
     };
     OpenResponse { message: Some(message) }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use policy::Timestamp;
 use policy::document::{Action, Exception, Group, Name, Policy as Document};
+use policy::duration::Span;
 use policy::id::PolicyId;
 use policy::trust::Kind;
 use proto::operator::{ApplyPolicyRequest, GetPolicyRequest};
@@ -233,6 +234,7 @@ pub struct PolicyView {
     id: PolicyId,
     previous: Option<PolicyId>,
     mode: &'static str,
+    rehearse_every: String,
     expiry: BTreeMap<&'static str, String>,
     quiet: BTreeMap<&'static str, String>,
     actions: BTreeMap<&'static str, &'static str>,
@@ -257,6 +259,7 @@ impl PolicyView {
             expiry,
             quiet,
             mode,
+            rehearse_every,
             actions,
             groups,
             windows,
@@ -274,6 +277,7 @@ impl PolicyView {
             id: *id,
             previous: *previous,
             mode: mode.as_str(),
+            rehearse_every: rehearse_every.unwrap_or(Span::days(0)).to_string(),
             expiry: [
                 ("propose_at", expiry.propose_at.to_string()),
                 ("renew_before", expiry.renew_before.to_string()),
@@ -332,6 +336,7 @@ impl View for PolicyView {
             ("id".to_owned(), self.id.to_string()),
             ("previous".to_owned(), self.previous.map_or_else(|| "-".to_owned(), |id| id.to_string())),
             ("mode".to_owned(), self.mode.to_owned()),
+            ("rehearse_every".to_owned(), self.rehearse_every.clone()),
         ];
         rows.extend(self.actions.iter().map(|(key, value)| (format!("actions.{key}"), (*value).to_owned())));
         let tables = [

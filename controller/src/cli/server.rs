@@ -2,14 +2,16 @@
 
 use clap::{Args, Subcommand};
 use policy::Timestamp;
+use policy::checkup::Checkup;
 use policy::id::ServerName;
+use proto::checkup::Named;
 use proto::invalid::{Invalid, present};
 use proto::operator::{self, GetServerRequest, GetServerResponse, ListServersRequest};
 use serde::Serialize;
 
 use super::connection::{Client, answer};
 use super::failure::{Doing, Exit, Failure};
-use super::output::{View, dash, line, moment_if_any, pairs, table};
+use super::output::{View, dash, line, moment, moment_if_any, pairs, table};
 use super::plan::{PlanRow, plan_table};
 use super::{Context, pages, wire};
 
@@ -107,6 +109,9 @@ pub struct ServerRow {
     agent_version: String,
     trust_version: u64,
     policy_version: u64,
+    /// Would a renewal succeed there: `yes`, `no` or `unknown`.
+    renewal: String,
+    renewal_why: String,
 }
 
 impl TryFrom<operator::Server> for ServerRow {
@@ -129,6 +134,8 @@ impl TryFrom<operator::Server> for ServerRow {
             agent_version,
             trust_version,
             policy_version,
+            renewal,
+            renewal_why,
         } = server;
         let generation = generation.unwrap_or_default();
         Ok(Self {
@@ -147,6 +154,9 @@ impl TryFrom<operator::Server> for ServerRow {
             agent_version,
             trust_version,
             policy_version,
+            // A controller that is older than the question.
+            renewal: if renewal.is_empty() { "unknown".to_owned() } else { renewal },
+            renewal_why: if renewal_why.is_empty() { "the controller does not say".to_owned() } else { renewal_why },
         })
     }
 }
@@ -157,7 +167,7 @@ struct ServerList(Vec<ServerRow>);
 
 impl View for ServerList {
     fn text(&self) -> String {
-        let header = ["SERVER", "VERDICT", "LINK", "LAST SEEN", "CERTIFICATE", "ENDS", "DECISION", "MODE", "DAG"];
+        let header = ["SERVER", "VERDICT", "LINK", "LAST SEEN", "CERTIFICATE", "ENDS", "DECISION", "MODE", "RENEWS", "DAG"];
         table(
             header,
             self.0.iter().map(|row| {
@@ -170,6 +180,8 @@ impl View for ServerList {
                     row.not_after.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d").to_string()),
                     dash(&row.decision),
                     dash(&row.mode),
+                    // What nobody knows is no news.
+                    if row.renewal == "unknown" { "-".to_owned() } else { line(&row.renewal) },
                     dash(&row.dag),
                 ]
             }),
@@ -189,6 +201,8 @@ pub struct ServerView {
     server: ServerRow,
     findings: Vec<FindingView>,
     plans: Vec<PlanRow>,
+    /// What doctor found there, the last of each kind.
+    checkups: Vec<Checkup>,
     /// The whole report, for programs.
     report: serde_json::Value,
 }
@@ -217,13 +231,17 @@ impl TryFrom<GetServerResponse> for ServerView {
     type Error = Invalid;
 
     fn try_from(response: GetServerResponse) -> Result<Self, Invalid> {
-        let GetServerResponse { server, findings, report_json, plans } = response;
+        let GetServerResponse { server, findings, report_json, plans, checkups } = response;
         // The report is passed through for programs; a person does not see it, and one that does not read takes nothing away.
         let report = serde_json::from_str(&report_json).unwrap_or(serde_json::Value::Null);
         Ok(Self {
             server: ServerRow::try_from(present("GetServerResponse.server", server)?)?,
             findings: findings.into_iter().map(FindingView::from).collect(),
             plans: plans.into_iter().map(PlanRow::try_from).collect::<Result<_, _>>()?,
+            checkups: checkups
+                .into_iter()
+                .map(|wire| Named::try_from(wire).map(|named| named.checkup))
+                .collect::<Result<_, _>>()?,
             report,
         })
     }
@@ -231,7 +249,7 @@ impl TryFrom<GetServerResponse> for ServerView {
 
 impl View for ServerView {
     fn text(&self) -> String {
-        let Self { server, findings, plans, report: _ } = self;
+        let Self { server, findings, plans, checkups, report: _ } = self;
         let mut text = pairs([
             ("server", line(&server.name)),
             ("verdict", dash(&line(&server.verdict))),
@@ -254,6 +272,7 @@ impl View for ServerView {
                 ),
             ),
         ]);
+        text.push_str(&renewal_lines(server, checkups));
         text.push('\n');
         text.push_str(&finding_lines(findings));
         if !plans.is_empty() {
@@ -262,6 +281,20 @@ impl View for ServerView {
         }
         text
     }
+}
+
+/// Whether a renewal would succeed, and what the last checkups found beside that.
+fn renewal_lines(server: &ServerRow, checkups: &[Checkup]) -> String {
+    let word = if server.renewal == "unknown" { "not known" } else { server.renewal.as_str() };
+    let join = if server.renewal == "yes" { ", " } else { ": " };
+    let head = format!("\nrenewal would succeed here: {}{join}{}\n", line(word), line(&server.renewal_why));
+    let found = checkups
+        .iter()
+        .flat_map(|checkup| checkup.checks.iter().filter(|check| check.is_finding()).map(move |check| (checkup, check)));
+    found.fold(head, |text, (checkup, check)| {
+        let (kind, outcome) = (checkup.kind.as_str(), check.outcome.as_str());
+        format!("{text}    {kind} {}: {} {outcome}: {}\n", moment(checkup.at), line(&check.name), line(check.outcome.text()))
+    })
 }
 
 /// Findings with their evidence, as people read them.
@@ -278,6 +311,8 @@ pub fn finding_lines(findings: &[FindingView]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use policy::checkup::{Check, Kind, Outcome, Subject};
+
     use super::*;
 
     fn server() -> operator::Server {
@@ -297,7 +332,22 @@ mod tests {
             agent_version: "0.1.0".to_owned(),
             trust_version: 1,
             policy_version: 2,
+            renewal: "yes".to_owned(),
+            renewal_why: "rehearsed 2026-11-20".to_owned(),
         }
+    }
+
+    fn looked() -> proto::types::Checkup {
+        let check = |name: &str, outcome| Check { name: name.to_owned(), needed: false, micros: None, outcome };
+        let failed = Outcome::Failed { why: "access denied".to_owned(), code: Some(5), next: "run it elevated".to_owned() };
+        let checkup = Checkup {
+            at: "2026-11-24T10:00:00Z".parse().expect("a moment"),
+            kind: Kind::Look,
+            agent_version: "0.1.0".to_owned(),
+            subject: Subject::default(),
+            checks: vec![check("store.MY", Outcome::Proven { found: "2 certificates".to_owned() }), check("events", failed)],
+        };
+        Named::new(checkup).into()
     }
 
     #[test]
@@ -306,9 +356,12 @@ mod tests {
         let rows = [server(), quiet].map(|server| ServerRow::try_from(server).expect("reads"));
         let text = ServerList(rows.into()).text();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "SERVER  VERDICT  LINK  LAST SEEN             CERTIFICATE  ENDS        DECISION  MODE  DAG");
-        assert_eq!(lines[1], "EX1     deleted  up    2026-11-18T11:06:40Z  92E196F3     2030-03-17  act       act   DAG1");
-        assert_eq!(lines[2], "EX2     -        down  -                     -            -           -         -     -");
+        assert_eq!(lines[0], "SERVER  VERDICT  LINK  LAST SEEN             CERTIFICATE  ENDS        DECISION  MODE  RENEWS  DAG");
+        assert_eq!(
+            lines[1],
+            "EX1     deleted  up    2026-11-18T11:06:40Z  92E196F3     2030-03-17  act       act   yes     DAG1"
+        );
+        assert_eq!(lines[2], "EX2     -        down  -                     -            -           -         -     -       -");
     }
 
     #[test]
@@ -324,11 +377,15 @@ mod tests {
             findings: vec![finding],
             report_json: "{\"hold\":null}".to_owned(),
             plans: Vec::new(),
+            checkups: vec![looked()],
         };
         let view = ServerView::try_from(response).expect("reads");
         let text = view.text();
         assert!(text.contains("BST102 the certificate on 444 was deleted (page)\n    the record 0.0.0.0:444"), "{text}");
+        let renews = "\nrenewal would succeed here: yes, rehearsed 2026-11-20\n    look 2026-11-24T10:00:00Z: events failed: access denied\n\nBST102";
+        assert!(text.contains(renews), "{text}");
         let json = serde_json::to_value(&view).expect("json");
+        assert_eq!((&json["renewal"], &json["checkups"][0]["checks"][1]["outcome"]), (&"yes".into(), &"failed".into()));
         assert_eq!((&json["name"], &json["report"]["hold"]), (&"EX1".into(), &serde_json::Value::Null));
     }
 

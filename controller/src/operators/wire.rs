@@ -1,5 +1,6 @@
 //! Rows as the wire has them. Each is taken apart whole, so that a new field asks here what becomes of it.
 
+use policy::checkup::Prospect;
 use policy::finding::Finding;
 use policy::trust::Approval;
 use proto::invalid::micros;
@@ -19,7 +20,8 @@ pub(super) fn verdict(word: String) -> String {
     if word == "none" { "no_report".to_owned() } else { word }
 }
 
-pub(super) fn server(row: ServerRow, connections: &Connections) -> operator::Server {
+/// `prospect`: whether a renewal would succeed there.
+pub(super) fn server(row: ServerRow, connections: &Connections, prospect: &Prospect) -> operator::Server {
     let ServerRow {
         name,
         generation,
@@ -58,6 +60,8 @@ pub(super) fn server(row: ServerRow, connections: &Connections) -> operator::Ser
         agent_version,
         trust_version,
         policy_version,
+        renewal: prospect.as_str().to_owned(),
+        renewal_why: prospect.why(),
         name: name.to_string(),
     }
 }

@@ -5,7 +5,7 @@ use policy::life::Life;
 
 use super::*;
 use crate::audit::Head;
-use crate::stage::{certificate, generation, key, noon, server, sight};
+use crate::stage::{certificate, generation, key, looked, noon, server, sight};
 use crate::store::IdentityState;
 
 fn identity() -> Identity {
@@ -161,10 +161,21 @@ fn certificates_that_nobody_asked_for_are_not_kept() {
 fn certificates_that_were_lost_with_the_last_session_are_asked_for_again() {
     let mut session = begun(Some((generation(3, 5), Sha256([5; 32]))));
     let wanted = BTreeSet::from([Sha256([6; 32])]);
-    let effects = session.welcome(vec![3; 16], None, wanted.clone(), Head::EMPTY);
+    let effects = session.welcome(vec![3; 16], None, wanted.clone(), Head::EMPTY, vec![Sha256([4; 32])]);
     let says = said(&effects);
     assert!(matches!(says[0], Say::Welcome(welcome) if welcome.acknowledged == Some((generation(3, 5), Sha256([5; 32])))));
     assert!(matches!(says[1], Say::ReportAcknowledged { wanted: asked, .. } if *asked == wanted));
+}
+
+#[test]
+fn a_checkup_is_acknowledged_when_it_is_on_disk_and_the_welcome_names_what_is() {
+    let mut session = begun(None);
+    let welcome = session.welcome(vec![3; 16], None, BTreeSet::new(), Head::EMPTY, vec![Sha256([4; 32])]);
+    assert!(matches!(said(&welcome)[0], Say::Welcome(welcome) if welcome.checkups == [Sha256([4; 32])]));
+    let named = looked(noon());
+    let effects = session.on(Said::Checkup(Box::new(named.clone()))).expect("taken");
+    assert!(matches!(effects.as_slice(), [Effect::File(filed)] if **filed == named), "{effects:?}");
+    assert_eq!(said(&session.filed(named.id)), [&Say::CheckupAcknowledged(named.id)]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use sqlx::any::AnyRow;
 
 use super::error::{Doing, StoreError};
 use super::row::{Columns, count, json, micros};
-use super::{Store, page};
+use super::{Store, checkups, page};
 
 /// Changes that are kept of one server.
 const HISTORY: i64 = 1000;
@@ -243,10 +243,10 @@ pub(super) async fn admit(connection: &mut AnyConnection, server: &ServerName) -
     )
     .bind(server.as_str())
     .bind(UNKNOWN_GROUP)
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .doing("noting a server")?;
-    Ok(())
+    checkups::forget(connection, server).await
 }
 
 async fn record(connection: &mut AnyConnection, recording: &Recording, now: Timestamp) -> Result<Recorded, StoreError> {

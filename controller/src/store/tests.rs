@@ -1,5 +1,6 @@
 //! What every database must keep. One file per kind of promise.
 
+mod checkups;
 mod documents;
 mod doors;
 mod opening;

@@ -24,6 +24,14 @@ fn the_shortest_policy_observes_and_has_the_documented_defaults() {
     assert_eq!(policy.certificate.months, 60);
     assert_eq!(policy.actions.restore, Left::Act);
     assert_eq!((policy.waves.at_once, policy.waves.group_by), (1, GroupBy::Dag));
+    assert_eq!(policy.rehearse_every, Some(Span::days(7)));
+}
+
+#[test]
+fn a_host_is_looked_at_as_often_as_it_says_or_never() {
+    assert_eq!(policy("rehearse_every = \"1d\"\n").rehearse_every, Some(Span::days(1)));
+    assert_eq!(policy("rehearse_every = \"0d\"\n").rehearse_every, None);
+    assert!(refused("rehearse_every = \"31d\"\n").to_string().contains("expected 0s (never) to 30d, found 31d"));
 }
 
 const WINDOW: &str = "[[window]]\ndays = [\"sat\"]\nstart = \"22:00\"\nlength = \"4h\"\nzone = \"UTC\"\n";

@@ -128,6 +128,26 @@ impl GroupBy {
     }
 }
 
+/// The longest time between two looks at what a renewal needs: shorter than a look is believed (`checkup::FRESH`).
+pub const MAX_REHEARSE_EVERY: Span = Span::days(30);
+
+/// `rehearse_every`; nothing at all stands for never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct RehearseEvery(#[serde(deserialize_with = "rehearse_every")] Span);
+
+impl Default for RehearseEvery {
+    fn default() -> Self {
+        Self(Span::days(7))
+    }
+}
+
+impl RehearseEvery {
+    pub(super) fn in_force(self) -> Option<Span> {
+        Some(self.0).filter(|span| *span > Span::seconds(0))
+    }
+}
+
 /// `[certificate]`: the vendor's profile (EXCHANGE.md 1.1), with SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -178,4 +198,10 @@ fn key_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error>
 fn soak<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     let found = Span::deserialize(deserializer)?;
     if found <= MAX_SOAK { Ok(found) } else { Err(D::Error::custom(format!("expected at most {MAX_SOAK}, found {found}"))) }
+}
+
+fn rehearse_every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let found = Span::deserialize(deserializer)?;
+    let most = MAX_REHEARSE_EVERY;
+    if found <= most { Ok(found) } else { Err(D::Error::custom(format!("expected 0s (never) to {most}, found {found}"))) }
 }

@@ -127,6 +127,10 @@ impl HostKey for Key {
         })
     }
 
+    fn signer(&self) -> Result<String, DriverError> {
+        Ok("by a key in a file of the lab".to_owned())
+    }
+
     fn access(&self) -> Result<Vec<Access>, DriverError> {
         Ok(self.access.clone())
     }

@@ -9,6 +9,7 @@ use super::folder::StoredCertificate;
 use super::key::Key;
 use super::{LabDriver, Turn, file, refused};
 use crate::driver::DriverError;
+use crate::driver::rehearse::CONTAINER;
 use crate::driver::system::{Opened, Stored, System};
 
 /// There is one of this name.
@@ -77,6 +78,13 @@ impl System for LabDriver {
         self.folder.write_key(container, &key.with_access(access.to_vec()))
     }
 
+    fn delete_rehearsal_key(&self) -> Result<bool, DriverError> {
+        match self.meet(Call::KeyDelete, CONTAINER)? {
+            Turn::Do => self.folder.remove_key(CONTAINER),
+            Turn::Pretend => Ok(true),
+        }
+    }
+
     fn stored(&self, store: &Store) -> Result<Vec<Stored>, DriverError> {
         match self.meet(Call::StoreRead, store.as_str())? {
             Turn::Do => Ok(self.folder.certificates_of(store)?.into_iter().map(Stored::from).collect()),
@@ -124,6 +132,10 @@ impl System for LabDriver {
             Err(DriverError::Refused { code: NO_SUCH_CALL, .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn replaces_records(&self) -> Result<bool, DriverError> {
+        Ok(self.folder.host()?.updates_records)
     }
 
     fn delete_record(&self, record: &SslRecord) -> Result<(), DriverError> {

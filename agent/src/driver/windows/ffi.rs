@@ -24,6 +24,7 @@ pub mod ncrypt;
 pub mod process;
 pub mod property;
 pub mod registry;
+pub mod schannel;
 pub mod security;
 pub mod store;
 pub mod version;
@@ -64,6 +65,8 @@ impl Code {
             0x8009_000F => "the key container exists already",
             0x8009_0010 => "access to the key denied",
             0x8009_0016 => "no such key container",
+            0x8009_0326 => "the server's message is none of this handshake",
+            0x8009_0331 => "no protocol or cipher in common",
             0x8009_2004 => "no such certificate",
             0x8009_2005 => "the certificate is in the store already",
             _ => "see the system's list of error codes",

@@ -1,17 +1,19 @@
 //! Private keys of this host: opened, made, and granted.
 //!
 //! A key is opened from the key link of its certificate, as Windows itself opens it for TLS, and not through the certificate:
-//! `CryptAcquireCertificatePrivateKey` remembers handles, and does not say which container it opened. Containers are never listed and never taken away, and a private key never leaves its own.
+//! `CryptAcquireCertificatePrivateKey` remembers handles, and does not say which container it opened. Containers are never listed, none is taken away but
+//! that of rehearsals, and a private key never leaves its own.
 
 use policy::id::Sha256;
 use policy::report::{Access, KeyLink};
 
 use super::ffi::Code;
-use super::ffi::key::{Container, EXISTS, NO_CONTAINER, NO_KEY, Place, Spec};
+use super::ffi::key::{self, Container, EXISTS, NO_CONTAINER, NO_KEY, Place, Spec};
 use super::ffi::ncrypt::{NOT_SUPPORTED, SOFTWARE, StoredKey};
 use super::ffi::security::{self, Descriptor, Unlisted};
 use super::{keyfile, rsa};
 use crate::driver::DriverError;
+use crate::driver::rehearse::CONTAINER;
 use crate::driver::system::{HostKey, Opened};
 
 mod state;
@@ -73,6 +75,19 @@ impl HostKey for WindowsKey {
         signed.map_err(|code| code.of("key.sign", self.place.name()))
     }
 
+    fn signer(&self) -> Result<String, DriverError> {
+        let place = match &self.place {
+            KeyPlace::Cng { provider, .. } => return Ok(format!("by {provider}")),
+            KeyPlace::Csp { place, .. } => place,
+        };
+        let itself = Container::open(place.clone()).and_then(|open| open.signs_itself());
+        let kind = place.provider_type;
+        Ok(match itself.map_err(|code| code.of("key.sign", self.place.name()))? {
+            true => format!("by provider type {kind} itself"),
+            false => format!("by provider type 24 in the place of {kind}, which has no SHA-256 (0x80090008)"),
+        })
+    }
+
     fn access(&self) -> Result<Vec<Access>, DriverError> {
         let descriptor = self.place.open().and_then(|open| open.descriptor());
         let descriptor = descriptor.map_err(|code| code.of("key.access", self.place.name()))?;
@@ -129,6 +144,19 @@ pub fn create(container: &str, bits: u32) -> Result<(), DriverError> {
         made => made,
     };
     made.and_then(|made| made.generate(bits)).map_err(|code| code.of("key.create", container))
+}
+
+/// Takes the container of rehearsals away; true when there was one.
+///
+/// # Errors
+/// [`DriverError`] when it was not taken away. What may not be opened looks as if it were not there, here as elsewhere: who wants to
+/// know asks [`named`] afterwards.
+pub fn delete_rehearsal() -> Result<bool, DriverError> {
+    match key::delete_rehearsal() {
+        Ok(()) => Ok(true),
+        Err(code) if MISSING.contains(&code) => Ok(false),
+        Err(code) => Err(code.of("key.delete", CONTAINER)),
+    }
 }
 
 /// Sets who may use the key in that container.

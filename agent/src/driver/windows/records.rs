@@ -103,6 +103,11 @@ impl Records {
         Ok(self.http.update(&entry)? && self.confirm(record, &entry).map(|()| true)?)
     }
 
+    /// Whether this Windows has the call of [`Records::update_record`].
+    pub fn replaces(&self) -> bool {
+        self.http.replaces()
+    }
+
     /// Removes a record.
     ///
     /// # Errors

@@ -58,6 +58,11 @@ impl Watching {
     }
 }
 
+/// How many keys can be watched. They are let go at once.
+pub(super) fn armed() -> Result<usize, DriverError> {
+    Watch::on(&KEYS).map(|_| KEYS.len())
+}
+
 fn print() -> Print {
     let path: PathBuf = machine::system_folder().ok()?.join("inetsrv").join("config").join("applicationHost.config");
     let found = std::fs::metadata(path).ok()?;

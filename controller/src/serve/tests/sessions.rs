@@ -78,6 +78,25 @@ async fn an_expiring_certificate_is_reported_proposed_approved_offered_and_settl
 }
 
 #[tokio::test]
+async fn a_checkup_is_acknowledged_as_often_as_it_is_told_and_the_next_welcome_names_it() {
+    let running = running().await;
+    let mut host = TestHost::enrolled(&running, "EX1").await;
+    let mut line = host.connected(&running).await;
+    let named = crate::stage::looked(now());
+    for _ in 0..2 {
+        line.say(Request::Checkup(named.clone().into())).await;
+        let Response::CheckupAcknowledged(done) = line.next().await.expect("an acknowledgement") else { panic!("expected one") };
+        assert_eq!(done.id, named.id.0.to_vec());
+    }
+    assert_eq!(running.store.checkups(&server("EX1")).await.expect("reads").into_all(), [named.clone()]);
+    drop(line);
+    let mut line = host.open(&running, host.hello()).await;
+    let Response::Welcome(welcome) = line.next().await.expect("a welcome") else { panic!("expected a welcome") };
+    assert_eq!(welcome.checkups.expect("it keeps checkups").ids, [named.id.0.to_vec()]);
+    running.stopped().await;
+}
+
+#[tokio::test]
 async fn a_hello_in_anothers_name_is_refused_and_told_once() {
     let running = running().await;
     let host = TestHost::enrolled(&running, "EX1").await;

@@ -1,13 +1,16 @@
-//! A file put in the place of another, whole or not at all.
+//! A file put in the place of another, whole or not at all; and who may use a file.
 
 use std::path::Path;
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{ERROR_SUCCESS, LocalFree};
 use windows_sys::Win32::Security::Authorization::{GetNamedSecurityInfoW, SE_FILE_OBJECT, SetNamedSecurityInfoW};
-use windows_sys::Win32::Security::{EqualSid, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID};
+use windows_sys::Win32::Security::{
+    DACL_SECURITY_INFORMATION, EqualSid, GetFileSecurityW, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+};
 use windows_sys::Win32::Storage::FileSystem::ReplaceFileW;
 
+use super::buffer::Buffer;
 use super::{Code, Wide};
 use crate::driver::DriverError;
 
@@ -43,6 +46,28 @@ pub fn replace(old: &Path, new: &Path) -> Result<(), DriverError> {
     let done = unsafe { ReplaceFileW(replaced.as_ptr(), replacement.as_ptr(), ptr::null(), 0, ptr::null(), ptr::null()) };
     if done == 0 { Err(Code::last().of("ReplaceFile", object())) } else { Ok(()) }
 }
+
+/// The access list of a file or folder, as a self-relative security descriptor.
+///
+/// # Errors
+/// [`DriverError::Refused`].
+pub fn access_list(path: &Path) -> Result<Vec<u8>, DriverError> {
+    let refused = || Code::last().of("GetFileSecurity", path.display().to_string());
+    let name = Wide::new(path);
+    let mut needed = 0;
+    // SAFETY: the path is terminated; nothing is written but how much is needed.
+    unsafe { GetFileSecurityW(name.as_ptr(), DACL_SECURITY_INFORMATION, ptr::null_mut(), 0, &raw mut needed) };
+    if !(1..=MOST).contains(&needed) {
+        return Err(refused());
+    }
+    let mut list = Buffer::new(needed);
+    // SAFETY: the path is terminated; the buffer has room for that many bytes and is aligned.
+    let done = unsafe { GetFileSecurityW(name.as_ptr(), DACL_SECURITY_INFORMATION, list.as_mut_ptr(), needed, &raw mut needed) };
+    if done == 0 { Err(refused()) } else { Ok(list.bytes().to_vec()) }
+}
+
+/// An access list has at most 64 KiB, and little stands around it.
+const MOST: u32 = 128 * 1024;
 
 /// Who owns a file.
 struct Owner {
@@ -95,6 +120,14 @@ mod tests {
         replace(&old, &new).unwrap();
         assert_eq!(fs::read_to_string(&old).unwrap(), "new");
         assert!(!new.exists());
+    }
+
+    #[test]
+    fn a_folder_says_who_may_use_it_and_one_that_is_not_there_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = access_list(folder.path()).unwrap();
+        assert!(!crate::driver::windows::ffi::security::entries(&list).unwrap().is_empty());
+        assert!(matches!(access_list(&folder.path().join("none")), Err(DriverError::Refused { code: 2, .. })));
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! Private keys of the classic providers (CSP), by CryptoAPI: containers of the machine's or a user's key set (EXCHANGE.md 5.4).
 //!
-//! The private part never leaves its container, and no container is ever taken away. No call shows a window: who would answer it?
+//! The private part never leaves its container, and no container is ever taken away but that of rehearsals. No call shows a window: who would answer it?
 
 use std::ffi::c_void;
 use std::ptr;
 
 use windows_sys::Win32::Security::Cryptography::{
-    AT_KEYEXCHANGE, AT_SIGNATURE, CALG_MD5, CALG_SHA_256, CRYPT_MACHINE_KEYSET, CRYPT_NEWKEYSET, CRYPT_SILENT,
-    CRYPT_VERIFYCONTEXT, CryptAcquireContextW, CryptCreateHash, CryptDestroyHash, CryptDestroyKey, CryptExportKey, CryptGenKey,
-    CryptGetHashParam, CryptGetProvParam, CryptGetUserKey, CryptHashData, CryptReleaseContext, CryptSetProvParam, CryptSignHashW,
-    HP_HASHVAL, PP_KEYSET_SEC_DESCR, PROV_RSA_AES, PROV_RSA_SCHANNEL, PUBLICKEYBLOB,
+    AT_KEYEXCHANGE, AT_SIGNATURE, CALG_MD5, CALG_SHA_256, CRYPT_DELETEKEYSET, CRYPT_MACHINE_KEYSET, CRYPT_NEWKEYSET,
+    CRYPT_SILENT, CRYPT_VERIFYCONTEXT, CryptAcquireContextW, CryptCreateHash, CryptDestroyHash, CryptDestroyKey, CryptExportKey,
+    CryptGenKey, CryptGetHashParam, CryptGetProvParam, CryptGetUserKey, CryptHashData, CryptReleaseContext, CryptSetProvParam,
+    CryptSignHashW, HP_HASHVAL, PP_KEYSET_SEC_DESCR, PROV_RSA_AES, PROV_RSA_SCHANNEL, PUBLICKEYBLOB,
 };
 use windows_sys::Win32::Security::DACL_SECURITY_INFORMATION;
 
 use super::buffer::Buffer;
 use super::security::Descriptor;
 use super::{Code, Wide};
+use crate::driver::rehearse::CONTAINER;
 
 /// The container holds no key of that kind: `NTE_NO_KEY`.
 pub const NO_KEY: Code = Code(0x8009_000D);
@@ -135,6 +136,18 @@ impl Container {
         Hash::of(hash.handle, CALG_SHA_256, message)?.sign(spec)
     }
 
+    /// The container's own provider has SHA-256; else [`Container::sign`] signs by another one.
+    ///
+    /// # Errors
+    /// [`Code`] as `CryptCreateHash` gives it.
+    pub fn signs_itself(&self) -> Result<bool, Code> {
+        match Hash::of(self.handle, CALG_SHA_256, &[]) {
+            Ok(_) => Ok(true),
+            Err(NO_ALGORITHM) if self.place.provider_type != PROV_RSA_AES => Ok(false),
+            Err(code) => Err(code),
+        }
+    }
+
     /// Who may use the container: a self-relative security descriptor with its access list.
     ///
     /// # Errors
@@ -180,10 +193,18 @@ impl Container {
 
     /// Takes a container away, as a tool may.
     pub fn delete(place: Place) -> Result<(), Code> {
-        use windows_sys::Win32::Security::Cryptography::CRYPT_DELETEKEYSET;
         // No handle comes of it.
         acquire(Some(&place.container), &place, CRYPT_DELETEKEYSET).map(drop)
     }
+}
+
+/// Takes the container of rehearsals away, with the key in it. It takes no name: there is no way to take another one.
+///
+/// # Errors
+/// [`Code`]: [`NO_CONTAINER`] when there is none, or none that may be opened.
+pub fn delete_rehearsal() -> Result<(), Code> {
+    // No handle comes of it.
+    acquire(Some(CONTAINER), &Place::vendor(CONTAINER), CRYPT_DELETEKEYSET).map(drop)
 }
 
 /// MD5, by which CryptoAPI names the files of containers. Good for nothing else.

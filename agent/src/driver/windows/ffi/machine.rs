@@ -70,6 +70,29 @@ pub fn booted() -> Result<Timestamp, DriverError> {
     })
 }
 
+/// Major, minor and build of this Windows, as it is and not as it is said to a program without a manifest.
+///
+/// # Errors
+/// [`DriverError::Refused`].
+pub fn version() -> Result<[u32; 3], DriverError> {
+    const NAME: &CStr = c"RtlGetVersion";
+    type Query = unsafe extern "system" fn(*mut u32) -> i32;
+    let refused = |code: Code| code.of("RtlGetVersion", "this machine");
+    let entry = Library::system("ntdll.dll").map_err(refused)?.entry(NAME).ok_or_else(|| refused(Code(120)))?;
+    // SAFETY: ntdll's call of that name takes one pointer and gives a status since Windows 2000.
+    let query: Query = unsafe { mem::transmute(entry) };
+    // RTL_OSVERSIONINFOW: its size in bytes, major, minor, build, platform, and a text of 128 units of 16 bits.
+    let mut information = [0_u32; 69];
+    information[0] = u32::try_from(size_of_val(&information)).expect("276 fits");
+    // SAFETY: the structure says its own size, and no more is written.
+    let status = unsafe { query(information.as_mut_ptr()) };
+    if status < 0 {
+        return Err(refused(Code(status.cast_unsigned())));
+    }
+    let [_, major, minor, build, ..] = information;
+    Ok([major, minor, build])
+}
+
 fn name(format: COMPUTER_NAME_FORMAT, object: &'static str) -> Result<String, DriverError> {
     let mut buffer = vec![0_u16; 256];
     loop {
@@ -104,5 +127,7 @@ mod tests {
         assert!(!name.is_empty() && name.len() <= 15 && !name.contains('.'), "{name}");
         assert!(full_name().unwrap().to_ascii_uppercase().starts_with(&name.to_ascii_uppercase()));
         assert!(system_folder().unwrap().join("kernel32.dll").is_file());
+        let [major, _, build] = version().unwrap();
+        assert!(major >= 6 && build >= 7601, "{major}, {build}");
     }
 }

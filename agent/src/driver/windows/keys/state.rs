@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use aws_lc_rs::signature::{RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
 use policy::certificate::Certificate;
 use policy::id::Sha256;
 use policy::report::{Access, Fact, KeyContainer, KeyLink, KeyState};
 
 use super::{DENIED, WindowsKey, linked, named};
 use crate::driver::DriverError;
+use crate::driver::examine::signs;
 use crate::driver::system::{HostKey, Opened};
 use crate::driver::windows::ffi::Code;
 
@@ -86,22 +86,6 @@ pub fn containers<'a>(links: impl IntoIterator<Item = &'a KeyLink>, remembered: 
         Some(KeyContainer { name: name.to_owned(), key_id })
     };
     names.into_iter().filter_map(open).collect()
-}
-
-/// A signature over random bytes verifies with the public key.
-fn signs(key: &WindowsKey) -> Result<(), DriverError> {
-    let wrong = |expected: &str, found: &str| DriverError::Unreadable {
-        object: format!("key {}", key.id().short()),
-        expected: expected.to_owned(),
-        found: found.to_owned(),
-    };
-    let mut message = [0; 32];
-    aws_lc_rs::rand::fill(&mut message).map_err(|_| wrong("random bytes to sign", "none"))?;
-    let signature = key.sign(&message)?;
-    // Whether a key is long enough is for the policy to say; whether it works is what is asked here.
-    UnparsedPublicKey::new(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, key.public())
-        .verify(&message, &signature)
-        .map_err(|_| wrong("a signature that its public key verifies", "one that it does not"))
 }
 
 fn unknown<T>(error: &DriverError) -> Fact<T> {

@@ -1,6 +1,6 @@
 //! `backstay-agent`: the agent of one Exchange host.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 #[cfg(all(feature = "lab", unix))]
 use std::path::Path;
 use std::path::PathBuf;
@@ -8,13 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::config::{Config, ConfigError, LogFormat};
+use agent::config::{Config, ConfigError};
 use agent::driver::Driver;
-use agent::{chain, hold, observe};
+use agent::{chain, event, hold, observe};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Watches the back-end certificate of one Exchange host, tells a controller what it sees, and repairs what the signed policy
 /// or signed approvals let it repair.
@@ -67,6 +66,9 @@ enum Command {
     /// Keep the agent from doing anything on this host: beats policy and orders
     #[command(subcommand)]
     Hold(Hold),
+    /// The events that this agent writes into the event log of Windows
+    #[command(subcommand)]
+    Events(event::command::Command),
 }
 
 #[derive(Subcommand)]
@@ -85,6 +87,9 @@ fn main() -> ExitCode {
     let config = match configuration(&cli) {
         Ok(config) => config,
         Err(error) => {
+            if matches!(cli.command, Command::Run) {
+                event::configuration_refused(&error);
+            }
             complain(&chain(&error));
             return ExitCode::from(2);
         }
@@ -127,11 +132,15 @@ fn dispatch(cli: &Cli, config: Config) -> Result<()> {
             say(if lifted { "the hold is lifted" } else { "there was no hold" });
             Ok(())
         }
+        Command::Events(command) => {
+            say(&command.run()?);
+            Ok(())
+        }
     }
 }
 
 fn run(config: Config, driver: Arc<dyn Driver>) -> Result<()> {
-    log_to_stderr(&config)?;
+    let _log = agent::log::start(&config.log).context("log.filter of the configuration")?;
     // One thread for the loop, few for what blocks: this runs beside Exchange and must not be noticed.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -194,16 +203,6 @@ fn driver(host: &HostArgs) -> Result<Arc<dyn Driver>> {
 fn lab(folder: &Path, server: &str) -> Result<agent::driver::lab::LabDriver> {
     let server: policy::id::ServerName = server.parse().context("--lab-server")?;
     Ok(agent::driver::lab::LabDriver::new(&folder.join(server.as_str())))
-}
-
-fn log_to_stderr(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log.filter).context("log.filter of the configuration")?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().init(),
-    }
-    Ok(())
 }
 
 /// A reader that is gone is no failure of ours.

@@ -62,6 +62,8 @@ pub struct Event {
     /// Its number. 1xxx life of the program, 2xxx what is found, 3xxx policy and approval, 4xxx execution, 5xxx identity and
     /// transport, 9xxx internal; below x500 of the agent, from there on of the controller.
     pub id: u16,
+    /// Its name in the code, for people who look there.
+    pub name: &'static str,
     /// How grave it is; the same for every event of the kind, so that a filter can go by the id.
     pub severity: Severity,
     /// The fields of the log call that become its insertion strings, in this order.
@@ -113,6 +115,7 @@ macro_rules! events {
             #[doc = $english]
             pub const $name: $crate::event::Event = $crate::event::Event {
                 id: $id,
+                name: stringify!($name),
                 severity: $crate::event::Severity::$severity,
                 fields: &[$(stringify!($field)),*],
                 english: $crate::event::Text { says: $english, advice: $advice },
@@ -176,7 +179,7 @@ mod tests {
 
     const fn event(id: u16, says: &'static str) -> Event {
         let text = Text { says, advice: "" };
-        Event { id, severity: Severity::Information, fields: &["plan"], english: text, german: text }
+        Event { id, name: "TEST", severity: Severity::Information, fields: &["plan"], english: text, german: text }
     }
 
     #[test]

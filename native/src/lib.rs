@@ -2,7 +2,7 @@
 //! manifest, and owners of keys that only their machine can open.
 //!
 //! * [`event`] is what an event is. Each program has one table of its own; from there come its log calls, the message table in
-//! its exe and the page for people, so that none of them can say something else than the others.
+//!   its exe and the page for people, so that none of them can say something else than the others.
 //! * [`resource`] puts message table, version and manifest into an exe. Build scripts call it; it needs nothing but `std`.
 //! * `seal`, on Windows alone, seals keys with the machine's own (DPAPI).
 //!

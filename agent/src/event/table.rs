@@ -1,9 +1,8 @@
-// Every event of the agent. An id means one thing for ever: one that is no longer used is not given again. Its strings keep their
-// order; a new one is added at the end. The build script reads this file, too, and makes the texts of the exe from it; a test
-// holds docs/events.md to it.
-//
-// 1xxx life of the program, 2xxx what is found, 3xxx policy and approval, 4xxx execution, 5xxx identity and transport, 9xxx
-// internal.
+//! Every event of the agent.
+//!
+//! An id means one thing for ever: one that is no longer used is not given again. Strings keep their order; a new one is added at
+//! the end. The build script reads this file, too, and makes the texts of the exe from it; a test holds docs/events.md to it.
+
 native::events! {
     STARTED = 1000 Information(version, state) {
         en "The agent %1 has started. Its state is in %2.", "";

@@ -21,7 +21,8 @@ use tonic::Request;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
-use super::{HostKey, Identity, IdentityError, Joined, MAX_CA, check_certificate, write};
+use super::key::HostKey;
+use super::{Identity, IdentityError, Joined, MAX_CA, check_certificate, write};
 use crate::authority::{Authority, first_trust};
 use crate::event;
 use crate::session::Document;
@@ -76,7 +77,7 @@ pub async fn enrol(
     if token.server != *server {
         return Err(IdentityError::OtherServer { expected: server.clone(), found: token.server.clone() });
     }
-    let key = HostKey::open_or_make(folder)?;
+    let key = HostKey::open_or_make(folder, &token.estate)?;
     let request = certificate_request(&key, &token.estate, server)?;
     let (address, Dialled { channel, shown }) = dial_any(addresses, &token.ca, &[]).await?;
     let mut client = client(channel);

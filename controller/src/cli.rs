@@ -15,6 +15,8 @@ use crate::clock::Clock;
 
 pub mod assess;
 pub mod audit;
+#[cfg(feature = "server")]
+pub mod ca;
 pub mod connection;
 #[cfg(feature = "server")]
 pub mod events;
@@ -70,6 +72,10 @@ pub enum Command {
     /// Makes state folder, CA, database and the first operator's certificate; overwrites nothing.
     #[cfg(feature = "server")]
     Init(init::Init),
+    /// The certification authority's key, for the safe.
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Ca(ca::Ca),
     /// The events that the controller writes into the event log of Windows.
     #[cfg(feature = "server")]
     #[command(subcommand)]
@@ -157,6 +163,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(&mut context),
         #[cfg(feature = "server")]
         Command::Init(init) => interruptible(init.run(&mut context)),
+        #[cfg(feature = "server")]
+        Command::Ca(ca) => ca.run(&mut context),
         #[cfg(feature = "server")]
         Command::Events(events) => events.run(&mut context),
         Command::Trust(trust) => interruptible(trust.run(&mut context)),

@@ -10,6 +10,7 @@
 //! * [`demo`] is an estate to play with, [`tour`] the main job told and checked step by step.
 //! * [`conformance`] is what every driver of a host must do; `windows` is a host of Windows for it, and the only part that is built
 //!   for Windows beside it.
+//! * [`pe`] reads what a Windows exe carries beside its code.
 //! * [`wait`] waits for what happens, never for a time.
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod lab;
 pub mod outside;
 #[cfg(feature = "estate")]
 pub mod papers;
+pub mod pe;
 #[cfg(feature = "estate")]
 pub mod poll;
 #[cfg(feature = "estate")]

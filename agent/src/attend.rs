@@ -24,19 +24,21 @@ use crate::authority::Authority;
 use crate::bench::{Bench, Done};
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::event::{self, tell};
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::session::{Latest, Offer, Session};
 use crate::view::{View, unseen};
 use crate::work::{Look, WorkError, sight};
-use crate::{AgentError, now};
+use crate::{AgentError, VERSION, now};
 
 mod doctor;
 mod renew;
 mod talk;
+mod told;
 mod turns;
 
-use turns::{Turns, Work};
+use turns::{Trouble, Turns, Work};
 
 /// The shortest time between two looks, however often the host changes.
 const BREATH: Duration = Duration::from_millis(200);
@@ -46,8 +48,6 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a plan at work may take to come to its end when the agent is stopped; the journal makes it safe to leave then.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-
-const UNSEEN: &str = "the host could not be looked at";
 
 /// Everything about the one host.
 pub(crate) struct Attendant {
@@ -77,7 +77,7 @@ impl Attendant {
             let due = self.due(&turns, leave_by);
             tokio::select! {
                 () = stop.cancelled(), if leave_by.is_none() => {
-                    tracing::info!("stopping");
+                    tracing::info!(event = event::STOP_REQUESTED.id, version = VERSION, "stopping");
                     leave_by = Some(Instant::now() + STOP_LIMIT);
                 }
                 done = self.bench.done() => self.worked(done.map_err(AgentError::Lost)?, &mut turns),
@@ -89,7 +89,8 @@ impl Attendant {
                 renewed = turns::ended(&mut turns.renewal) => self.renewed(renewed, &mut turns),
                 () = sleep_until(due) => {
                     if leave_by.is_some_and(|by| by <= Instant::now()) {
-                        tracing::warn!("the work in hand did not end in time: the next start takes its journal up");
+                        let (event, version) = (event::LEFT_AT_WORK.id, VERSION);
+                        tracing::warn!(event, version, "the work in hand did not end in time: the next start takes its journal up");
                         break;
                     }
                     self.tick(&mut turns);
@@ -114,23 +115,26 @@ impl Attendant {
         };
         for plan in std::mem::take(&mut turns.acknowledged) {
             if let Err(error) = workbench.acknowledge(&plan) {
-                tracing::error!(plan = plan.short(), error = crate::chain(&error), "acknowledged receipt could not be put away");
+                let (event, what, error) = (event::STATE_NOT_WRITTEN.id, "acknowledged receipt", crate::chain(&error));
+                tracing::warn!(event, what, plan = plan.short(), error, "acknowledged receipt could not be put away");
             }
         }
         let taken_back = std::mem::take(&mut turns.cancels).into_iter();
         let receipts: Vec<_> =
             taken_back.map(|plan| workbench.ended(&plan).unwrap_or_else(|| turns::taken_back(plan, now))).collect();
         turns.hold = workbench.hold();
+        turns.told.hold(turns.hold.as_deref());
         let open = workbench.open_plan().filter(|_| !turns.recovered);
         let own = turns.own.take().map(|plan| plan.untried(|id| workbench.has_begun(id)));
         if let Some(Offer { id, plan, approvals }) = turns.offer.take() {
-            tracing::info!(plan = id.short(), "an offered plan is judged");
+            tracing::info!(event = event::PLAN_OFFERED.id, plan = id.short(), "an offered plan is judged");
             self.bench.run(plan, Some(approvals), self.authority.standing(now), crate::now);
             turns.work = Work::Offered(id);
             turns.look_at = at + self.config.look_every;
         } else if let Some(plan) = own.filter(|plan| turns.may_try(plan.id(), at)) {
             let id = plan.id();
-            tracing::info!(plan = id.short(), purpose = plan.purpose.as_str(), "the policy lets the agent act");
+            let (event, purpose) = (event::OWN_PLAN.id, plan.purpose.as_str());
+            tracing::info!(event, plan = id.short(), purpose, "the policy lets the agent act");
             self.session.starts(id);
             self.bench.run(plan.to_bytes(), None, self.authority.standing(now), crate::now);
             turns.work = Work::Own(id);
@@ -155,6 +159,9 @@ impl Attendant {
 
     fn begun(&mut self, turns: &mut Turns) {
         let plan = *turns.begun.borrow_and_update();
+        if let Some(plan) = plan {
+            tracing::info!(event = event::PLAN_BEGAN.id, plan = plan.short(), "a plan has begun");
+        }
         let effects = plan.map(|plan| self.session.began(plan)).unwrap_or_default();
         self.perform(effects, turns);
     }
@@ -164,17 +171,18 @@ impl Attendant {
         match done {
             Done::Looked(Ok(look)) => self.looked(*look, turns),
             Done::Looked(Err(error)) => {
-                turns.grumble(UNSEEN, &error);
+                turns.grumble(&Trouble::UNSEEN, &error);
                 // Not to know is worth telling: what was seen before is no longer so sure.
-                let why = format!("{UNSEEN}: {}", crate::chain(&error));
+                let why = format!("{}: {}", Trouble::UNSEEN.what, crate::chain(&error));
                 let hold = turns.hold.clone();
                 self.tell(unseen(&self.identity.joined().server, &why, hold), why, turns);
             }
             Done::Recovered(Ok(Some(receipt))) => self.ended(receipt, turns),
             Done::Recovered(Ok(None)) => self.ended_before(turns),
-            Done::Recovered(Err(error)) => turns.grumble("the open run could not be taken up", &error),
+            Done::Recovered(Err(error)) => turns.grumble(&Trouble::STAYS_OPEN, &error),
             Done::Ran(receipt) if receipt.outcome == Outcome::Refused && matches!(work, Work::Own(_)) => {
-                tracing::warn!(plan = receipt.plan.short(), why = receipt.notes.join("; "), "the agent's own plan was refused");
+                let (plan, notes) = (receipt.plan.short(), receipt.notes.join("; "));
+                tracing::warn!(event = event::PLAN_REFUSED.id, plan, notes, "the agent's own plan was refused");
                 turns.refused = Some((receipt.plan, Instant::now() + REFUSED_PAUSE));
                 let effects = self.session.gave_up(receipt.plan);
                 self.perform(effects, turns);
@@ -185,8 +193,8 @@ impl Attendant {
 
     /// A receipt is told at once; what the host looks like then is the next look's to say.
     fn ended(&mut self, receipt: Receipt, turns: &mut Turns) {
-        let (plan, outcome) = (receipt.plan.short(), receipt.outcome.as_str());
-        tracing::info!(plan, outcome, notes = receipt.notes.join("; "), "plan ended");
+        let (plan, outcome, notes) = (receipt.plan.short(), receipt.outcome.as_str(), receipt.notes.join("; "));
+        tell!(event::of_outcome(receipt.outcome), plan, outcome, notes, "plan ended");
         let effects = self.session.settled(receipt, turns.up());
         self.perform(effects, turns);
         turns.look_at = Instant::now();
@@ -202,16 +210,19 @@ impl Attendant {
 
     fn looked(&mut self, look: Look, turns: &mut Turns) {
         let (at, now) = (Instant::now(), now());
-        turns.fine(UNSEEN);
-        if let Err(error) = self.authority.clock_read(now) {
-            turns.grumble("the clock's high-water mark could not be kept", &error);
+        if turns.fine(&Trouble::UNSEEN) {
+            tracing::info!(event = event::HOST_SEEN.id, version = VERSION, "the host can be looked at again");
+        }
+        turns.fine(&Trouble::STAYS_OPEN);
+        match self.authority.clock_read(now) {
+            Ok(()) => drop(turns.fine(&Trouble::CLOCK_NOT_KEPT)),
+            Err(error) => turns.grumble(&Trouble::CLOCK_NOT_KEPT, &error),
         }
         let standing = self.authority.standing(now);
-        let View { text, act, look_again } = View::of(&look, &standing.policy, standing.authority_fresh(now), now);
-        if turns.said != text {
-            tracing::info!(view = text, "the host was looked at");
-            turns.said.clone_from(&text);
-        }
+        turns.told.standing(&standing, self.authority.held().policy.is_some(), now);
+        let view = View::of(&look, &standing.policy, standing.authority_fresh(now), now);
+        turns.told.view(&view);
+        let View { text, act, look_again, assessment: _ } = view;
         turns.look_at = turns.look_at.max(at + BREATH);
         if let Some(moment) = look_again {
             turns.look_at = turns.look_at.min(at + moment.duration_since(now).unsigned_abs().max(BREATH));
@@ -229,8 +240,8 @@ impl Attendant {
             }
             // The plan has ended meanwhile: the look that follows knows more.
             (Ok(Ok(_)), Work::Nothing | Work::Looking) => {}
-            (Ok(Err(error)), _) => turns.grumble(UNSEEN, &error),
-            (Err(error), _) => turns.grumble(UNSEEN, &error),
+            (Ok(Err(error)), _) => turns.grumble(&Trouble::UNSEEN, &error),
+            (Err(error), _) => turns.grumble(&Trouble::UNSEEN, &error),
         }
     }
 

@@ -4,7 +4,6 @@
 //! every later one: an answer that was lost on the way costs a try, not a token.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use policy::Timestamp;
@@ -13,18 +12,19 @@ use policy::id::{EstateName, ServerName, Sha256};
 use proto::invalid::Invalid;
 use proto::names::{Address, InvalidPeer, Peer};
 use proto::token::InvalidToken;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
-use zeroize::Zeroizing;
 
 use crate::authority::AuthorityError;
-use crate::journal::{replace, sync_folder};
+use crate::journal::replace;
 use crate::tls::DialError;
 
 mod enrol;
+mod key;
+
+use key::{HostKey, KEY_FILE};
 
 pub use enrol::{Admission, enrol, read_token};
 
@@ -50,6 +50,19 @@ pub enum IdentityError {
         path: PathBuf,
         /// What should be there.
         expected: &'static str,
+    },
+    /// The key was sealed, and not here or not so.
+    #[cfg(windows)]
+    #[error(
+        "{path}: the key of this host; put the state folder back on the machine that it came from, or let this host join anew: remove \
+         identity.* and joined.json from the folder and give it a new join token"
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// What Windows said.
+        #[source]
+        source: native::seal::SealError,
     },
     /// The join token.
     #[error("{path}")]
@@ -156,13 +169,13 @@ impl Identity {
     pub fn open(folder: &Path) -> Result<Option<Self>, IdentityError> {
         let path = folder.join("joined.json");
         let Some(bytes) = read(&path)? else { return Ok(None) };
-        let joined = serde_json::from_slice(&bytes)
+        let joined: Joined = serde_json::from_slice(&bytes)
             .map_err(|_| IdentityError::Damaged { path, expected: "what the agent wrote when it joined" })?;
         let needed = |name: &str, expected| {
             let path = folder.join(name);
             read(&path)?.ok_or(IdentityError::Damaged { path, expected })
         };
-        let key = HostKey::open(folder)?
+        let key = HostKey::open(folder, &joined.estate)?
             .ok_or_else(|| IdentityError::Damaged { path: folder.join(KEY_FILE), expected: "the key of this host" })?;
         let der = needed("identity.der", "the certificate of this host")?;
         let certificate = Certificate::from_der(&der).map_err(IdentityError::Certificate)?;
@@ -208,39 +221,6 @@ impl Identity {
     }
 }
 
-const KEY_FILE: &str = "identity.key";
-
-/// The private key, in memory and as PKCS#8 in a file that only its owner reads.
-struct HostKey(KeyPair);
-
-impl HostKey {
-    fn open(folder: &Path) -> Result<Option<Self>, IdentityError> {
-        let path = folder.join(KEY_FILE);
-        let Some(bytes) = read(&path)?.map(Zeroizing::new) else { return Ok(None) };
-        let damaged = |_| IdentityError::Damaged { path, expected: "a P-256 key in PKCS#8" };
-        let pkcs8 = PrivatePkcs8KeyDer::from(bytes.as_slice());
-        KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256).map(|pair| Some(Self(pair))).map_err(damaged)
-    }
-
-    /// The key of this host, made when there is none.
-    fn open_or_make(folder: &Path) -> Result<Self, IdentityError> {
-        if let Some(key) = Self::open(folder)? {
-            return Ok(key);
-        }
-        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(IdentityError::Key)?;
-        write_private(&folder.join(KEY_FILE), pair.serialized_der())?;
-        Ok(Self(pair))
-    }
-
-    fn for_tls(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.0.serialized_der().to_vec()).into()
-    }
-
-    fn id(&self) -> Sha256 {
-        Sha256::of(&self.0.subject_public_key_info())
-    }
-}
-
 /// A certificate is ours when it is for our key and names this host of this estate.
 fn check_certificate(der: &[u8], key: &HostKey, estate: &EstateName, server: &ServerName) -> Result<Certificate, IdentityError> {
     let certificate = Certificate::from_der(der).map_err(IdentityError::Certificate)?;
@@ -277,25 +257,4 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, IdentityError> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     replace(path, bytes).map_err(|source| IdentityError::Io { path: path.to_owned(), source })
-}
-
-/// Writes a file that nobody but its owner could read at any moment. On Windows the state folder's access list sees to it.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let aside = path.with_extension("new");
-    let write = || {
-        match fs::remove_file(&aside) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = options.open(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)?;
-        sync_folder(path)
-    };
-    write().map_err(|source| IdentityError::Io { path: path.to_owned(), source })
 }

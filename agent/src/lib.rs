@@ -36,11 +36,13 @@ mod bench;
 pub mod config;
 pub mod doctor;
 pub mod driver;
+pub mod event;
 pub mod hold;
 pub mod identity;
 pub mod journal;
 pub mod ledger;
 pub mod link;
+pub mod log;
 pub mod memory;
 pub mod observe;
 pub mod probe;
@@ -52,6 +54,9 @@ pub mod tls;
 pub mod view;
 mod watcher;
 pub mod work;
+
+/// The version of this agent.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long to wait for a join token, or for a host that does not answer, before asking again.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -93,6 +98,16 @@ pub enum AgentError {
 /// # Errors
 /// [`AgentError`] when the agent cannot go on; what it can wait for, it waits for.
 pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToken) -> Result<(), AgentError> {
+    tracing::info!(event = event::STARTED.id, version = VERSION, state = %config.state_dir.display(), "started");
+    let ended = run_until(config, driver, stop).await;
+    match &ended {
+        Ok(()) => tracing::info!(event = event::STOPPED.id, version = VERSION, "stopped"),
+        Err(error) => tracing::error!(event = event::FAILED.id, error = chain(error), "the agent cannot go on"),
+    }
+    ended
+}
+
+async fn run_until(config: Config, driver: Arc<dyn Driver>, stop: CancellationToken) -> Result<(), AgentError> {
     let folder = config.state_dir.clone();
     private_folder(&folder)?;
     let mut workbench = Workbench::open(&folder, driver.clone()).map_err(AgentError::Work)?;
@@ -120,24 +135,26 @@ pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToke
     };
     match &recovered {
         Ok(Some(receipt)) => {
-            let (plan, outcome) = (receipt.plan.short(), receipt.outcome.as_str());
-            tracing::warn!(plan, outcome, notes = receipt.notes.join("; "), "a run that was cut off has ended");
+            let (plan, outcome, notes) = (receipt.plan.short(), receipt.outcome.as_str(), receipt.notes.join("; "));
+            tracing::warn!(event = event::RUN_CUT_OFF.id, plan, outcome, notes, "a run that was cut off has ended");
         }
         Ok(None) => {}
-        Err(error) => tracing::error!(error = chain(error), "a run that was cut off stays open"),
+        Err(error) => {
+            tracing::error!(event = event::RUN_STAYS_OPEN.id, error = chain(error), "a run that was cut off stays open");
+        }
     }
     let receipts = receipts.into_iter().chain(recovered.ok().flatten()).collect();
 
     let Some(machine_id) = machine_id(driver.clone(), &stop).await else { return Ok(()) };
     let joined = identity.joined();
-    let speaker = Speaker { server: joined.server.clone(), machine_id, agent_version: env!("CARGO_PKG_VERSION").to_owned() };
+    let speaker = Speaker { server: joined.server.clone(), machine_id, agent_version: VERSION.to_owned() };
     let (open, last_end) = bench.free().map_or((None, None), |workbench| (workbench.open_plan(), workbench.last_end()));
     let session = Session::new(speaker, authority.held(), kept_session(&folder), receipts, open, last_end);
     let link = Link::new(chosen(&config.controllers.agents, &joined.agents), config.controllers.proxy.clone());
     let wake = Arc::new(Notify::new());
     let watcher = Watcher::spawn(driver.clone(), wake.clone()).map_err(AgentError::Watch)?;
     let (estate, server) = (joined.estate.clone(), joined.server.clone());
-    tracing::info!(%estate, %server, version = env!("CARGO_PKG_VERSION"), "attending");
+    tracing::info!(%estate, %server, version = VERSION, "attending");
     let attended = Attendant { config, driver, bench, authority, identity, session, link, wake }.attend(stop).await;
     drop(watcher);
     attended
@@ -186,7 +203,7 @@ async fn machine_id(driver: Arc<dyn Driver>, stop: &CancellationToken) -> Option
             Err(error) => chain(&error),
         };
         if said != text {
-            tracing::warn!(error = text, "the agent does not know yet on which machine it is");
+            tracing::warn!(event = event::MACHINE_UNKNOWN.id, error = text, "the agent does not know yet on which machine it is");
             said = text;
         }
         tokio::select! {
@@ -201,22 +218,22 @@ async fn join(config: &Config, driver: Arc<dyn Driver>, stop: &CancellationToken
     let mut said = String::new();
     let mut failures = 0;
     loop {
-        let (wait, text) = tokio::select! {
+        let (event, wait, text) = tokio::select! {
             () = stop.cancelled() => return None,
             joined = try_to_join(config, driver.clone()) => match joined {
                 Ok(Some(admission)) => return Some(admission),
                 Ok(None) => {
                     let path = config.join_token_file.display();
-                    (PAUSE, format!("expected a join token in {path}, found none"))
+                    (&event::WAITING_FOR_TOKEN, PAUSE, format!("expected a join token in {path}, found none"))
                 }
                 Err(error) => {
                     failures += 1;
-                    (backoff::delay(failures, random()), chain(&error))
+                    (&event::NOT_JOINED, backoff::delay(failures, random()), chain(&error))
                 }
             }
         };
         if said != text {
-            tracing::warn!(error = text, "this host has not joined an estate yet");
+            event::tell!(event, error = text, "this host has not joined an estate yet");
             said = text;
         }
         tokio::select! {
@@ -235,10 +252,10 @@ async fn try_to_join(config: &Config, driver: Arc<dyn Driver>) -> Result<Option<
     let admission = identity::enrol(&config.state_dir, &token, &addresses, proxy, &host.name, &machine_id, now())
         .await
         .map_err(AgentError::Identity)?;
-    tracing::info!(estate = %token.estate, server = %host.name, "this host has joined the estate");
+    tracing::info!(event = event::JOINED.id, estate = %token.estate, server = %host.name, "this host has joined the estate");
     // It worked once and is of no use any more; a file that stays is a nuisance, not a danger.
     if let Err(error) = std::fs::remove_file(&config.join_token_file) {
-        tracing::warn!(error = chain(&error), "the used join token could not be removed");
+        tracing::warn!(event = event::TOKEN_STAYS.id, error = chain(&error), "the used join token could not be removed");
     }
     Ok(Some(admission))
 }
@@ -264,16 +281,15 @@ fn session_path(folder: &Path) -> PathBuf {
 /// What is kept of the last session. When it does not read, the agent comes as one that never was: the controller decides.
 fn kept_session(folder: &Path) -> Kept {
     let path = session_path(folder);
+    let unreadable = |error: &dyn std::error::Error| {
+        let (event, path, error) = (event::SESSION_UNREADABLE.id, path.display(), chain(error));
+        tracing::error!(event, %path, error, "the state of the last session does not read");
+        Kept::default()
+    };
     match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-            tracing::error!(path = %path.display(), error = chain(&error), "the state of the last session does not read");
-            Kept::default()
-        }),
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| unreadable(&error)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept::default(),
-        Err(error) => {
-            tracing::error!(path = %path.display(), error = chain(&error), "the state of the last session does not read");
-            Kept::default()
-        }
+        Err(error) => unreadable(&error),
     }
 }
 

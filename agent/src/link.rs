@@ -54,6 +54,13 @@ pub enum LinkError {
     Stalled,
 }
 
+impl LinkError {
+    /// The controller is there and does not let this host speak: quarantined, evicted, banned, or not known.
+    pub fn sends_away(&self) -> bool {
+        matches!(self, Self::Ended { status, .. } if status.code() == tonic::Code::PermissionDenied)
+    }
+}
+
 /// What happened on the line.
 #[derive(Debug)]
 pub enum Event {

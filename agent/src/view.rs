@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use policy::Timestamp;
 use policy::decide::{Decision, decide};
 use policy::document::Policy;
-use policy::evaluate::evaluate;
+use policy::evaluate::{Assessment, evaluate};
 use policy::id::ServerName;
 use policy::look::next_look;
 use policy::plan::Plan;
@@ -22,29 +22,31 @@ pub struct View {
     pub act: Option<Plan>,
     /// When only time must pass for another view.
     pub look_again: Option<Timestamp>,
+    /// The verdict, and everything that deviates.
+    pub assessment: Assessment,
 }
 
 impl View {
     /// Judges a look. `may_act` says that the policy was confirmed recently enough for the agent to act by itself.
     pub fn of(look: &Look, policy: &Policy, may_act: bool, now: Timestamp) -> Self {
         let Look { sight, last } = look;
-        let verdict = evaluate(policy, sight, last, now).verdict;
+        let assessment = evaluate(policy, sight, last, now);
         let decision = decide(policy, sight, last, now);
         let later = decision.look_again().filter(|at| now < *at);
         let look_again = next_look(policy, sight, last, now).into_iter().chain(later).min();
-        let text = format!("{}: {}: {}", verdict.as_str(), decision.word(), decision.why());
+        let text = format!("{}: {}: {}", assessment.verdict.as_str(), decision.word(), decision.why());
         match decision {
             Decision::Act { .. } if !may_act => {
                 let days = policy.limits.authority_days;
                 let lapsed = format!("{text}; not done: no controller confirmed the policy within {days} days");
-                Self { text: lapsed, act: None, look_again }
+                Self { text: lapsed, act: None, look_again, assessment }
             }
-            Decision::Act { plan, at, .. } if at <= now => Self { text, act: Some(plan), look_again },
+            Decision::Act { plan, at, .. } if at <= now => Self { text, act: Some(plan), look_again, assessment },
             Decision::Act { .. }
             | Decision::LeaveAlone { .. }
             | Decision::WouldAct { .. }
             | Decision::Propose { .. }
-            | Decision::Hold { .. } => Self { text, act: None, look_again },
+            | Decision::Hold { .. } => Self { text, act: None, look_again, assessment },
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::driver::Driver;
+use crate::event;
 
 /// How long one call waits. Short, because a stop is noticed in between.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -52,7 +53,7 @@ fn watch(driver: &dyn Driver, wake: &Notify, stop: &AtomicBool) {
         match driver.watch(LIMIT) {
             Ok(changed) => {
                 if !watching {
-                    tracing::info!("the host can be watched again");
+                    tracing::info!(event = event::WATCH_RESUMED.id, version = crate::VERSION, "the host can be watched again");
                 }
                 watching = true;
                 if changed {
@@ -61,7 +62,12 @@ fn watch(driver: &dyn Driver, wake: &Notify, stop: &AtomicBool) {
             }
             Err(error) => {
                 if watching {
-                    tracing::warn!(error = crate::chain(&error), "the host cannot be watched: it is looked at periodically");
+                    let error = crate::chain(&error);
+                    tracing::warn!(
+                        event = event::WATCH_FAILED.id,
+                        error,
+                        "the host cannot be watched: it is looked at periodically"
+                    );
                 }
                 watching = false;
                 pause(stop);

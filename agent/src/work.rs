@@ -18,6 +18,7 @@ use proto::signed::{self, SignedBytes};
 use thiserror::Error;
 
 use crate::driver::{Driver, DriverError};
+use crate::event;
 use crate::hold::Holds;
 use crate::journal::{Begun, Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
@@ -103,6 +104,12 @@ impl CalledOff {
     }
 }
 
+/// Tells that a journal cannot be believed, and why.
+fn disbelieved(why: String) -> String {
+    tracing::error!(event = event::JOURNAL_DAMAGED.id, why, "the journal cannot be believed: nothing is done on this host");
+    why
+}
+
 /// By whose leave a plan is to run.
 #[derive(Debug, Clone, Copy)]
 pub enum By<'a> {
@@ -153,7 +160,7 @@ impl Workbench {
                 (plan.map(|plan| plan.id()), None)
             }
             // It has begun, and how far it came nobody knows: whoever asks hears that it runs, and never that it was refused.
-            Err(error @ JournalError::Damaged { .. }) => (ledger.unsettled(), Some(error.to_string())),
+            Err(error @ JournalError::Damaged { .. }) => (ledger.unsettled(), Some(disbelieved(error.to_string()))),
             Err(error @ JournalError::Io { .. }) => return Err(WorkError::Journal(error)),
         };
         if let Some(container) = container(memory.last()) {
@@ -209,7 +216,7 @@ impl Workbench {
         let plan = match Plan::from_bytes(&begun.plan.0) {
             Ok(plan) => plan,
             Err(error) => {
-                self.damaged = Some(format!("the plan in the journal does not read: {error}"));
+                self.damaged = Some(disbelieved(format!("the plan in the journal does not read: {error}")));
                 return Ok(None);
             }
         };
@@ -224,7 +231,7 @@ impl Workbench {
             self.ledger.begin(plan.id()).map_err(WorkError::Ledger)?;
         }
         let Some(run) = Run::resume(plan, &notes) else {
-            self.damaged = Some("the journal speaks of a step that its plan does not have".to_owned());
+            self.damaged = Some(disbelieved("the journal speaks of a step that its plan does not have".to_owned()));
             return Ok(None);
         };
         let signed: Vec<_> = begun.approvals.iter().filter_map(|text| SignedBytes::from_file_text(text).ok()).collect();
@@ -272,7 +279,8 @@ impl Workbench {
             // Its receipt could not be kept, on a full disk perhaps: that comes first.
             let recovered = self.recover(standing, clock);
             if let Err(error) = &recovered {
-                tracing::error!(error = crate::chain(error), "open run could not be taken up");
+                let error = crate::chain(error);
+                tracing::error!(event = event::RUN_STAYS_OPEN.id, error, "open run could not be taken up");
             }
             if self.open.is_some() {
                 return refused(id, nothing, vec![format!("busy with plan {}", open.short())]);
@@ -314,7 +322,9 @@ impl Workbench {
         if let Err(error) = self.ledger.begin(id) {
             let note = format!("nothing was begun: {}", crate::chain(&error));
             if let Err(error) = journal.close() {
-                tracing::error!(error = crate::chain(&error), "journal of a plan that did not begin could not be removed");
+                let (event, what, error) =
+                    (event::STATE_NOT_WRITTEN.id, "journal of a plan that did not begin", crate::chain(&error));
+                tracing::warn!(event, what, error, "journal of a plan that did not begin could not be removed");
             }
             return refused(id, nothing, vec![note]);
         }
@@ -325,7 +335,8 @@ impl Workbench {
         if plan.purpose.restores() && standing_id.is_some() {
             let last = self.memory.last().clone().restored(now);
             if let Err(error) = self.memory.remember(last) {
-                tracing::error!(error = crate::chain(&error), "last-good file could not be written");
+                let (event, what, error) = (event::STATE_NOT_WRITTEN.id, "last-good file", crate::chain(&error));
+                tracing::warn!(event, what, error, "last-good file could not be written");
             }
         }
         self.drive(Run::begin(plan), journal, &begun, &approvals, standing, clock)

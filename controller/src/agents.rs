@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::audit::Actor;
 use crate::connections::Seat;
+use crate::event::{self, tell};
 use crate::listen::Caller;
 use crate::parts::Parts;
 use crate::session::{Breach, Effect, Hello, Said, Say, Session, Told};
@@ -102,6 +103,10 @@ impl Line {
         match self.converse(&mut incoming).await {
             Ok(()) => tracing::info!("a session ended"),
             Err(status) => {
+                if status.code() == tonic::Code::DeadlineExceeded {
+                    let (event, server, why) = (event::AGENT_SILENT.id, &self.server, status.message());
+                    tracing::warn!(event, %server, why, "an agent fell silent");
+                }
                 tracing::info!(code = ?status.code(), why = status.message(), "a session ended");
                 // Said as the last thing, if there is still room for it.
                 drop(self.outgoing.try_send(Err(status)));
@@ -216,8 +221,10 @@ impl Line {
                     Vec::new()
                 }
                 Effect::Settle(receipt) => {
-                    let plan = receipt.plan;
+                    let (plan, ended, outcome) = (receipt.plan, event::of_outcome(receipt.outcome), receipt.outcome.as_str());
+                    let notes = receipt.notes.join("; ");
                     store.settle(&self.server, *receipt, clock.now()).await.map_err(failed)?;
+                    tell!(ended, server = %self.server, plan = plan.short(), outcome, notes, "a plan ended");
                     for waiting in store.waiting_beside(&self.server).await.map_err(failed)? {
                         nudge.look(&waiting);
                     }
@@ -293,12 +300,15 @@ impl Line {
         match entries.first().filter(|entry| entry.sequence == anchor.sequence) {
             Some(entry) if entry.hash == anchor.hash => {}
             Some(entry) => {
-                tracing::error!(sequence = anchor.sequence, seen = %anchor.hash, found = %entry.hash, "the audit trail is not the one that the agent saw")
+                let (event, sequence) = (event::AUDIT_DIFFERS.id, anchor.sequence);
+                let what = format!("{} saw {}, found is {}", self.server, anchor.hash, entry.hash);
+                tracing::error!(event, sequence, what, "the audit trail is not the one that the agent saw");
             }
-            None => tracing::error!(
-                sequence = anchor.sequence,
-                "the audit trail ends before what the agent saw: was an older store put back?"
-            ),
+            None => {
+                let (event, sequence) = (event::AUDIT_DIFFERS.id, anchor.sequence);
+                let what = "it ends before: was an older store put back?";
+                tracing::error!(event, sequence, what, "the audit trail ends before what the agent saw");
+            }
         }
         Ok(())
     }
@@ -320,6 +330,7 @@ impl Line {
             tracing::error!(error = chain(&error), "a breach could not be told in the audit trail");
         }
         if breach.is_about_identity() {
+            tracing::error!(event = event::IDENTITY_DOUBTED.id, server = %self.server, why, "an identity is doubted");
             self.refuse("identity", Status::permission_denied(why))
         } else {
             self.refuse("breach", Status::failed_precondition(why))

@@ -27,8 +27,10 @@ use zeroize::Zeroizing;
 
 use crate::config::HostName;
 
+mod key;
 mod request;
 
+pub use key::export;
 pub use request::{InvalidRequest, Request};
 
 const CA_YEARS_DAYS: u16 = 3_652;
@@ -74,6 +76,13 @@ pub enum CaError {
         #[source]
         source: rcgen::Error,
     },
+    /// The key was sealed, and not here or not so.
+    #[cfg(windows)]
+    #[error(
+        "the key of the certification authority; put the state folder back on the machine that it came from, or put a copy of the key that \
+         was exported in the place of ca.key"
+    )]
+    Sealed(#[source] native::seal::SealError),
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     Random,
@@ -115,13 +124,13 @@ impl Authority {
     pub fn create(folder: &Path, estate: &EstateName, now: Timestamp) -> Result<Self, CaError> {
         let subject = name_of(estate);
         let failed = |source| CaError::Issue { subject: subject.clone(), source };
-        let key = KeyPair::generate().map_err(failed)?;
+        let pair = KeyPair::generate().map_err(failed)?;
         let params = ca_params(estate, now, Span::days(CA_YEARS_DAYS).after(now))?;
-        let certificate = params.self_signed(&key).map_err(failed)?;
+        let certificate = params.self_signed(&pair).map_err(failed)?;
         // The key comes first: a certificate without key is found out at the next start, a key without certificate is made no use of.
-        write_new(folder, "ca.key", Zeroizing::new(key.serialize_pem()).as_bytes())?;
+        key::write(folder, &Zeroizing::new(pair.serialize_pem()), estate)?;
         write_new(folder, "ca.pem", certificate.pem().as_bytes())?;
-        Ok(Self { estate: estate.clone(), certificate: certificate.der().clone(), issuer: Issuer::new(params, key) })
+        Ok(Self { estate: estate.clone(), certificate: certificate.der().clone(), issuer: Issuer::new(params, pair) })
     }
 
     /// Reads the authority of an estate.
@@ -129,15 +138,10 @@ impl Authority {
     /// # Errors
     /// [`CaError`] when a file is missing, or is not what it must be.
     pub fn load(folder: &Path, estate: &EstateName) -> Result<Self, CaError> {
-        let (key_path, certificate_path) = (folder.join("ca.key"), folder.join("ca.pem"));
-        let key_text = Zeroizing::new(read(&key_path)?);
-        let key = KeyPair::from_pem(&key_text)
-            .ok()
-            .filter(|key| key.is_compatible(&rcgen::PKCS_ECDSA_P256_SHA256))
-            .ok_or(CaError::Content { path: key_path, expected: "a P-256 private key in PEM" })?;
+        let certificate_path = folder.join("ca.pem");
+        let key = key::open(folder, estate)?;
         let wrong = |expected| CaError::Content { path: certificate_path.clone(), expected };
-        let certificate =
-            CertificateDer::from_pem_slice(read(&certificate_path)?.as_bytes()).map_err(|_| wrong("a certificate in PEM"))?;
+        let certificate = CertificateDer::from_pem_slice(&read(&certificate_path)?).map_err(|_| wrong("a certificate in PEM"))?;
         let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| wrong("a certificate in PEM"))?;
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(wrong("the certificate of the key in ca.key"));
@@ -271,12 +275,12 @@ fn uri(peer: &Peer) -> Result<SanType, CaError> {
     Ok(SanType::URI(uri))
 }
 
-fn read(path: &Path) -> Result<String, CaError> {
+fn read(path: &Path) -> Result<Vec<u8>, CaError> {
     let failed = |source| CaError::File { path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(failed)?.len() > MAX_PEM {
         return Err(CaError::Content { path: path.to_owned(), expected: "a PEM file of at most 64 KiB" });
     }
-    std::fs::read_to_string(path).map_err(failed)
+    std::fs::read(path).map_err(failed)
 }
 
 /// Durable when it returns, readable for the owner alone, and never over something that is there.

@@ -15,7 +15,11 @@ use crate::clock::Clock;
 
 pub mod assess;
 pub mod audit;
+#[cfg(feature = "server")]
+pub mod ca;
 pub mod connection;
+#[cfg(feature = "server")]
+pub mod events;
 pub mod explain;
 pub mod failure;
 pub mod files;
@@ -68,6 +72,14 @@ pub enum Command {
     /// Makes state folder, CA, database and the first operator's certificate; overwrites nothing.
     #[cfg(feature = "server")]
     Init(init::Init),
+    /// The certification authority's key, for the safe.
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Ca(ca::Ca),
+    /// The events that the controller writes into the event log of Windows.
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Events(events::Events),
     /// Who may approve: the trust document and its keys.
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -151,6 +163,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(&mut context),
         #[cfg(feature = "server")]
         Command::Init(init) => interruptible(init.run(&mut context)),
+        #[cfg(feature = "server")]
+        Command::Ca(ca) => ca.run(&mut context),
+        #[cfg(feature = "server")]
+        Command::Events(events) => events.run(&mut context),
         Command::Trust(trust) => interruptible(trust.run(&mut context)),
         Command::Policy(policy) => interruptible(policy.run(&mut context)),
         Command::Token(token) => interruptible(token.run(&mut context)),
@@ -226,7 +242,8 @@ mod tests {
         let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md")).expect("docs/cli.md");
         let mut lines: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
         if cfg!(not(feature = "server")) {
-            lines.retain(|line| !line.starts_with("backstay init") && !line.starts_with("backstay serve"));
+            let of_the_server = ["init", "serve", "ca", "events"].map(|name| format!("backstay {name} "));
+            lines.retain(|line| !of_the_server.iter().any(|start| line.starts_with(start)));
         }
         assert!(lines.len() > 15, "{lines:?}");
         for line in lines {

@@ -12,6 +12,7 @@ use proto::token::Secret;
 use tonic::{Request, Response, Status};
 
 use crate::ca::Request as CertificateRequest;
+use crate::event;
 use crate::parts::Parts;
 use crate::status::{failed, told};
 use crate::store::{Identity, IdentityState, Knock, StoreError};
@@ -54,21 +55,25 @@ impl Door {
         };
         let now = clock.now();
         let issued = authority.issue_agent(&server, &request, now).map_err(told(tonic::Code::Internal))?;
+        let name = server.clone();
         let knock =
             Knock { secret, server, machine_id, key_id: request.key_id(), certificate: issued.id, not_after: issued.not_after };
         let identity = store.enrol(knock, now).await.map_err(|error| {
             metrics.refused("enrolment");
+            let why: &dyn std::error::Error = &error;
+            tracing::warn!(event = event::ENROLMENT_REFUSED.id, server = %name, error = why, "a machine is refused");
             failed(error)
         })?;
         if identity.state != IdentityState::Active {
             let Identity { server, state, why, .. } = identity;
+            tracing::warn!(event = event::AGENT_WAITS.id, %server, why, "a machine waits for a person");
             return Err(Status::failed_precondition(format!(
                 "{server} is {}: {why}; a person must admit this machine, and then the same token is good",
                 state.as_str()
             )));
         }
         metrics.enrolled();
-        tracing::info!(server = %identity.server, "an agent was let in");
+        tracing::info!(event = event::AGENT_JOINED.id, server = %identity.server, "an agent was let in");
         let policy = store.policy().await.map_err(failed)?;
         Ok(EnrolResponse {
             certificate: issued.der,

@@ -9,7 +9,7 @@
 //!   [`audit`] trail, in the same transaction.
 //! * [`reconcile`] looks at one server at a time, when something about it changed or its time has come, and moves its plans.
 //!   What it decides is pure.
-//! * [`serve`] ties them together by [`parts`], [`telemetry`] shows them to other tools, [`status`] words what went wrong.
+//! * [`serve`] ties them together by [`parts`], [`telemetry`] and [`event`] show them to other tools, [`status`] words what went wrong.
 //!
 //! Without the feature `server` only what an operator's workstation needs is built.
 #![forbid(unsafe_code)]
@@ -28,6 +28,8 @@ pub mod config;
 pub mod connections;
 #[cfg(feature = "server")]
 pub mod enrolment;
+#[cfg(feature = "server")]
+pub mod event;
 #[cfg(feature = "server")]
 pub mod listen;
 #[cfg(feature = "server")]

@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status};
 use self::access::Right;
 use self::refusal::believed;
 use crate::audit::Actor;
+use crate::event;
 use crate::parts::Parts;
 use crate::status::failed;
 use crate::store::{Checkups, Judged, PlanFilter, PlanRow, ServerRow};
@@ -263,7 +264,9 @@ impl OperatorService for Operators {
         }
         let (version, id) = (trust.value.version, trust.id);
         let Parts { store, clock, .. } = &self.parts;
+        let person = by.clone();
         store.apply_trust(trust, signed, Actor::Person(by), clock.now()).await.map_err(failed)?;
+        tracing::info!(event = event::TRUST_APPLIED.id, version, %person, "a trust document is in force");
         self.documents_changed();
         Ok(Response::new(ApplyTrustResponse { version, id: id.0.to_vec() }))
     }
@@ -283,7 +286,9 @@ impl OperatorService for Operators {
         let policy = proto::signed::policy(&signed).map_err(|error| believed(&error))?;
         let (version, id) = (policy.value.version, policy.id);
         let Parts { store, clock, .. } = &self.parts;
+        let person = by.clone();
         store.apply_policy(policy, signed, Actor::Person(by), clock.now()).await.map_err(failed)?;
+        tracing::info!(event = event::POLICY_APPLIED.id, version, %person, "a policy is in force");
         self.documents_changed();
         Ok(Response::new(ApplyPolicyResponse { version, id: id.0.to_vec() }))
     }

@@ -12,12 +12,14 @@ use std::time::Duration;
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::ServerName;
+use policy::life::Event;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::connections::Connections;
+use crate::event::{self, tell};
 use crate::store::{Conclude, MAX_PAGE, Scene, Store, StoreError};
 
 mod in_force;
@@ -230,19 +232,46 @@ impl Shared {
         let moved = conclusion.moves.iter().any(|step| matches!(step, Move::Advance { .. }));
         let turned = scene.server.verdict != Some(conclusion.assessment.verdict);
         if turned {
-            tracing::info!(%server, verdict = conclusion.assessment.verdict.as_str(), decision = conclusion.decision, "a server's verdict changed");
+            let verdict = conclusion.assessment.verdict;
+            let decision = &conclusion.decision;
+            tell!(event::of(verdict), %server, verdict = verdict.as_str(), decision, "a server's verdict changed");
         }
+        event::urgent(server, scene.assessment.as_ref(), &conclusion.assessment);
+        let moves = conclusion.moves.clone();
         match store.conclude(server, conclusion, now).await? {
             Conclude::Outdated => nudge.look(server),
             Conclude::Kept if moved || turned => {
+                tell_moves(server, &moves);
                 connections.wake(server);
                 for waiting in store.waiting_beside(server).await? {
                     nudge.look(&waiting);
                 }
             }
-            Conclude::Kept => {}
+            Conclude::Kept => tell_moves(server, &moves),
         }
         Ok(next)
+    }
+}
+
+/// What people wait for: a proposal, its approval, its way to the host.
+fn tell_moves(server: &ServerName, moves: &[Move]) {
+    for step in moves {
+        match step {
+            Move::Propose { plan, standing } => {
+                let (plan, why) = (plan.id().short(), &standing.why);
+                tracing::info!(event = event::PLAN_PROPOSED.id, %server, plan, why, "a plan is proposed");
+            }
+            Move::Advance { plan, events, .. } => {
+                let plan = plan.short();
+                if events.contains(&Event::Approve) {
+                    tracing::info!(event = event::PLAN_APPROVED.id, %server, plan, "a plan is approved");
+                }
+                if events.contains(&Event::Offer) {
+                    tracing::info!(event = event::PLAN_OFFERED.id, %server, plan, "a plan is sent to its agent");
+                }
+            }
+            Move::Note { .. } => {}
+        }
     }
 }
 

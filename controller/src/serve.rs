@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::enrolment::{self, Door};
+use crate::event;
 use crate::listen::Bound;
 use crate::operators::Operators;
 use crate::parts::{Advertised, Parts};
@@ -123,6 +124,17 @@ pub struct Addresses {
 /// # Errors
 /// [`ServeError`].
 pub async fn serve(config: Config, ready_file: Option<&Path>, clock: Clock, stop: CancellationToken) -> Result<(), ServeError> {
+    let served = serve_until(config, ready_file, clock, stop).await;
+    match &served {
+        Ok(()) => tracing::info!(event = event::STOPPED.id, version = event::VERSION, "stopped"),
+        Err(error) => {
+            tracing::error!(event = event::FAILED.id, error = error as &dyn std::error::Error, "the controller cannot go on");
+        }
+    }
+    served
+}
+
+async fn serve_until(config: Config, ready_file: Option<&Path>, clock: Clock, stop: CancellationToken) -> Result<(), ServeError> {
     let authority = Authority::load(&config.state_dir, &config.estate).map_err(ServeError::Authority)?;
     refuse_root_keys(&config.state_dir, &[])?;
     let ports = Ports::bind(&config)?;
@@ -191,9 +203,10 @@ async fn with_store(
     if let Some(path) = ready_file {
         write_ready(path, &addresses).map_err(|source| ServeError::Ready { path: path.to_owned(), source })?;
     }
-    tracing::info!(estate = %parts.config.estate, agents = %addresses.agents, enrolment = %addresses.enrolment, operators = %addresses.operators, web = %addresses.web, "ready");
+    let (estate, Addresses { agents, enrolment, operators, web }) = (&parts.config.estate, &addresses);
+    tracing::info!(event = event::STARTED.id, version = event::VERSION, %estate, %agents, %enrolment, %operators, %web, "ready");
     ending.cancelled().await;
-    tracing::info!("stopping");
+    tracing::info!(event = event::STOP_REQUESTED.id, version = event::VERSION, "stopping");
     tasks.close();
     let waited = tokio::time::timeout(STOP, tasks.wait()).await;
     let failure = failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -335,7 +348,8 @@ async fn renew_own(parts: Parts, own: Arc<OwnCertificate>, ending: CancellationT
             () = tokio::time::sleep(OWN_CERTIFICATE) => {}
         }
         if let Err(error) = own.renew(&parts.authority, &parts.config.advertise, parts.clock.now()) {
-            tracing::error!(error = &error as &dyn std::error::Error, "the controller's own certificate was not renewed");
+            let (event, error): (_, &dyn std::error::Error) = (event::OWN_CERTIFICATE_KEPT.id, &error);
+            tracing::warn!(event, error, "the controller's own certificate was not renewed");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use tonic::{Code, Status};
 
+use crate::event;
 use crate::store::StoreError;
 
 /// An error and all its causes, in one line.
@@ -41,7 +42,7 @@ pub fn failed(error: StoreError) -> Status {
         StoreError::TooMany { .. } => Code::ResourceExhausted,
         StoreError::Closed => Code::Unavailable,
         StoreError::Query { .. } | StoreError::NotCommitted(_) => {
-            tracing::error!(error = &error as &dyn Error, "the store failed");
+            tracing::error!(event = event::STORE_FAILED.id, error = &error as &dyn Error, "the store failed");
             return Status::unavailable("the store does not answer: nothing was written");
         }
         StoreError::Damaged { .. }
@@ -52,7 +53,7 @@ pub fn failed(error: StoreError) -> Status {
         | StoreError::OtherEstate { .. }
         | StoreError::Migrate { .. }
         | StoreError::Open { .. } => {
-            tracing::error!(error = &error as &dyn Error, "the store failed");
+            tracing::error!(event = event::STORE_FAILED.id, error = &error as &dyn Error, "the store failed");
             Code::Internal
         }
     };

@@ -17,7 +17,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::parts::Parts;
 use crate::store::{MAX_PAGE, ServerRow, StoreError};
@@ -35,19 +37,66 @@ pub enum LogFormat {
 /// Servers with series of their own. Beyond that only sums are shown.
 const MAX_HOSTS: usize = 2_000;
 
-/// Writes logs to standard error from here on. `filter` is a list of targets and levels, such as `info,controller=debug`.
-/// A second call in one process changes nothing.
-pub fn init_logs(format: LogFormat, filter: &str) {
+/// The open logs. When it is dropped, events that wait are written.
+#[derive(Debug)]
+#[must_use = "events that wait are written when it is dropped"]
+pub struct Logs {
+    #[cfg(windows)]
+    _events: Option<native::event::Log>,
+}
+
+/// Writes logs to standard error from here on, and on Windows events to the event log. `filter` is a list of targets and levels, such as
+/// `info,controller=debug`; events pass it. A second call in one process changes nothing.
+pub fn init_logs(format: LogFormat, filter: &str) -> Logs {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Colours are for people at a terminal; in a file they are noise.
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    let done = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(colours).boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
-    if done.is_err() {
+    open_logs(tracing_subscriber::registry().with(lines.with_filter(filter)))
+}
+
+#[cfg(not(windows))]
+fn open_logs(subscriber: impl Into<tracing::Dispatch>) -> Logs {
+    if subscriber.try_init().is_err() {
         tracing::debug!("logs are written already");
+    }
+    Logs {}
+}
+
+#[cfg(windows)]
+fn open_logs<S>(subscriber: S) -> Logs
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync,
+{
+    use crate::event;
+    let housekeeping = native::event::Housekeeping { too_many: &event::TOO_MANY, lost: &event::EVENTS_LOST };
+    let opened = native::event::Log::open(event::SOURCE, event::ALL, housekeeping);
+    let (events, layer) = opened.map_or_else(|error| (Err(error), None), |(events, layer)| (Ok(events), Some(layer)));
+    if subscriber.with(layer).try_init().is_err() {
+        tracing::debug!("logs are written already");
+        return Logs { _events: None };
+    }
+    match events {
+        Ok(events) => {
+            if !native::event::registered(event::SOURCE) {
+                tracing::warn!("the source of events is not registered, and they lack their texts: backstay events register");
+            }
+            let (last, usual) = (events.another(), std::panic::take_hook());
+            std::panic::set_hook(Box::new(move |panic| {
+                tracing::error!(event = event::PANICKED.id, error = %panic, "an error of the controller's own");
+                last.flush();
+                usual(panic);
+            }));
+            Logs { _events: Some(events) }
+        }
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "events go to the lines only");
+            Logs { _events: None }
+        }
     }
 }
 

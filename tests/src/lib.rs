@@ -11,6 +11,7 @@
 //! * [`conformance`] is what every driver of a host must do; `windows` is a host of Windows for it, and the only part that is built
 //!   for Windows beside it.
 //! * [`wine`] is Windows machines, `alone` a test with every port of its own to put them, and all that belongs to them, on.
+//! * [`pe`] reads what a Windows exe carries beside its code.
 //! * [`wait`] waits for what happens, never for a time.
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ pub mod lab;
 pub mod outside;
 #[cfg(feature = "estate")]
 pub mod papers;
+pub mod pe;
 #[cfg(feature = "estate")]
 pub mod poll;
 #[cfg(feature = "estate")]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Attendant;
-use super::turns::Turns;
+use super::turns::{Trouble, Turns};
+use crate::event;
 use crate::identity::IdentityError;
 use crate::session::Effect;
 use crate::{backoff, chosen, now, random};
@@ -31,15 +32,16 @@ impl Attendant {
     pub(super) fn renewed(&mut self, renewed: Result<Vec<u8>, IdentityError>, turns: &mut Turns) {
         match renewed.and_then(|der| self.identity.keep(der)) {
             Ok(()) => {
-                tracing::info!("the agent's identity was renewed");
-                turns.fine(TROUBLE);
+                let until = self.identity.renew_at();
+                tracing::info!(event = event::IDENTITY_RENEWED.id, %until, "the agent's identity was renewed");
+                turns.fine(&Trouble::NOT_RENEWED);
                 turns.renewals_failed = 0;
                 // A certificate that is due at once must not make the agent spin.
                 turns.renew_at = self.renewal_due().max(Instant::now() + Duration::from_secs(1));
                 self.perform(vec![Effect::Reconnect("the identity is a new one")], turns);
             }
             Err(error) => {
-                turns.grumble(TROUBLE, &error);
+                turns.grumble(&Trouble::NOT_RENEWED, &error);
                 // A third of its life is left: the pauses grow to an hour.
                 let pause = backoff::delay(turns.renewals_failed, 0.5 + random() / 2.0).saturating_mul(60);
                 turns.renewals_failed = turns.renewals_failed.saturating_add(1);
@@ -48,5 +50,3 @@ impl Attendant {
         }
     }
 }
-
-const TROUBLE: &str = "the agent's identity could not be renewed";

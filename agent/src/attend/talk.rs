@@ -7,8 +7,10 @@ use policy::id::PlanId;
 use tokio::time::Instant;
 
 use super::Attendant;
-use super::turns::{Turns, Work};
+use super::turns::{Trouble, Turns, Work};
 use crate::authority::Judged;
+use crate::event::{self, tell};
+use crate::identity::Joined;
 use crate::link::Event;
 use crate::session::{Document, Effect};
 use crate::tls::{self, PinnedCa};
@@ -19,9 +21,6 @@ const SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
 
 /// Plans that were taken back and wait for the workbench.
 const MAX_CANCELS: usize = 64;
-
-const NO_SESSION: &str = "no session with a controller";
-const NOT_KEPT: &str = "the state of the session could not be kept";
 
 impl Attendant {
     pub(super) fn heard(&mut self, event: Event, turns: &mut Turns) {
@@ -37,10 +36,11 @@ impl Attendant {
                 self.perform(effects, turns);
             }
             Event::Invalid(invalid) => {
-                tracing::warn!(error = crate::chain(&invalid), "a message of the controller cannot be, and is ignored");
+                let error = crate::chain(&invalid);
+                tracing::warn!(event = event::MESSAGE_REFUSED.id, error, "a message of the controller cannot be, and is ignored");
             }
             Event::Lost(error) => {
-                turns.grumble(NO_SESSION, &error);
+                turns.grumble(if error.sends_away() { &Trouble::SENT_AWAY } else { &Trouble::NO_SESSION }, &error);
                 self.redial(turns);
             }
         }
@@ -53,14 +53,14 @@ impl Attendant {
             match effect {
                 Effect::Keep(kept) => {
                     if let Err(error) = keep_session(&self.config.state_dir, &kept) {
-                        turns.grumble(NOT_KEPT, &error);
+                        turns.grumble(&Trouble::SESSION_NOT_KEPT, &error);
                         return self.redial(turns);
                     }
-                    turns.fine(NOT_KEPT);
+                    turns.fine(&Trouble::SESSION_NOT_KEPT);
                 }
                 Effect::Send(message) => {
                     if let Err(error) = self.link.send(message, now()) {
-                        turns.grumble(NO_SESSION, &error);
+                        turns.grumble(&Trouble::NO_SESSION, &error);
                         return self.redial(turns);
                     }
                 }
@@ -71,10 +71,10 @@ impl Attendant {
                 }
                 Effect::Judge(document) => effects.extend(self.judge(&document, turns)),
                 Effect::Confirm { policy, clock } => {
-                    tracing::info!("a session with a controller began");
-                    turns.fine(NO_SESSION);
-                    if let Err(error) = self.authority.confirm(policy, clock, now()) {
-                        turns.grumble("that the policy is in force could not be written down", &error);
+                    self.met(turns);
+                    match self.authority.confirm(policy, clock, now()) {
+                        Ok(()) => drop(turns.fine(&Trouble::POLICY_NOT_CONFIRMED)),
+                        Err(error) => turns.grumble(&Trouble::POLICY_NOT_CONFIRMED, &error),
                     }
                 }
                 Effect::Reconnect(why) => {
@@ -82,6 +82,17 @@ impl Attendant {
                     return self.redial(turns);
                 }
             }
+        }
+    }
+
+    /// A session began. An event only after a while without one: sessions are begun anew twice a day.
+    fn met(&self, turns: &mut Turns) {
+        let missed = [Trouble::NO_SESSION, Trouble::SENT_AWAY].map(|trouble| turns.fine(&trouble)).contains(&true);
+        if missed || !std::mem::replace(&mut turns.met, true) {
+            let Joined { estate, server, .. } = self.identity.joined();
+            tracing::info!(event = event::SESSION.id, %estate, %server, "a session with a controller began");
+        } else {
+            tracing::info!("a session with a controller began");
         }
     }
 
@@ -93,7 +104,12 @@ impl Attendant {
             Ok(config) => self.link.dial_at(Instant::now() + wait, config),
             Err(error) => {
                 // Only another identity helps; its renewal dials again.
-                tracing::error!(error = crate::chain(&error), "key and certificate of this host cannot be used together");
+                let error = crate::chain(&error);
+                tracing::error!(
+                    event = event::IDENTITY_UNUSABLE.id,
+                    error,
+                    "key and certificate of this host cannot be used together"
+                );
                 self.link.close();
             }
         }
@@ -105,7 +121,7 @@ impl Attendant {
     }
 
     fn cancel(&mut self, plan: PlanId, turns: &mut Turns) {
-        tracing::info!(plan = plan.short(), "a plan was taken back");
+        tracing::info!(event = event::PLAN_TAKEN_BACK.id, plan = plan.short(), "a plan was taken back");
         if matches!(turns.work, Work::Offered(at_work) if at_work == plan) {
             return self.bench.call_off(plan);
         }
@@ -116,18 +132,18 @@ impl Attendant {
     }
 
     fn judge(&mut self, document: &Document, turns: &mut Turns) -> Vec<Effect> {
-        let what = match document {
-            Document::Trust(_) => "trust document",
-            Document::Policy(_) => "policy",
+        let (what, held, refused) = match document {
+            Document::Trust(_) => ("trust document", &event::TRUST_HELD, &event::TRUST_REFUSED),
+            Document::Policy(_) => ("policy", &event::POLICY_HELD, &event::POLICY_REFUSED),
         };
         let ca = self.authority.ca().clone();
         match self.authority.judge(document, now()) {
             Ok(Judged::Adopted(version)) => {
-                tracing::info!(what, version = version.number, id = version.id.short(), "a new document is held");
+                tell!(held, what, version = version.number, id = version.id.short(), "a new document is held");
                 turns.look_at = Instant::now();
             }
             Ok(Judged::Known) => tracing::debug!(what, "the document is held already"),
-            Err(error) => tracing::error!(what, error = crate::chain(&error), "a document is refused"),
+            Err(error) => tell!(refused, what, error = crate::chain(&error), "a document is refused"),
         }
         let mut effects = self.session.held(self.authority.held());
         if ca != *self.authority.ca() {

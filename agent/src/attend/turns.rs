@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::time::Duration;
 
+use native::event::Event;
 use policy::Timestamp;
 use policy::checkup::Checkup;
 use policy::id::PlanId;
@@ -14,8 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::told::Told;
 use crate::bench::Bench;
 use crate::doctor::Shelf;
+use crate::event::{self, tell};
 use crate::identity::IdentityError;
 use crate::session::Offer;
 use crate::work::WorkError;
@@ -47,14 +50,16 @@ pub(super) struct Turns {
     pub(super) glance: Option<JoinHandle<Result<Sight, WorkError>>>,
     /// Why nothing is done, when the workbench was last asked.
     pub(super) hold: Option<String>,
-    /// The view that was logged last.
-    pub(super) said: String,
     /// What doctor found, as far as it was told.
     pub(super) shelf: Shelf,
     /// A look of doctor's own.
     pub(super) checkup: Option<JoinHandle<Checkup>>,
     /// Not before.
     pub(super) checkup_at: Instant,
+    /// What was told last.
+    pub(super) told: Told,
+    /// There was a session since the start.
+    pub(super) met: bool,
     pub(super) renewal: Option<Renewal>,
     pub(super) renew_at: Instant,
     pub(super) renewals_failed: u32,
@@ -94,10 +99,11 @@ impl Turns {
             look_at: born,
             glance: None,
             hold: None,
-            said: String::new(),
             shelf: Shelf::default(),
             checkup: None,
             checkup_at: born,
+            told: Told::default(),
+            met: false,
             renewal: None,
             renew_at: born,
             renewals_failed: 0,
@@ -122,19 +128,44 @@ impl Turns {
         self.refused.is_none_or(|(refused, until)| refused != plan || until <= at)
     }
 
-    /// Logs a trouble once, not at every try.
-    pub(super) fn grumble(&mut self, what: &'static str, error: &dyn std::error::Error) {
-        let text = crate::chain(error);
-        if self.troubles.get(what) == Some(&text) {
-            return;
+    /// Logs a trouble when it begins or its words change, not at every try. It is an event when it begins: tries at several
+    /// controllers may fail in turn for several reasons.
+    pub(super) fn grumble(&mut self, trouble: &Trouble, error: &(dyn std::error::Error + 'static)) {
+        let (what, text) = (trouble.what, crate::chain(error));
+        match self.troubles.insert(what, text.clone()) {
+            Some(said) if said == text => {}
+            Some(_) => tracing::warn!(error = text, "{what}"),
+            None if event::disk_full(what, error) => {}
+            None => tell!(trouble.event, what, error = text, "{what}"),
         }
-        tracing::warn!(error = text, "{what}");
-        self.troubles.insert(what, text);
     }
 
-    /// The trouble is over.
-    pub(super) fn fine(&mut self, what: &'static str) {
-        self.troubles.remove(what);
+    /// The trouble is over. True when there was one.
+    pub(super) fn fine(&mut self, trouble: &Trouble) -> bool {
+        self.troubles.remove(trouble.what).is_some()
+    }
+}
+
+/// Something that goes wrong, and again with each try, until it is over.
+pub(super) struct Trouble {
+    event: &'static Event,
+    /// What it is, for people.
+    pub(super) what: &'static str,
+}
+
+impl Trouble {
+    pub(super) const UNSEEN: Self = Self { event: &event::HOST_UNSEEN, what: "the host could not be looked at" };
+    pub(super) const STAYS_OPEN: Self = Self { event: &event::RUN_STAYS_OPEN, what: "the open run could not be taken up" };
+    pub(super) const NO_SESSION: Self = Self { event: &event::NO_SESSION, what: "no session with a controller" };
+    pub(super) const SENT_AWAY: Self = Self { event: &event::SENT_AWAY, what: "the controller does not let this host speak" };
+    pub(super) const NOT_RENEWED: Self =
+        Self { event: &event::IDENTITY_NOT_RENEWED, what: "the agent's identity could not be renewed" };
+    pub(super) const SESSION_NOT_KEPT: Self = Self::not_written("the state of the session could not be kept");
+    pub(super) const CLOCK_NOT_KEPT: Self = Self::not_written("the clock's high-water mark could not be kept");
+    pub(super) const POLICY_NOT_CONFIRMED: Self = Self::not_written("that the policy is in force could not be written down");
+
+    const fn not_written(what: &'static str) -> Self {
+        Self { event: &event::STATE_NOT_WRITTEN, what }
     }
 }
 

@@ -14,6 +14,7 @@ use policy::report::{SslRecord, Store};
 use super::steps::{Steps, differs, no_certificate, record_difference};
 use super::system::{HostKey, Opened, System};
 use super::{Applied, DriverError, State};
+use crate::event;
 
 /// The record exists.
 const EXISTS: u32 = 183;
@@ -128,7 +129,8 @@ impl<S: System> Steps<'_, S> {
         match self.0.set_record(old) {
             Ok(()) | Err(DriverError::Refused { code: EXISTS, .. }) => {}
             Err(second) => {
-                tracing::error!(endpoint = old.endpoint, error = crate::chain(&second), "old record could not be put back");
+                let (event, endpoint, error) = (event::OLD_RECORD_LOST.id, &old.endpoint, crate::chain(&second));
+                tracing::error!(event, endpoint, error, "old record could not be put back");
             }
         }
         error

@@ -21,9 +21,11 @@ use tonic::Request;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
-use super::{HostKey, Identity, IdentityError, Joined, MAX_CA, check_certificate, write};
+use super::key::HostKey;
+use super::{Identity, IdentityError, Joined, MAX_CA, check_certificate, write};
 use crate::authority::{Authority, first_trust};
 use crate::proxy::Proxy;
+use crate::event;
 use crate::session::Document;
 use crate::tls::{self, Dialled, PinnedCa};
 
@@ -77,7 +79,7 @@ pub async fn enrol(
     if token.server != *server {
         return Err(IdentityError::OtherServer { expected: server.clone(), found: token.server.clone() });
     }
-    let key = HostKey::open_or_make(folder)?;
+    let key = HostKey::open_or_make(folder, &token.estate)?;
     let request = certificate_request(&key, &token.estate, server)?;
     let (address, Dialled { channel, shown }) = dial_any(addresses, proxy, &token.ca, &[]).await?;
     let mut client = client(channel);
@@ -86,7 +88,7 @@ pub async fn enrol(
         server: server.to_string(),
         machine_id: machine_id.to_owned(),
         request,
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        agent_version: crate::VERSION.to_owned(),
     };
     let answer = client.enrol(limited(enrol)).await.map_err(|status| IdentityError::Refused {
         address,
@@ -113,7 +115,8 @@ pub async fn enrol(
         && let Err(error) = authority.judge(&Document::Policy(policy), now)
     {
         // The host has joined all the same: without a policy it observes.
-        tracing::error!(error = crate::chain(&error), "the policy that came with the enrolment is refused");
+        let error = crate::chain(&error);
+        tracing::error!(event = event::POLICY_REFUSED.id, error, "the policy that came with the enrolment is refused");
     }
     write(&folder.join("identity.der"), &der)?;
     write(&folder.join("ca.der"), &ca.iter().flat_map(|der| der.iter().copied()).collect::<Vec<_>>())?;

@@ -13,6 +13,7 @@ use policy::trust::{Approval, Verified};
 
 use super::{Standing, Workbench};
 use crate::driver::State;
+use crate::event;
 use crate::journal::{Begun, Journal};
 use crate::probe::{path_word, probe};
 use crate::run::{Event, Next, Run};
@@ -78,10 +79,15 @@ impl Workbench {
             Ok(()) => {
                 self.open = None;
                 if let Err(error) = journal.close() {
-                    tracing::error!(error = crate::chain(&error), "journal could not be removed");
+                    let (event, what, error) =
+                        (event::STATE_NOT_WRITTEN.id, "journal of a plan that ended", crate::chain(&error));
+                    tracing::warn!(event, what, error, "journal could not be removed");
                 }
             }
-            Err(error) => tracing::error!(error = crate::chain(&error), "receipt could not be kept; the journal stays open"),
+            Err(error) => {
+                let error = crate::chain(&error);
+                tracing::error!(event = event::RECEIPT_NOT_KEPT.id, error, "receipt could not be kept; the journal stays open");
+            }
         }
         receipt
     }

@@ -51,7 +51,7 @@ impl Serve {
             Format::Text => LogFormat::Text,
             Format::Json => LogFormat::Json,
         };
-        telemetry::init_logs(format, &self.log);
+        let _logs = telemetry::init_logs(format, &self.log);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting the controller".to_owned())?;
         let stop = CancellationToken::new();

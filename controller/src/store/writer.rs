@@ -123,7 +123,12 @@ async fn run(mut connection: AnyConnection, mut waiting: mpsc::Receiver<Box<dyn 
         let committed = transact(&mut connection, &mut batch).await;
         if let Err(why) = &committed {
             let error: &dyn std::error::Error = why.as_ref();
-            tracing::error!(writes = batch.len(), error, "a transaction was not committed");
+            tracing::error!(
+                event = crate::event::STORE_FAILED.id,
+                writes = batch.len(),
+                error,
+                "a transaction was not committed"
+            );
         }
         for job in batch {
             job.answer(committed.clone());

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::ffi::http::{At, Entry, Http};
 use super::ffi::registry::Key;
 use crate::driver::DriverError;
+use crate::event;
 
 #[cfg(test)]
 mod tests;
@@ -156,7 +157,8 @@ impl Records {
             None => return Err(differs(record, "http.sys".to_owned(), &[])),
         }
         if self.kept(record)? == Kept::Nowhere {
-            tracing::warn!(endpoint = record.endpoint, "the registry does not show a record that was written");
+            let (event, endpoint) = (event::RECORD_NOT_SHOWN.id, &record.endpoint);
+            tracing::warn!(event, endpoint, "the registry does not show a record that was written");
         }
         Ok(())
     }

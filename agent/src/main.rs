@@ -16,6 +16,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+#[cfg(windows)]
+mod service;
+
 /// Watches the back-end certificate of one Exchange host, tells a controller what it sees, and repairs what the signed policy
 /// or signed approvals let it repair.
 #[derive(Parser)]
@@ -61,12 +64,20 @@ enum DriverKind {
 #[derive(Subcommand)]
 enum Command {
     /// Watch this host until SIGTERM or Ctrl-C
-    Run,
+    Run {
+        /// As the service that the service control manager starts: it says so in the service's command line
+        #[cfg(windows)]
+        #[arg(long, hide = true)]
+        service: bool,
+    },
     /// Look once, print what is seen as JSON, and change nothing
     Observe,
     /// Keep the agent from doing anything on this host: beats policy and orders
     #[command(subcommand)]
     Hold(Hold),
+    #[cfg(windows)]
+    #[command(flatten)]
+    Service(service::Command),
 }
 
 #[derive(Subcommand)]
@@ -82,6 +93,11 @@ enum Hold {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    #[cfg(windows)]
+    let cli = match service::asked(cli) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let config = match configuration(&cli) {
         Ok(config) => config,
         Err(error) => {
@@ -111,7 +127,7 @@ fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
 
 fn dispatch(cli: &Cli, config: Config) -> Result<()> {
     match &cli.command {
-        Command::Run => run(config, driver(&cli.host)?),
+        Command::Run { .. } => run(config, driver(&cli.host)?),
         Command::Observe => {
             let observation = observe::observe(&config.state_dir, driver(&cli.host)?.as_ref())?;
             say(&serde_json::to_string_pretty(&observation)?);
@@ -127,11 +143,28 @@ fn dispatch(cli: &Cli, config: Config) -> Result<()> {
             say(if lifted { "the hold is lifted" } else { "there was no hold" });
             Ok(())
         }
+        // Done before the configuration was read: one that is broken must not keep a service from being stopped.
+        #[cfg(windows)]
+        Command::Service(_) => Ok(()),
     }
 }
 
 fn run(config: Config, driver: Arc<dyn Driver>) -> Result<()> {
     log_to_stderr(&config)?;
+    let stop = CancellationToken::new();
+    attend(config, driver, &stop, signals(&stop), || ())
+}
+
+/// Runs the agent until it has ended, or `cut` has. `up` is called when it is up.
+fn attend(
+    config: Config,
+    driver: Arc<dyn Driver>,
+    stop: &CancellationToken,
+    cut: impl Future<Output = Result<()>>,
+    up: impl Fn(),
+) -> Result<()> {
+    #[cfg(windows)]
+    let _alone = service::only_one()?;
     // One thread for the loop, few for what blocks: this runs beside Exchange and must not be noticed.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -139,11 +172,10 @@ fn run(config: Config, driver: Arc<dyn Driver>) -> Result<()> {
         .thread_keep_alive(Duration::from_secs(5))
         .build()
         .context("no runtime")?;
-    let stop = CancellationToken::new();
     let ended = runtime.block_on(async {
         tokio::select! {
-            ended = agent::run(config, driver, stop.clone()) => ended.map_err(Into::into),
-            signals = signals(&stop) => signals,
+            ended = agent::run(config, driver, stop.clone(), up) => ended.map_err(Into::into),
+            cut = cut => cut,
         }
     });
     // What hangs in a call of the system is left alone: the journal is made for that.

@@ -29,6 +29,8 @@ mod preflight;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod server;
+#[cfg(all(feature = "server", windows))]
+pub mod service;
 pub mod status;
 pub mod token;
 pub mod trust;
@@ -68,6 +70,10 @@ pub enum Command {
     /// Makes state folder, CA, database and the first operator's certificate; overwrites nothing.
     #[cfg(feature = "server")]
     Init(init::Init),
+    /// The controller as a service of Windows.
+    #[cfg(all(feature = "server", windows))]
+    #[command(subcommand)]
+    Service(service::Service),
     /// Who may approve: the trust document and its keys.
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -102,6 +108,10 @@ const CONFIG: &str = "/etc/backstay/controller.toml";
 /// Where a controller's configuration lies.
 #[cfg(all(feature = "server", windows))]
 const CONFIG: &str = r"C:\ProgramData\Backstay\controller.toml";
+
+/// Files by which a folder shows that it is a controller's.
+#[cfg(all(feature = "server", windows))]
+const MARKS: &[&str] = &["ca.key", "backstay.db"];
 
 /// What every command works with.
 pub struct Context {
@@ -151,6 +161,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(&mut context),
         #[cfg(feature = "server")]
         Command::Init(init) => interruptible(init.run(&mut context)),
+        #[cfg(all(feature = "server", windows))]
+        Command::Service(service) => service.run(&mut context),
         Command::Trust(trust) => interruptible(trust.run(&mut context)),
         Command::Policy(policy) => interruptible(policy.run(&mut context)),
         Command::Token(token) => interruptible(token.run(&mut context)),
@@ -223,7 +235,11 @@ mod tests {
 
     #[test]
     fn the_manual_names_every_command_and_every_line_in_it_parses() {
-        let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md")).expect("docs/cli.md");
+        let read = |name| std::fs::read_to_string(format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name);
+        let mut manual = read("cli.md");
+        if cfg!(windows) {
+            manual.push_str(&read("windows-service.md"));
+        }
         let mut lines: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
         if cfg!(not(feature = "server")) {
             lines.retain(|line| !line.starts_with("backstay init") && !line.starts_with("backstay serve"));

@@ -16,7 +16,7 @@ use windows_service::service::{
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use crate::ffi::privileges;
-use crate::{Code, Definition, Exit, RESET, RESTARTS, ServiceError, Setting, Start, State, Status};
+use crate::{Code, Definition, Exit, RESET, RESTARTS, ServiceError, Setting, State, Status};
 
 /// How often a service is asked while somebody waits for it.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -170,7 +170,7 @@ pub fn status(definition: &Definition, words: fn(u32) -> Option<&'static str>) -
         state,
         pid: status.process_id,
         exit: (state == State::Stopped).then(|| exit(&status, words)),
-        start: self::start_type(definition, config.start_type),
+        start: start_type(definition, config.start_type),
         account: config.account_name.map(|name| name.to_string_lossy().into_owned()),
         image_path: config.executable_path.to_string_lossy().into_owned(),
         version,
@@ -283,7 +283,7 @@ fn start_type(definition: &Definition, start: ServiceStartType) -> String {
         }
         ServiceStartType::OnDemand => "by hand".to_owned(),
         ServiceStartType::Disabled => "disabled".to_owned(),
-        other => format!("{other:?}"),
+        ServiceStartType::SystemStart | ServiceStartType::BootStart => "as a driver".to_owned(),
     }
 }
 
@@ -312,10 +312,8 @@ fn open(manager: &ServiceManager, definition: &Definition, access: ServiceAccess
 }
 
 fn code(error: &Error) -> Option<Code> {
-    match error {
-        Error::Winapi(error) => io::Error::raw_os_error(error).map(|code| Code(code.cast_unsigned())),
-        _ => None,
-    }
+    let Error::Winapi(error) = error else { return None };
+    io::Error::raw_os_error(error).map(|code| Code(code.cast_unsigned()))
 }
 
 fn failed(definition: &Definition, call: &'static str, error: Error) -> ServiceError {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent::chain;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser as _, Subcommand, ValueEnum};
 use winservice::{ServiceError, manage};

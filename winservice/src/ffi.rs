@@ -13,6 +13,7 @@ use crate::Code;
 
 pub(crate) mod control;
 pub(crate) mod privileges;
+pub(crate) mod registry;
 pub(crate) mod security;
 
 /// The calling thread's last error.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{io, thread};
 
-use windows_registry::LOCAL_MACHINE;
 use windows_service::Error;
 use windows_service::service::{
     Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceConfig, ServiceErrorControl, ServiceExitCode,
@@ -15,7 +14,7 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-use crate::ffi::privileges;
+use crate::ffi::{privileges, registry};
 use crate::{Code, Definition, Exit, RESET, RESTARTS, ServiceError, Setting, State, Status};
 
 /// How often a service is asked while somebody waits for it.
@@ -82,11 +81,8 @@ pub fn repeat(definition: &Definition, version: &str) -> Result<Vec<Unset>, Serv
     let manager = manager(definition, ServiceManagerAccess::CONNECT)?;
     let service = manager.open_service(definition.name, SETTING).map_err(|error| failed(definition, "OpenService", error))?;
     let unset = set(definition, &service);
-    let said = LOCAL_MACHINE.create(parameters(definition)).and_then(|key| key.set_string(VERSION, version));
-    said.map_err(|error| ServiceError::Odd {
-        name: definition.name,
-        why: format!("its key Parameters is not written: {error}"),
-    })?;
+    let said = registry::write(&parameters(definition), VERSION, version);
+    said.map_err(|code| ServiceError::Refused { name: definition.name, call: "RegSetValueEx", code })?;
     Ok(unset)
 }
 
@@ -163,8 +159,7 @@ pub fn status(definition: &Definition, words: fn(u32) -> Option<&'static str>) -
     let status = query(definition, &service)?;
     let config = config(definition, &service)?;
     let state = state(&status);
-    let key = LOCAL_MACHINE.open(parameters(definition));
-    let version = key.and_then(|key| key.get_string(VERSION)).ok().filter(|_| state != State::Stopped);
+    let version = registry::text(&parameters(definition), VERSION).ok().filter(|_| state != State::Stopped);
     Ok(Status {
         service: definition.name,
         state,
@@ -277,8 +272,7 @@ fn exit(status: &ServiceStatus, words: fn(u32) -> Option<&'static str>) -> Exit 
 fn start_type(definition: &Definition, start: ServiceStartType) -> String {
     match start {
         ServiceStartType::AutoStart => {
-            let key = LOCAL_MACHINE.open(key(definition));
-            let delayed = key.and_then(|key| key.get_u32("DelayedAutostart")).is_ok_and(|delayed| delayed != 0);
+            let delayed = registry::number(&key(definition), "DelayedAutostart").is_ok_and(|delayed| delayed != 0);
             if delayed { "automatic, delayed" } else { "automatic" }.to_owned()
         }
         ServiceStartType::OnDemand => "by hand".to_owned(),

@@ -12,7 +12,7 @@ use windows_sys::Win32::Security::Authorization::{
 use windows_sys::Win32::Security::{
     ACL, CheckTokenMembership, CreateWellKnownSid, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl,
     GetSecurityDescriptorOwner, GetTokenInformation, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
-    PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SECURITY_MAX_SID_SIZE, TOKEN_QUERY, TOKEN_USER, TokenUser,
+    PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SECURITY_MAX_SID_SIZE, SetFileSecurityW, TOKEN_QUERY, TOKEN_USER, TokenUser,
     WinBuiltinAdministratorsSid,
 };
 use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
@@ -67,6 +67,9 @@ pub(crate) fn read(path: &Path) -> Result<String, Code> {
 }
 
 /// Gives a folder, and by inheritance what is in it, this access list, and this owner if the text names one.
+///
+/// The first call hands the list down to what is in the folder. The second sets exactly this list, and changes nothing on Windows: Wine adds
+/// the list of the folder above in the first, even to one that is protected from it.
 pub(crate) fn write(path: &Path, sddl: &str) -> Result<(), Code> {
     let descriptor = Descriptor::parse(sddl)?;
     let owner = descriptor.owner()?;
@@ -78,7 +81,12 @@ pub(crate) fn write(path: &Path, sddl: &str) -> Result<(), Code> {
     let path = wide(path);
     // SAFETY: the path is terminated; owner and list point into the descriptor, which lives through the call.
     let code = unsafe { SetNamedSecurityInfoW(path.as_ptr(), SE_FILE_OBJECT, parts, owner, ptr::null_mut(), dacl, ptr::null()) };
-    if code == ERROR_SUCCESS { Ok(()) } else { Err(Code(code)) }
+    if code != ERROR_SUCCESS {
+        return Err(Code(code));
+    }
+    let parts = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+    // SAFETY: the path is terminated, the descriptor is whole and lives through the call.
+    if unsafe { SetFileSecurityW(path.as_ptr(), parts, descriptor.0) } == 0 { Err(last()) } else { Ok(()) }
 }
 
 /// Whose account this process has.

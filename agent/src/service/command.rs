@@ -66,14 +66,14 @@ impl Command {
 }
 
 fn install(cli: &Cli) -> Result<()> {
+    // Before anybody puts a join token there.
+    let configuration = agent::config::Config::default_path();
+    winservice::folder::private(configuration.parent().context("the configuration has a folder")?, &[])?;
     let exe = std::env::current_exe().context("where this program lies")?;
     let installed = manage::install(&AGENT, &exe, &arguments(cli)?)?;
     for manage::Unset { setting, code } in &installed.unset {
         complain(&format!("warning: {setting}: {code}"));
     }
-    // Before anybody puts a join token there.
-    let configuration = agent::config::Config::default_path();
-    winservice::folder::private(configuration.parent().context("the configuration has a folder")?, &[])?;
     let done = if installed.updated { "brought up to date; what runs goes on until the next start" } else { "installed" };
     say(&format!("service {} is {done}", AGENT.name));
     Ok(())

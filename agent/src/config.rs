@@ -95,7 +95,7 @@ pub struct Layers {
 impl Layers {
     /// Reads them all: the file that was named or else the default one, which need not exist; the options; Group Policy.
     pub fn read(named: Option<&Path>, flags: &Flags) -> Self {
-        let file = named.map_or_else(default_path, Path::to_owned);
+        let file = named.map_or_else(Config::default_path, Path::to_owned);
         let layer = file::read(&file, named.is_some());
         Self { merged: merged(layer, flags.layer(), group_policy::read()), named: named.is_some(), file }
     }
@@ -185,6 +185,11 @@ fn defaults() -> Settings {
 }
 
 impl Config {
+    /// Where the file is when nobody says.
+    pub fn default_path() -> PathBuf {
+        config_dir().join("agent.toml")
+    }
+
     /// A configuration from the text of a file alone, for tests; `path` is for messages.
     ///
     /// # Errors
@@ -207,11 +212,6 @@ pub(crate) fn holds_of_file(path: &Path, named: bool) -> Vec<Set<String>> {
 /// The hold that Group Policy sets at this moment.
 pub(crate) fn holds_of_group_policy() -> Vec<Set<String>> {
     group_policy::read().settings.holds
-}
-
-/// Where the file is when nobody says.
-fn default_path() -> PathBuf {
-    config_dir().join("agent.toml")
 }
 
 #[cfg(not(windows))]

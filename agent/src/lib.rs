@@ -82,6 +82,10 @@ pub enum AgentError {
         #[source]
         source: std::io::Error,
     },
+    /// Others have access to the state folder.
+    #[cfg(windows)]
+    #[error("the state folder cannot be kept from others")]
+    Folder(#[source] winservice::FolderError),
     /// The identity is there, the documents are not.
     #[error("{0}: expected the trust document of the estate that this host has joined, found none")]
     NoTrust(PathBuf),
@@ -93,13 +97,15 @@ pub enum AgentError {
     Watch(#[source] std::io::Error),
 }
 
-/// Runs the agent until `stop`: takes up what a stop cut off, joins the estate if it has not, and attends to the host.
+/// Runs the agent until `stop`: takes up what a stop cut off, joins the estate if it has not, and attends to the host. `up` is
+/// called when nothing is left half-way on the host: what is to come has no end of its own, to wait for a join token or to
+/// attend.
 ///
 /// # Errors
 /// [`AgentError`] when the agent cannot go on; what it can wait for, it waits for.
-pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToken) -> Result<(), AgentError> {
+pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToken, up: impl Fn()) -> Result<(), AgentError> {
     tracing::info!(event = event::STARTED.id, version = VERSION, state = %config.state_dir.display(), "started");
-    let ended = run_until(config, driver, stop).await;
+    let ended = run_until(config, driver, stop, up).await;
     match &ended {
         Ok(()) => tracing::info!(event = event::STOPPED.id, version = VERSION, "stopped"),
         Err(error) => tracing::error!(event = event::FAILED.id, error = chain(error), "the agent cannot go on"),
@@ -107,7 +113,7 @@ pub async fn run(config: Config, driver: Arc<dyn Driver>, stop: CancellationToke
     ended
 }
 
-async fn run_until(config: Config, driver: Arc<dyn Driver>, stop: CancellationToken) -> Result<(), AgentError> {
+async fn run_until(config: Config, driver: Arc<dyn Driver>, stop: CancellationToken, up: impl Fn()) -> Result<(), AgentError> {
     let folder = config.state_dir.clone();
     private_folder(&folder)?;
     let mut workbench = Workbench::open(&folder, driver.clone()).map_err(AgentError::Work)?;
@@ -121,10 +127,13 @@ async fn run_until(config: Config, driver: Arc<dyn Driver>, stop: CancellationTo
             let authority = Authority::open(&folder).map_err(AgentError::Authority)?;
             (identity, authority.ok_or_else(|| AgentError::NoTrust(folder.clone()))?)
         }
-        None => match join(&config, driver.clone(), &stop).await {
-            Some(Admission { identity, authority }) => (identity, authority),
-            None => return Ok(()),
-        },
+        None => {
+            up();
+            match join(&config, driver.clone(), &stop).await {
+                Some(Admission { identity, authority }) => (identity, authority),
+                None => return Ok(()),
+            }
+        }
     };
 
     // Before the network: a host that was left half-way comes to a known end whether or not a controller is there.
@@ -143,6 +152,7 @@ async fn run_until(config: Config, driver: Arc<dyn Driver>, stop: CancellationTo
             tracing::error!(event = event::RUN_STAYS_OPEN.id, error = chain(error), "a run that was cut off stays open");
         }
     }
+    up();
     let receipts = receipts.into_iter().chain(recovered.ok().flatten()).collect();
 
     let Some(machine_id) = machine_id(driver.clone(), &stop).await else { return Ok(()) };
@@ -260,13 +270,23 @@ async fn try_to_join(config: &Config, driver: Arc<dyn Driver>) -> Result<Option<
     Ok(Some(admission))
 }
 
-/// Makes the state folder, if it is not there, for nobody but the agent. On Windows the folder above has the access list.
+/// Makes the state folder, if it is not there, for nobody but the agent.
+#[cfg(not(windows))]
 fn private_folder(folder: &Path) -> Result<(), AgentError> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).map_err(|source| AgentError::Io { path: folder.to_owned(), source })
+}
+
+/// Makes the state folder, if it is not there, for the system and administrators; takes it from others, if it is. So too the
+/// folder of the configuration, if it is above: it holds the join token, and everybody may make folders where Windows has it.
+#[cfg(windows)]
+fn private_folder(folder: &Path) -> Result<(), AgentError> {
+    let configuration = Config::default_path();
+    let above = configuration.parent().unwrap_or(folder);
+    winservice::folder::private_below(above, folder, &["lock", "begun"]).map_err(AgentError::Folder)
 }
 
 async fn host(driver: Arc<dyn Driver>) -> Result<Host, AgentError> {

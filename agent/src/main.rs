@@ -1,22 +1,21 @@
 //! `backstay-agent`: the agent of one Exchange host.
 
-use std::io::{IsTerminal as _, Write as _};
-#[cfg(all(feature = "lab", unix))]
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use agent::config::show::Table;
-use agent::config::{Config, ConfigError, Flags, Layers, LogFormat, Set};
+use agent::config::{Config, ConfigError, Flags, Layers};
 use agent::driver::Driver;
-use agent::hold::{self, Holds};
-use agent::{chain, observe};
-use anyhow::{Context as _, Result, bail};
+use agent::{chain, event, observe, setup};
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+
+use self::commands::{configuration, doctor, hold, run};
+
+mod commands;
+#[cfg(windows)]
+mod service;
 
 /// Watches the back-end certificate of one Exchange host, tells a controller what it sees, and repairs what the signed policy
 /// or signed approvals let it repair.
@@ -62,155 +61,103 @@ enum DriverKind {
 #[derive(Subcommand)]
 enum Command {
     /// Watch this host until SIGTERM or Ctrl-C
-    Run,
+    Run {
+        /// As the service that the service control manager starts: it says so in the service's command line
+        #[cfg(windows)]
+        #[arg(long, hide = true)]
+        service: bool,
+    },
     /// Look once, print what is seen as JSON, and change nothing
     Observe,
+    /// Try whether a renewal would succeed here, and say what is proven on this host and what is not; change nothing
+    Doctor(doctor::Doctor),
     /// Keep the agent from doing anything on this host: beats policy and orders
     #[command(subcommand)]
-    Hold(Hold),
+    Hold(hold::Command),
     /// What the agent is told, by agent.toml, command line and Group Policy
     #[command(name = "config", subcommand)]
-    Configuration(Configuration),
-}
-
-#[derive(Subcommand)]
-enum Hold {
-    /// Hold this host
-    On {
-        /// Why, for whoever finds it
-        reason: String,
-    },
-    /// Lift the hold that was set so; one by agent.toml or Group Policy stays
-    Off,
-    /// Show what holds this host, and where that comes from
-    Show,
-}
-
-#[derive(Subcommand)]
-enum Configuration {
-    /// Print every key and what it is
-    Show {
-        /// Where each value comes from, too
-        #[arg(long)]
-        origin: bool,
-        /// As a table or as JSON, which has the origins always
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Output,
-    },
-    /// Say what is wrong; exit code 2 when something is
-    Check,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Output {
-    Table,
-    Json,
+    Configuration(configuration::Command),
+    /// The events that this agent writes into the event log of Windows
+    #[command(subcommand)]
+    Events(event::command::Command),
+    /// What the installer has done by this program
+    #[command(subcommand, hide = true)]
+    Setup(setup::Setup),
+    #[cfg(windows)]
+    #[command(flatten)]
+    Service(service::Command),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let layers = Layers::read(cli.config.as_deref(), &cli.flags);
-    let done = match &cli.command {
-        Command::Configuration(command) => return configuration(command, &layers),
-        Command::Hold(command) => layers.holds_in_doubt().map(|holds| hold(command, &holds)),
-        Command::Run => layers.config().map(|config| run(config, driver(&cli.host)?)),
-        Command::Observe => layers.config().map(|config| {
-            let observation = observe::observe(&config.holds, driver(&cli.host)?.as_ref())?;
-            say(&serde_json::to_string_pretty(&observation)?);
-            Ok(())
-        }),
-    };
-    match done {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => {
+    #[cfg(windows)]
+    if let Command::Run { service: true } = cli.command {
+        return service::under_the_manager(cli);
+    }
+    match carry_out(&cli) {
+        Ok(code) => code,
+        Err(error) => {
             complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
-        Err(faults) => wrong(&faults),
     }
 }
 
+fn carry_out(cli: &Cli) -> Result<ExitCode> {
+    // First what does without a configuration: one that is wrong, or not there yet, must not stand in the way.
+    match &cli.command {
+        #[cfg(windows)]
+        Command::Service(command) => return Ok(command.carry_out(cli)),
+        Command::Setup(asked) => {
+            say(&setup::setup(asked, cli.config.as_deref().unwrap_or(&Config::default_path()))?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Events(command) => {
+            say(&command.run()?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Run { .. } | Command::Observe | Command::Doctor(_) | Command::Hold(_) | Command::Configuration(_) => {}
+    }
+    let layers = cli.layers();
+    if let Command::Configuration(command) = &cli.command {
+        return Ok(command.carry_out(&layers));
+    }
+    if let Command::Hold(command) = &cli.command {
+        return match layers.holds_in_doubt() {
+            Ok(holds) => command.carry_out(&holds).map(|()| ExitCode::SUCCESS),
+            Err(faults) => Ok(wrong(&faults)),
+        };
+    }
+    let config = match layers.config() {
+        Ok(config) => config,
+        Err(faults) => {
+            if matches!(cli.command, Command::Run { .. }) {
+                faults.iter().for_each(|fault| event::configuration_refused(fault));
+            }
+            return Ok(wrong(&faults));
+        }
+    };
+    let driver = driver(&cli.host)?;
+    match &cli.command {
+        Command::Doctor(doctor) => return Ok(doctor.examine(&config, driver.as_ref())),
+        Command::Observe => {
+            say(&serde_json::to_string_pretty(&observe::observe(&config.holds, driver.as_ref())?)?);
+        }
+        _ => run::run(config, driver)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Cli {
+    fn layers(&self) -> Layers {
+        Layers::read(self.config.as_deref(), &self.flags)
+    }
+}
+
+/// What is wrong with the configuration.
 fn wrong(faults: &[&ConfigError]) -> ExitCode {
     faults.iter().for_each(|fault| complain(&chain(fault)));
     ExitCode::from(2)
-}
-
-fn configuration(command: &Configuration, layers: &Layers) -> ExitCode {
-    match command {
-        Configuration::Show { origin, output } => {
-            let table = Table::of(layers);
-            match output {
-                Output::Table => say(table.to_text(*origin).trim_end()),
-                Output::Json => say(&serde_json::to_string_pretty(&table).expect("texts are plain data")),
-            }
-        }
-        Configuration::Check if layers.merged().faults.is_empty() => say("the configuration can be used"),
-        Configuration::Check => {}
-    }
-    let faults: Vec<_> = layers.merged().faults.iter().collect();
-    if faults.is_empty() { ExitCode::SUCCESS } else { wrong(&faults) }
-}
-
-fn hold(command: &Hold, holds: &Holds) -> Result<()> {
-    match command {
-        Hold::On { reason } => {
-            hold::set(holds.folder(), reason)?;
-            say("held: nothing is done on this host until `backstay-agent hold off`");
-            return Ok(());
-        }
-        Hold::Off => say(if hold::lift(holds.folder())? { "the hold is lifted" } else { "there was no hold by command" }),
-        Hold::Show if holds.in_force().is_empty() => say("not held"),
-        Hold::Show => {}
-    }
-    // What neither file nor Group Policy lets go stays, and whoever lifts a hold has to know.
-    for Set { value, origin } in holds.in_force() {
-        say(&format!("held by {origin}: {value}"));
-    }
-    Ok(())
-}
-
-fn run(config: Config, driver: Arc<dyn Driver>) -> Result<()> {
-    log_to_stderr(&config)?;
-    // One thread for the loop, few for what blocks: this runs beside Exchange and must not be noticed.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(4)
-        .thread_keep_alive(Duration::from_secs(5))
-        .build()
-        .context("no runtime")?;
-    let stop = CancellationToken::new();
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            ended = agent::run(config, driver, stop.clone()) => ended.map_err(Into::into),
-            signals = signals(&stop) => signals,
-        }
-    });
-    // What hangs in a call of the system is left alone: the journal is made for that.
-    runtime.shutdown_background();
-    ended
-}
-
-/// Asks the agent to stop at the first signal; returns at the second, which leaves everything as it is.
-async fn signals(stop: &CancellationToken) -> Result<()> {
-    signal().await.context("signals cannot be received")?;
-    stop.cancel();
-    signal().await.context("signals cannot be received")?;
-    bail!("stopped at once by a second signal; the next start takes up what was at work");
-}
-
-#[cfg(unix)]
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-async fn signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
 }
 
 fn driver(host: &HostArgs) -> Result<Arc<dyn Driver>> {
@@ -231,18 +178,9 @@ fn driver(host: &HostArgs) -> Result<Arc<dyn Driver>> {
 
 #[cfg(all(feature = "lab", unix))]
 fn lab(folder: &Path, server: &str) -> Result<agent::driver::lab::LabDriver> {
+    use anyhow::Context as _;
     let server: policy::id::ServerName = server.parse().context("--lab-server")?;
     Ok(agent::driver::lab::LabDriver::new(&folder.join(server.as_str())))
-}
-
-fn log_to_stderr(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log.filter).context("log.filter of the configuration")?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().init(),
-    }
-    Ok(())
 }
 
 /// A reader that is gone is no failure of ours.

@@ -121,7 +121,7 @@ impl Site {
             scenario.await;
             stop.cancel();
         };
-        let both = async { tokio::join!(agent::run(config, self.driver.clone(), stop.clone()), scenario) };
+        let both = async { tokio::join!(agent::run(config, self.driver.clone(), stop.clone(), || ()), scenario) };
         let (ended, ()) = timeout(Duration::from_secs(60), both).await.expect("in time");
         ended.expect("the agent stops in good order");
     }

@@ -33,6 +33,8 @@ mod preflight;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod server;
+#[cfg(all(feature = "server", windows))]
+pub mod service;
 pub mod status;
 pub mod token;
 pub mod trust;
@@ -80,6 +82,10 @@ pub enum Command {
     #[cfg(feature = "server")]
     #[command(subcommand)]
     Events(events::Events),
+    /// The controller as a service of Windows.
+    #[cfg(all(feature = "server", windows))]
+    #[command(subcommand)]
+    Service(service::Service),
     /// Who may approve: the trust document and its keys.
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -114,6 +120,10 @@ const CONFIG: &str = "/etc/backstay/controller.toml";
 /// Where a controller's configuration lies.
 #[cfg(all(feature = "server", windows))]
 const CONFIG: &str = r"C:\ProgramData\Backstay\controller.toml";
+
+/// Files by which a folder shows that it is a controller's.
+#[cfg(all(feature = "server", windows))]
+const MARKS: &[&str] = &["ca.key", "backstay.db"];
 
 /// What every command works with.
 pub struct Context {
@@ -167,6 +177,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Ca(ca) => ca.run(&mut context),
         #[cfg(feature = "server")]
         Command::Events(events) => events.run(&mut context),
+        #[cfg(all(feature = "server", windows))]
+        Command::Service(service) => service.run(&mut context),
         Command::Trust(trust) => interruptible(trust.run(&mut context)),
         Command::Policy(policy) => interruptible(policy.run(&mut context)),
         Command::Token(token) => interruptible(token.run(&mut context)),
@@ -239,7 +251,11 @@ mod tests {
 
     #[test]
     fn the_manual_names_every_command_and_every_line_in_it_parses() {
-        let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md")).expect("docs/cli.md");
+        let read = |name| std::fs::read_to_string(format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name);
+        let mut manual = read("cli.md");
+        if cfg!(windows) {
+            manual.push_str(&read("windows-service.md"));
+        }
         let mut lines: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
         if cfg!(not(feature = "server")) {
             let of_the_server = ["init", "serve", "ca", "events"].map(|name| format!("backstay {name} "));

@@ -119,12 +119,17 @@ pub struct Addresses {
     pub web: SocketAddr,
 }
 
-/// Runs a controller until `stop` is cancelled. When it listens, it says where in `ready_file`, if one is named.
+/// Runs a controller until `stop` is cancelled. When it listens, `ready` is told where.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn serve(config: Config, ready_file: Option<&Path>, clock: Clock, stop: CancellationToken) -> Result<(), ServeError> {
-    let served = serve_until(config, ready_file, clock, stop).await;
+pub async fn serve(
+    config: Config,
+    ready: impl FnOnce(&Addresses) -> Result<(), ServeError>,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let served = serve_until(config, ready, clock, stop).await;
     match &served {
         Ok(()) => tracing::info!(event = event::STOPPED.id, version = event::VERSION, "stopped"),
         Err(error) => {
@@ -134,15 +139,34 @@ pub async fn serve(config: Config, ready_file: Option<&Path>, clock: Clock, stop
     served
 }
 
-async fn serve_until(config: Config, ready_file: Option<&Path>, clock: Clock, stop: CancellationToken) -> Result<(), ServeError> {
+async fn serve_until(
+    config: Config,
+    ready: impl FnOnce(&Addresses) -> Result<(), ServeError>,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
     let authority = Authority::load(&config.state_dir, &config.estate).map_err(ServeError::Authority)?;
     refuse_root_keys(&config.state_dir, &[])?;
     let ports = Ports::bind(&config)?;
     let store = Store::open(&config.database(), &config.estate, clock.now()).await.map_err(ServeError::Store)?;
-    let served = with_store(config, authority, ports, store.clone(), ready_file, clock, stop).await;
+    let served = with_store(config, authority, ports, store.clone(), ready, clock, stop).await;
     // Also when it ends badly: what waits is written.
     let closed = tokio::time::timeout(STOP, store.close()).await;
     served.and(closed.map_err(|_| ServeError::Slow))
+}
+
+/// Says in a file where a controller listens. Whole or not at all: whoever waits for it never reads half of it.
+///
+/// # Errors
+/// [`ServeError::Ready`].
+pub fn write_ready(path: &Path, addresses: &Addresses) -> Result<(), ServeError> {
+    let write = || -> io::Result<()> {
+        let text = serde_json::to_string(addresses)?;
+        let beside = path.with_extension("new");
+        std::fs::write(&beside, text)?;
+        std::fs::rename(beside, path)
+    };
+    write().map_err(|source| ServeError::Ready { path: path.to_owned(), source })
 }
 
 /// Ends when the system asks this process to stop.
@@ -176,7 +200,7 @@ async fn with_store(
     authority: Authority,
     ports: Ports,
     store: Store,
-    ready_file: Option<&Path>,
+    ready: impl FnOnce(&Addresses) -> Result<(), ServeError>,
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
@@ -200,9 +224,7 @@ async fn with_store(
     let ending = stop.child_token();
     let tasks = TaskTracker::new();
     let failures = ports.run(&parts, &own, &tasks, &ending)?;
-    if let Some(path) = ready_file {
-        write_ready(path, &addresses).map_err(|source| ServeError::Ready { path: path.to_owned(), source })?;
-    }
+    ready(&addresses)?;
     let (estate, Addresses { agents, enrolment, operators, web }) = (&parts.config.estate, &addresses);
     tracing::info!(event = event::STARTED.id, version = event::VERSION, %estate, %agents, %enrolment, %operators, %web, "ready");
     ending.cancelled().await;
@@ -375,14 +397,6 @@ fn refuse_root_keys(folder: &Path, roots: &[policy::id::KeyId]) -> Result<(), Se
 fn advertised(config: &Config, addresses: &Addresses) -> Advertised {
     let at = |port| config.advertise.iter().filter_map(|name| name.at(port).ok()).collect();
     Advertised { agents: at(addresses.agents.port()), enrolment: at(addresses.enrolment.port()) }
-}
-
-/// Whole or not at all: whoever waits for it never reads half of it.
-fn write_ready(path: &Path, addresses: &Addresses) -> io::Result<()> {
-    let text = serde_json::to_string(addresses)?;
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, text)?;
-    std::fs::rename(beside, path)
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The layer that the command line is: an option for each key that an administrator puts on the command line of a service.
 
+use std::io;
+use std::path::absolute;
+
 use clap::Args;
 
 use super::value::Raw;
@@ -41,6 +44,34 @@ pub struct Flags {
 impl Flags {
     /// What they set, and what is wrong with them.
     pub fn layer(&self) -> Layer {
+        let mut layer = Layer::default();
+        for (key, option, raw) in self.given() {
+            layer.set(key, &raw, Origin::CommandLine(option));
+        }
+        layer
+    }
+
+    /// The same options for a program that starts in another folder, as a service does: with full paths.
+    ///
+    /// # Errors
+    /// When a path cannot be made a full one.
+    pub fn words(&self) -> io::Result<Vec<String>> {
+        let mut words = Vec::new();
+        for (key, option, raw) in self.given() {
+            let value = match raw {
+                Raw::List(list) => list.join(","),
+                Raw::Text(text) if matches!(key, Key::StateDir | Key::JoinTokenFile | Key::ProxyCredentialsFile) => {
+                    absolute(text)?.to_string_lossy().into_owned()
+                }
+                Raw::Text(text) => text,
+                Raw::Other(other) => other,
+            };
+            words.extend([option.to_owned(), value]);
+        }
+        Ok(words)
+    }
+
+    fn given(&self) -> impl Iterator<Item = (Key, &'static str, Raw)> {
         let Self {
             state_dir,
             join_token_file,
@@ -65,13 +96,7 @@ impl Flags {
             (Key::LogFormat, "--log-format", text(log_format)),
             (Key::LogFilter, "--log-filter", text(log_filter)),
         ];
-        let mut layer = Layer::default();
-        for (key, option, raw) in given {
-            if let Some(raw) = raw {
-                layer.set(key, &raw, Origin::CommandLine(option));
-            }
-        }
-        layer
+        given.into_iter().filter_map(|(key, option, raw)| raw.map(|raw| (key, option, raw)))
     }
 }
 

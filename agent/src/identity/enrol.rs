@@ -24,8 +24,8 @@ use zeroize::Zeroizing;
 use super::key::HostKey;
 use super::{Identity, IdentityError, Joined, MAX_CA, check_certificate, write};
 use crate::authority::{Authority, first_trust};
-use crate::proxy::Proxy;
 use crate::event;
+use crate::proxy::Proxy;
 use crate::session::Document;
 use crate::tls::{self, Dialled, PinnedCa};
 

@@ -93,6 +93,12 @@ fn role(word: &str) -> Result<PersonRole, String> {
     PersonRole::from_word(word).ok_or_else(|| "expected viewer, operator, approver, auditor or admin".to_owned())
 }
 
+#[cfg(windows)]
+fn make_folder(path: &Path) -> Result<(), Failure> {
+    winservice::folder::private(path, super::MARKS).doing(|| format!("making state folder {}", path.display()))
+}
+
+#[cfg(not(windows))]
 fn make_folder(path: &Path) -> Result<(), Failure> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);

@@ -1,5 +1,7 @@
 //! `backstay serve`: runs the controller until it is told to stop.
 
+#[cfg(windows)]
+use std::path::Path;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -7,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::failure::{Doing, Exit, Failure};
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::serve::{asked_to_stop, serve};
+use crate::serve::{Addresses, asked_to_stop, serve, write_ready};
 use crate::telemetry::{self, LogFormat};
 
 /// Runs the controller.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(before_help = "Examples:
   backstay serve
   backstay serve --config /etc/backstay/controller.toml
@@ -33,6 +36,11 @@ pub struct Serve {
     /// How it is logged.
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
+
+    /// As the service that the service control manager starts: it says so in the service's command line.
+    #[cfg(windows)]
+    #[arg(long, hide = true)]
+    service: bool,
 }
 
 /// How a controller logs.
@@ -46,27 +54,78 @@ enum Format {
 
 impl Serve {
     pub(super) fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        #[cfg(windows)]
+        if self.service {
+            return super::service::under_the_manager(self.clone(), context.clock.clone());
+        }
+        let stop = CancellationToken::new();
+        let told = async {
+            asked_to_stop().await;
+            stop.cancel();
+            std::future::pending::<()>().await
+        };
+        self.until(stop.clone(), context.clock.clone(), told, || ())?;
+        Ok(Exit::Ok)
+    }
+
+    /// Runs the controller until it has ended, or `told` has. `up` is called when it listens.
+    pub(super) fn until(
+        &self,
+        stop: CancellationToken,
+        clock: Clock,
+        told: impl Future<Output = ()>,
+        up: impl Fn(),
+    ) -> Result<(), Failure> {
         let config = Config::read(&self.config).doing(|| format!("reading {}", self.config.display()))?;
         let format = match self.log_format {
             Format::Text => LogFormat::Text,
             Format::Json => LogFormat::Json,
         };
         let _logs = telemetry::init_logs(format, &self.log);
+        #[cfg(windows)]
+        winservice::folder::private(&config.state_dir, super::MARKS)
+            .doing(|| "keeping the state folder from others".to_owned())?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting the controller".to_owned())?;
-        let stop = CancellationToken::new();
+        let ready = |addresses: &Addresses| {
+            self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses))?;
+            up();
+            Ok(())
+        };
         let served = runtime.block_on(async {
-            let told = async {
-                asked_to_stop().await;
-                stop.cancel();
-                std::future::pending::<()>().await
-            };
             tokio::select! {
-                served = serve(config, self.ready_file.as_deref(), context.clock.clone(), stop.clone()) => served,
+                served = serve(config, ready, clock, stop) => served,
                 () = told => Ok(()),
             }
         });
-        served.doing(|| "running the controller".to_owned())?;
-        Ok(Exit::Ok)
+        served.doing(|| "running the controller".to_owned())
+    }
+}
+
+#[cfg(windows)]
+impl Serve {
+    /// What starts the service with the same: by full paths, for its folder will be another. What is the default stays unsaid.
+    pub(super) fn arguments(&self) -> std::io::Result<Vec<std::ffi::OsString>> {
+        let Self { config, ready_file, log, log_format, service: _ } = self;
+        let mut words: Vec<std::ffi::OsString> = vec!["serve".into(), "--service".into()];
+        if config != Path::new(super::CONFIG) {
+            words.extend(["--config".into(), std::path::absolute(config)?.into()]);
+        }
+        if let Some(file) = ready_file {
+            words.extend(["--ready-file".into(), std::path::absolute(file)?.into()]);
+        }
+        if log != "info" {
+            words.extend(["--log".into(), log.into()]);
+        }
+        match log_format {
+            Format::Text => {}
+            Format::Json => words.extend(["--log-format".into(), "json".into()]),
+        }
+        Ok(words)
+    }
+
+    /// The configuration.
+    pub(super) fn config(&self) -> &Path {
+        &self.config
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn running() -> Running {
     let authority = Authority::load(folder.path(), &estate()).expect("an authority");
     let mut ended = tokio::task::JoinSet::new();
     let (kept, until) = (store.clone(), stop.clone());
-    ended.spawn(async move { with_store(config, authority, ports, kept, None, clock, until).await });
+    ended.spawn(async move { with_store(config, authority, ports, kept, |_| Ok(()), clock, until).await });
     Running { folder, store, people, addresses, stop, ended }
 }
 
@@ -158,7 +158,7 @@ async fn a_root_key_in_the_state_folder_keeps_the_controller_from_starting() {
     for (name, key) in [("root.key", &other), ("contoso.root.key", &other), ("holiday.txt", &people.root)] {
         let path = folder.path().join(name);
         std::fs::write(&path, key.to_file_text().expect("a text").as_bytes()).expect("written");
-        let refused = serve(config.clone(), None, Clock::system(), stopped_at_once()).await;
+        let refused = serve(config.clone(), |_| Ok(()), Clock::system(), stopped_at_once()).await;
         assert!(matches!(&refused, Err(ServeError::RootKey(found)) if *found == path), "{refused:?}");
         std::fs::remove_file(path).expect("removed");
     }
@@ -171,7 +171,7 @@ async fn a_port_that_is_taken_is_named_before_anything_runs() {
     let mut config = config(folder.path());
     config.listen.operators = taken.address();
     Authority::create(folder.path(), &estate(), Clock::system().now()).expect("an authority");
-    let refused = serve(config.clone(), None, Clock::system(), stopped_at_once()).await;
+    let refused = serve(config.clone(), |_| Ok(()), Clock::system(), stopped_at_once()).await;
     assert!(matches!(refused, Err(ServeError::Bind { what: "operators", .. })), "{refused:?}");
     assert!(!config.database().exists(), "nothing was begun");
 }
@@ -179,7 +179,7 @@ async fn a_port_that_is_taken_is_named_before_anything_runs() {
 #[tokio::test]
 async fn without_an_authority_it_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
-    let refused = serve(config(folder.path()), None, Clock::system(), stopped_at_once()).await.expect_err("no authority");
+    let refused = serve(config(folder.path()), |_| Ok(()), Clock::system(), stopped_at_once()).await.expect_err("no authority");
     assert!(refused.to_string().contains("backstay init"), "{refused}");
 }
 
@@ -191,7 +191,7 @@ async fn the_ready_file_names_the_ports_and_metrics_and_health_answer_there() {
     let (ready, stop) = (folder.path().join("ready.json"), CancellationToken::new());
     let (path, until) = (ready.clone(), stop.clone());
     let mut ended = tokio::task::JoinSet::new();
-    ended.spawn(async move { serve(config, Some(&path), Clock::system(), until).await });
+    ended.spawn(async move { serve(config, |addresses| write_ready(&path, addresses), Clock::system(), until).await });
     let addresses = tokio::time::timeout(LIMIT, async {
         loop {
             if let Ok(text) = std::fs::read_to_string(&ready) {

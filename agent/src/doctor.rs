@@ -20,7 +20,7 @@ use policy::report::{BACK_END_PORT, Report};
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::driver::{Driver, DriverError};
-use crate::{hold, now, probe};
+use crate::{now, probe};
 
 mod checks;
 mod facts;
@@ -55,7 +55,7 @@ pub fn examine(config: &Config, driver: &dyn Driver, kind: Kind) -> Checkup {
     let folder = &config.state_dir;
     own::folder(&mut checks, folder);
     let policy = policy(&mut checks, config);
-    own::hold(&mut checks, folder);
+    own::hold(&mut checks, &config.holds);
     let look = Attempt::needed("look", "run doctor as an administrator, or as SYSTEM");
     let report = checks.attempt(look, || {
         let report = driver.observe()?.report;
@@ -89,7 +89,7 @@ pub fn examine(config: &Config, driver: &dyn Driver, kind: Kind) -> Checkup {
 
 /// What a rehearsal is to make, and the lock that keeps another one away; why it does not take place.
 fn ready(config: &Config, report: Option<&Report>, policy: &Policy) -> Result<(Wish, Option<std::fs::File>), String> {
-    if let Some(held) = hold::of(&config.state_dir) {
+    if let Some(held) = config.holds.why() {
         return Err(format!("nothing is made on a host that is {held}"));
     }
     let report = report.ok_or("the host could not be looked at")?;

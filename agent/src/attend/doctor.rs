@@ -11,7 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 
 use super::Attendant;
-use super::turns::Turns;
+use super::turns::{Trouble, Turns};
 use crate::doctor;
 use crate::now;
 
@@ -49,16 +49,15 @@ impl Attendant {
 
     /// The look is over: it is kept, and the next visit tells it.
     pub(super) fn examined(&mut self, checkup: Result<Checkup, JoinError>, turns: &mut Turns) {
-        const UNKEPT: &str = "what doctor found could not be kept";
         let checkup = match checkup {
             Ok(checkup) => checkup,
-            Err(error) => return turns.grumble(UNKEPT, &error),
+            Err(error) => return turns.grumble(&Trouble::CHECKUP_NOT_KEPT, &error),
         };
         let worst = checkup.worst().map(|check| format!("{}: {}", check.name, check.outcome.text()));
         tracing::info!(findings = checkup.has_findings(), worst, "looked at what a renewal needs");
         match doctor::keep(&self.config.state_dir, &checkup) {
-            Ok(()) => turns.fine(UNKEPT),
-            Err(error) => turns.grumble(UNKEPT, &error),
+            Ok(()) => drop(turns.fine(&Trouble::CHECKUP_NOT_KEPT)),
+            Err(error) => turns.grumble(&Trouble::CHECKUP_NOT_KEPT, &error),
         }
         self.visit(turns);
     }

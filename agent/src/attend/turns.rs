@@ -163,6 +163,7 @@ impl Trouble {
     pub(super) const SESSION_NOT_KEPT: Self = Self::not_written("the state of the session could not be kept");
     pub(super) const CLOCK_NOT_KEPT: Self = Self::not_written("the clock's high-water mark could not be kept");
     pub(super) const POLICY_NOT_CONFIRMED: Self = Self::not_written("that the policy is in force could not be written down");
+    pub(super) const CHECKUP_NOT_KEPT: Self = Self::not_written("what doctor found could not be kept");
 
     const fn not_written(what: &'static str) -> Self {
         Self { event: &event::STATE_NOT_WRITTEN, what }

@@ -9,6 +9,7 @@ use proto::names::Address;
 use super::{Attempt, Checks, Trouble};
 use crate::authority::Authority;
 use crate::config::Config;
+use crate::hold::Holds;
 use crate::identity::Identity;
 use crate::tls::{self, PinnedCa};
 
@@ -39,12 +40,15 @@ pub(super) fn folder(checks: &mut Checks, folder: &Path) {
 }
 
 /// A hold is no fault of the host, and still the first thing that somebody who wonders should see.
-pub(super) fn hold(checks: &mut Checks, folder: &Path) {
-    let result = match crate::hold::of(folder) {
+pub(super) fn hold(checks: &mut Checks, holds: &Holds) {
+    let result = match holds.why() {
         None => Ok("none".to_owned()),
         Some(why) => Err(Trouble::Wrong(why)),
     };
-    checks.note(Attempt::useful("hold", "backstay-agent hold off, when its reason is over"), result);
+    checks.note(
+        Attempt::useful("hold", "backstay-agent hold show says where it comes from; lift it there when its reason is over"),
+        result,
+    );
 }
 
 fn what(name: &str) -> Attempt<'_> {
@@ -79,8 +83,9 @@ pub(super) fn controllers(checks: &mut Checks, config: &Config) {
             // One for each: a connection that hangs is given up with it.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Trouble::Wrong(crate::chain(&error)))?;
-            let dialled =
-                runtime.block_on(tls::dial(&address, tls.clone())).map_err(|error| Trouble::Wrong(crate::chain(&error)))?;
+            let dialled = runtime
+                .block_on(tls::dial(&address, config.controllers.proxy.as_ref(), tls.clone()))
+                .map_err(|error| Trouble::Wrong(crate::chain(&error)))?;
             drop(dialled);
             Ok(((), "reached; it proved itself by a pinned CA".to_owned()))
         });

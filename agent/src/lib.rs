@@ -45,6 +45,7 @@ pub mod observe;
 pub mod probe;
 pub mod run;
 pub mod session;
+pub mod setup;
 pub mod tls;
 pub mod view;
 mod watcher;

@@ -1,16 +1,14 @@
 //! `backstay-agent`: the agent of one Exchange host.
 
 use std::io::{IsTerminal as _, Write as _};
-#[cfg(all(feature = "lab", unix))]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::config::{Config, ConfigError, LogFormat};
 use agent::driver::Driver;
-use agent::{chain, hold, observe};
+use agent::{chain, hold, observe, setup};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +65,9 @@ enum Command {
     /// Keep the agent from doing anything on this host: beats policy and orders
     #[command(subcommand)]
     Hold(Hold),
+    /// What the installer has done by this program
+    #[command(subcommand, hide = true)]
+    Setup(setup::Setup),
 }
 
 #[derive(Subcommand)]
@@ -82,6 +83,10 @@ enum Hold {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before the configuration is read: it may not be there yet, or be what is wrong.
+    if let Command::Setup(asked) = &cli.command {
+        return set_up(asked, cli.config.as_deref());
+    }
     let config = match configuration(&cli) {
         Ok(config) => config,
         Err(error) => {
@@ -93,6 +98,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn set_up(asked: &setup::Setup, config: Option<&Path>) -> ExitCode {
+    match setup::setup(asked, config.unwrap_or(&Config::default_path())) {
+        Ok(done) => {
+            say(&done);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -122,6 +140,7 @@ fn dispatch(cli: &Cli, config: Config) -> Result<()> {
             say("held: nothing is done on this host until `backstay-agent hold off`");
             Ok(())
         }
+        Command::Setup(_) => Ok(()),
         Command::Hold(Hold::Off) => {
             let lifted = hold::lift(&config.state_dir)?;
             say(if lifted { "the hold is lifted" } else { "there was no hold" });

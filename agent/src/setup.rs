@@ -295,7 +295,14 @@ fn log(config: &Path, line: &str) {
     let path = log_file(config);
     let _ = path.parent().map(fs::create_dir_all);
     let file = OpenOptions::new().create(true).append(true).open(path);
-    let _ = file.and_then(|mut file| writeln!(file, "{} {line}", crate::now()));
+    let _ = file.and_then(|mut file| writeln!(file, "{} {}", crate::now(), one_line(line)));
+}
+
+/// Without the lines that a parser shows of what it read: whoever gives the wrong file may give the one with the join token.
+fn one_line(text: &str) -> String {
+    let is_shown = |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty() && !is_shown(line)).collect();
+    lines.join(": ")
 }
 
 #[cfg(test)]

@@ -110,11 +110,14 @@ fn a_file_that_is_no_configuration_or_holds_no_token_is_refused_and_nothing_of_i
     host.write("wrong", "backstay-join-1.SECRET");
     assert!(matches!(host.does(&Setup::Configure(host.given("", "wrong"))), Err(SetupError::Token(_))));
     assert!(matches!(host.does(&Setup::Configure(host.given("", "none"))), Err(SetupError::NoToken(_))));
+    // The file of the token in place of a configuration.
+    assert!(matches!(host.does(&Setup::Configure(host.given("token", ""))), Err(SetupError::Config(_))));
     // The token itself, in place of its file.
     let given = Given { join_token_file: token_text(), ..Given::default() };
     assert!(matches!(host.does(&Setup::Configure(given)), Err(SetupError::NoPath("JOIN_TOKEN_FILE"))));
     let log = host.read("data/setup.log").expect("a log");
-    assert!(!host.config().exists() && !log.contains("SECRET") && !log.contains(&token_text()), "{log}");
+    assert!(!host.config().exists() && !log.contains("SECRET") && !log.contains(&token_text()[16..]), "{log}");
+    assert!(log.lines().all(|line| line.contains(" configure: refused: ")), "a line for each: {log}");
 }
 
 #[test]

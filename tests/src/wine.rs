@@ -18,6 +18,7 @@ use crate::process;
 use crate::wait::{self, Look};
 
 mod double;
+pub mod installer;
 mod service;
 
 pub use service::State;

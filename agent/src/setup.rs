@@ -146,10 +146,11 @@ fn unconfigure(given: &Given, config: &Path) -> Result<String, SetupError> {
         }
     };
     // The token first: where it was put stands in the configuration.
-    if let (Ok(Config { join_token_file, .. }), Ok(token)) = (in_force(config), token(Path::new(&given.join_token_file))) {
-        if !same(Path::new(&given.join_token_file), &join_token_file) {
-            take_back(&join_token_file, &token);
-        }
+    let given_token = Path::new(&given.join_token_file);
+    if let (Ok(Config { join_token_file, .. }), Ok(token)) = (in_force(config), token(given_token))
+        && !same(given_token, &join_token_file)
+    {
+        take_back(&join_token_file, &token);
     }
     if let Ok(Some(text)) = first_configuration(given, config) {
         take_back(config, text.as_bytes());

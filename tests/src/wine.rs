@@ -20,6 +20,7 @@ use crate::wait::{self, Look};
 mod double;
 pub mod exchange;
 pub mod installer;
+pub mod installer;
 mod service;
 
 pub use service::State;

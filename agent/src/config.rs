@@ -224,11 +224,12 @@ fn state_dir_default() -> PathBuf {
     PathBuf::from("/var/lib/backstay-agent")
 }
 
+/// Where Windows itself has it, and not where the environment says so: a service's may be another than that of a console, and
+/// whoever starts a console has a say in it.
 #[cfg(windows)]
 fn config_dir() -> PathBuf {
-    #[expect(clippy::disallowed_methods, reason = "this is `config`, which reads the environment")]
-    let program_data = std::env::var_os("ProgramData");
-    PathBuf::from(program_data.unwrap_or_else(|| r"C:\ProgramData".into())).join("Backstay")
+    let program_data = crate::driver::windows::ffi::machine::program_data();
+    program_data.unwrap_or_else(|_| r"C:\ProgramData".into()).join("Backstay")
 }
 
 #[cfg(windows)]

@@ -20,7 +20,6 @@ use crate::wait::{self, Look};
 mod double;
 pub mod exchange;
 pub mod installer;
-pub mod installer;
 mod service;
 
 pub use service::State;

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::ffi::registry::Key;
-use super::ffi::{Code, key};
+use super::ffi::{Code, key, machine};
 use crate::driver::DriverError;
 
 /// The machine has a file for this container of Microsoft's classic providers. `None` when that cannot be told: for a name that
@@ -31,15 +31,12 @@ pub(super) fn exists(container: &str) -> Result<Option<bool>, DriverError> {
 }
 
 fn path(container: &str) -> Result<PathBuf, DriverError> {
-    let text = |key: &str, name: &str| {
-        let value = Key::machine(key)?.map(|key| key.expanded(name)).transpose()?.flatten();
-        value.ok_or_else(|| Code(2).of("RegQueryValueEx", format!("value {name:?} of HKLM\\{key}")))
-    };
-    let data = text(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList", "ProgramData")?;
-    let machine = text(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid")?;
+    const KEY: &str = r"SOFTWARE\Microsoft\Cryptography";
+    let guid = Key::machine(KEY)?.map(|key| key.expanded("MachineGuid")).transpose()?.flatten();
+    let guid = guid.ok_or_else(|| Code(2).of("RegQueryValueEx", format!("value \"MachineGuid\" of HKLM\\{KEY}")))?;
     let name = container.to_ascii_lowercase() + "\0";
     let digest = key::md5(name.as_bytes()).map_err(|code| code.of("CryptGetHashParam", "MD5"))?;
-    Ok(PathBuf::from(data).join(r"Microsoft\Crypto\RSA\MachineKeys").join(format!("{}_{machine}", stem(&digest))))
+    Ok(machine::program_data()?.join(r"Microsoft\Crypto\RSA\MachineKeys").join(format!("{}_{guid}", stem(&digest))))
 }
 
 fn stem(digest: &[u8; 16]) -> String {

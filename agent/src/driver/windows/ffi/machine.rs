@@ -12,7 +12,7 @@ use windows_sys::Win32::System::SystemInformation::{
 };
 
 use super::library::Library;
-use super::registry::timestamp;
+use super::registry::{Key, timestamp};
 use super::{Code, library, text};
 use crate::driver::DriverError;
 
@@ -40,8 +40,19 @@ pub fn system_folder() -> Result<PathBuf, DriverError> {
     library::system_folder().map_err(|code| code.of("GetSystemDirectory", "this machine"))
 }
 
-/// When Windows started, in whole seconds. Windows keeps it as a value of its own and moves it only when the clock is set; computed
-/// from the time that has passed since it would be another second at every look.
+/// Where programs keep what is the machine's and no user's; most often `C:\ProgramData`.
+///
+/// # Errors
+/// [`DriverError`].
+pub fn program_data() -> Result<PathBuf, DriverError> {
+    const LIST: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList";
+    let folder = Key::machine(LIST)?.map(|key| key.expanded("ProgramData")).transpose()?.flatten();
+    let folder = folder.ok_or_else(|| Code(2).of("RegQueryValueEx", format!("value \"ProgramData\" of HKLM\\{LIST}")))?;
+    Ok(folder.into())
+}
+
+/// When Windows started, in whole seconds. Windows keeps it as a value of its own and moves it only when the clock is set;
+/// computed from the time that has passed since it would be another second at every look.
 ///
 /// # Errors
 /// [`DriverError`].
@@ -129,5 +140,6 @@ mod tests {
         assert!(system_folder().unwrap().join("kernel32.dll").is_file());
         let [major, _, build] = version().unwrap();
         assert!(major >= 6 && build >= 7601, "{major}, {build}");
+        assert_eq!(program_data().unwrap(), PathBuf::from(r"C:\ProgramData"));
     }
 }

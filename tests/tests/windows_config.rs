@@ -104,6 +104,13 @@ fn outside_windows_a_hold_by_group_policy_is_shown_and_no_command_lifts_it() {
     assert_eq!(says(&["hold", "show"]), by_policy);
     assert_eq!(shown(&machine, &[], "hold").expect("shown"), row("change freeze", "Group Policy", &format!(r"{POLICY}\Hold")));
 
+    let seen: Value = serde_json::from_str(&says(&["observe"])).expect("JSON");
+    assert_eq!(
+        seen["report"]["hold"],
+        format!(r"held on the host by Group Policy {POLICY}\Hold: change freeze"),
+        "it is reported"
+    );
+
     says(&["hold", "on", "the disk is being replaced"]);
     assert_eq!(shown(&machine, &[], "hold").expect("shown").len(), 2);
     assert_eq!(says(&["hold", "off"]), format!("the hold is lifted\n{by_policy}"));

@@ -1,5 +1,5 @@
-//! Events on Windows, as far as Wine shows them. It keeps none, but tells of each that it is handed: level and number, and each of
-//! its strings. That the Event Viewer finds the texts is not seen here; that they are in the exe, in both languages, is.
+//! Events on Windows, as far as Wine shows them. It keeps none, but tells of each that it is handed: level and number, and each
+//! of its strings. That the Event Viewer finds the texts is not seen here; that they are in the exe, in both languages, is.
 
 use std::time::Duration;
 

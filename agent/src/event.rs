@@ -1,7 +1,7 @@
 //! Events: what an administrator at three in the morning, or the rules of a SIEM, should find by an id.
 //!
-//! A log call whose field `event` names one goes into the event log of Windows as well as into the lines ([`native::event`]). What
-//! everybody may call stands here; the other calls stand where it happens.
+//! A log call whose field `event` names one goes into the event log of Windows as well as into the lines ([`native::event`]).
+//! What everybody may call stands here; the other calls stand where it happens.
 
 use std::error::Error;
 use std::io::ErrorKind;

@@ -1,4 +1,5 @@
-//! Where log calls go: lines to standard error, as the configuration says, and on Windows events to the event log, whatever it says.
+//! Where log calls go: lines to standard error, as the configuration says, and on Windows events to the event log, whatever it
+//! says.
 
 use std::io::IsTerminal as _;
 

@@ -1,5 +1,5 @@
-//! Events: what the event log of Windows keeps of the controller, each by an id ([`native::event`]). The log calls that are events
-//! stand where it happens; here is what several of them share.
+//! Events: what the event log of Windows keeps of the controller, each by an id ([`native::event`]). The log calls that are
+//! events stand where it happens; here is what several of them share.
 
 use native::event::Event;
 use policy::evaluate::Assessment;

@@ -2,7 +2,8 @@
 //!
 //! Elsewhere it is PKCS#8 in a file that only its owner reads. On Windows the file is sealed besides (`native::seal`): access
 //! lists do not travel with a backup of the folder, the seal does. A key that an older agent left unsealed is sealed when it is
-//! first read. What opens here proves nothing about who else has it: clones of a whole machine are found out by lineage (TRUST T9).
+//! first read. What opens here proves nothing about who else has it: clones of a whole machine are found out by lineage (TRUST
+//! T9).
 
 use std::fs;
 use std::io::Write as _;
@@ -109,8 +110,8 @@ mod disk {
         Ok(Pkcs8 { bytes, to_seal: false })
     }
 
-    /// Puts a sealed file in the place of the unsealed one, whole or not at all. When that fails the key is as good as before, and the
-    /// next start tries again.
+    /// Puts a sealed file in the place of the unsealed one, whole or not at all. When that fails the key is as good as before,
+    /// and the next start tries again.
     pub(super) fn seal_again(path: &Path, pair: &KeyPair, estate: &EstateName) {
         let sealed = closed(path, pair.serialized_der(), estate)
             .and_then(|bytes| write_private(path, &bytes).map_err(|source| IdentityError::Io { path: path.to_owned(), source }));

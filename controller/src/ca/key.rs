@@ -1,8 +1,8 @@
 //! The CA's key on disk: PEM in a file that only the service reads, and on Windows sealed besides (`native::seal`).
 //!
-//! The seal keeps a copied file from being a stolen CA. It also means that the file alone does not survive its machine. So an unsealed key
-//! is taken, and sealed when it is first read: [`export`] gives it out for a safe, and putting it back is all that a new
-//! machine needs.
+//! The seal keeps a copied file from being a stolen CA. It also means that the file alone does not survive its machine. So an
+//! unsealed key is taken, and sealed when it is first read: [`export`] gives it out for a safe, and putting it back is all that
+//! a new machine needs.
 
 use std::path::Path;
 

@@ -72,7 +72,10 @@ pub fn examine(config: &Config, driver: &dyn Driver, kind: Kind) -> Checkup {
     }
     own::controllers(&mut checks, config);
     match kind {
-        Kind::Look => checks.note(REHEARSAL, Err(Trouble::NotTried("it makes a key: only `doctor --rehearse` does".to_owned()))),
+        Kind::Look => {
+            driver.leftover(&mut checks);
+            checks.note(REHEARSAL, Err(Trouble::NotTried("it makes a key: only `doctor --rehearse` does".to_owned())));
+        }
         Kind::Rehearsal => match ready(config, report.as_ref(), &policy) {
             Ok((wish, _lock)) => driver.rehearse(&wish, &mut checks),
             Err(why) => checks.note(REHEARSAL, Err(Trouble::NotTried(why))),

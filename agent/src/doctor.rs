@@ -1,5 +1,5 @@
-//! `backstay-agent doctor`: would a renewal succeed on this host? Every call that it needs is tried here, on the administrator's own
-//! machine, because no test elsewhere can show what this Windows, this Exchange and these access lists do.
+//! `backstay-agent doctor`: would a renewal succeed on this host? Every call that it needs is tried here, on the administrator's
+//! own machine, because no test elsewhere can show what this Windows, this Exchange and these access lists do.
 //!
 //! ```text
 //!   host's facts (one look) ─┐
@@ -9,8 +9,9 @@
 //!   a rehearsal, when asked ─┘
 //! ```
 //!
-//! A look changes nothing on the host; it writes a scratch file into the agent's own state folder and removes it. A rehearsal makes one key in
-//! a container that is its own, and takes it away again (decision 0017). What is decided from a checkup is in `policy::checkup`.
+//! A look changes nothing on the host; it writes a scratch file into the agent's own state folder and removes it. A rehearsal
+//! makes one key in a container that is its own, and takes it away again (decision 0017). What is decided from a checkup is in
+//! `policy::checkup`.
 
 use policy::checkup::{Checkup, Kind, Subject};
 use policy::document::{Policy, Profile};

@@ -67,7 +67,8 @@ enum Command {
     Observe,
     /// Try whether a renewal would succeed here, and say what is proven on this host and what is not; change nothing
     Doctor {
-        /// Then make a key in a container of its own, a certificate and a handshake beside all that serves, and take it all away again
+        /// Then make a key in a container of its own, a certificate and a handshake beside all that serves, and take it all away
+        /// again
         #[arg(long)]
         rehearse: bool,
         /// How to print it

@@ -1,5 +1,5 @@
-//! `backstay-agent doctor`: would a renewal succeed on this host? Every call that it needs is tried here, on the administrator's own
-//! machine, because no test elsewhere can show what this Windows, this Exchange and these access lists do.
+//! `backstay-agent doctor`: would a renewal succeed on this host? Every call that it needs is tried here, on the administrator's
+//! own machine, because no test elsewhere can show what this Windows, this Exchange and these access lists do.
 //!
 //! ```text
 //!   host's facts (one look) ─┐
@@ -9,8 +9,9 @@
 //!   a rehearsal, when asked ─┘
 //! ```
 //!
-//! A look changes nothing on the host; it writes a scratch file into the agent's own state folder and removes it. A rehearsal makes one key in
-//! a container that is its own, and takes it away again (decision 0017). What is decided from a checkup is in `policy::checkup`.
+//! A look changes nothing on the host; it writes a scratch file into the agent's own state folder and removes it. A rehearsal
+//! makes one key in a container that is its own, and takes it away again (decision 0017). What is decided from a checkup is in
+//! `policy::checkup`.
 
 use policy::checkup::{Checkup, Kind, Subject};
 use policy::document::{Policy, Profile};
@@ -72,7 +73,10 @@ pub fn examine(config: &Config, driver: &dyn Driver, kind: Kind) -> Checkup {
     }
     own::controllers(&mut checks, config);
     match kind {
-        Kind::Look => checks.note(REHEARSAL, Err(Trouble::NotTried("it makes a key: only `doctor --rehearse` does".to_owned()))),
+        Kind::Look => {
+            driver.leftover(&mut checks);
+            checks.note(REHEARSAL, Err(Trouble::NotTried("it makes a key: only `doctor --rehearse` does".to_owned())));
+        }
         Kind::Rehearsal => match ready(config, report.as_ref(), &policy) {
             Ok((wish, _lock)) => driver.rehearse(&wish, &mut checks),
             Err(why) => checks.note(REHEARSAL, Err(Trouble::NotTried(why))),
@@ -145,6 +149,10 @@ pub fn way_in(error: DriverError) -> Trouble {
         DriverError::Io { object, source } if source.kind() == std::io::ErrorKind::AddrNotAvailable => {
             Trouble::Lacks(format!("an address of its own for {object} on this way"))
         }
-        error => Trouble::Driver(error),
+        error @ (DriverError::Refused { .. }
+        | DriverError::Unreadable { .. }
+        | DriverError::Io { .. }
+        | DriverError::Elsewhere { .. }
+        | DriverError::NotMine(_)) => Trouble::Driver(error),
     }
 }

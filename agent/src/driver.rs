@@ -186,6 +186,11 @@ pub trait Driver: Send + Sync {
         checks.note(UNTRIED, Err(Trouble::Lacks(format!("a driver that makes a key for {}", wish.fqdn))));
     }
 
+    /// Notes whether a rehearsal was cut off here and left its container. Changes nothing.
+    fn leftover(&self, checks: &mut Checks) {
+        let _ = checks;
+    }
+
     /// The operating system and its build, as far as a change of it is another system: `Windows 6.3.9600`.
     ///
     /// # Errors

@@ -138,14 +138,14 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
     };
     let driver = driver(&cli.host)?;
-    match &cli.command {
-        Command::Doctor(doctor) => return Ok(doctor.examine(&config, driver.as_ref())),
-        Command::Observe => {
-            say(&serde_json::to_string_pretty(&observe::observe(&config.holds, driver.as_ref())?)?);
-        }
-        _ => run::run(config, driver)?,
+    if let Command::Doctor(doctor) = &cli.command {
+        return Ok(doctor.examine(&config, driver.as_ref()));
     }
-    Ok(ExitCode::SUCCESS)
+    if let Command::Observe = &cli.command {
+        say(&serde_json::to_string_pretty(&observe::observe(&config.holds, driver.as_ref())?)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    run::run(config, driver).map(|()| ExitCode::SUCCESS)
 }
 
 impl Cli {

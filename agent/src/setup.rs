@@ -14,7 +14,7 @@ use proto::names::{Address, InvalidAddress};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Flags, Layers};
 use crate::identity::{IdentityError, read_token};
 use crate::journal::replace;
 
@@ -65,6 +65,9 @@ pub enum SetupError {
     /// The given file is no configuration; or the one that is there is none.
     #[error("the configuration")]
     Config(#[source] ConfigError),
+    /// What the agent is told on this host, by file and Group Policy, cannot be used.
+    #[error("the configuration: {0}")]
+    Told(String),
     /// The file of the join token does not hold one.
     #[error("JOIN_TOKEN_FILE")]
     Token(#[source] IdentityError),
@@ -76,6 +79,10 @@ pub enum SetupError {
         "JOIN_TOKEN_FILE: expected {0}, found none; it is read by this computer's own account, and so must be the folder it is in"
     )]
     NoToken(PathBuf),
+    /// Others have access to the folder of the configuration.
+    #[cfg(windows)]
+    #[error("the folder of the configuration cannot be kept from others")]
+    Folder(#[source] winservice::FolderError),
     /// A plan has begun and not ended.
     #[error(
         "{0} is there: a plan is at work on this host; start the service, let it end the plan, and remove the agent then. \
@@ -249,8 +256,11 @@ fn same(one: &Path, other: &Path) -> bool {
 
 /// What the agent reads when it starts.
 fn in_force(config: &Path) -> Result<Config, SetupError> {
-    let text = if config.exists() { read(config)? } else { String::new() };
-    Config::from_toml(&text, config).map_err(SetupError::Config)
+    let layers = Layers::read(config.exists().then_some(config), &Flags::default());
+    layers.config().map_err(|faults| {
+        let faults: Vec<String> = faults.into_iter().map(|fault| crate::chain(fault)).collect();
+        SetupError::Told(faults.join("; "))
+    })
 }
 
 /// The text of a configuration.
@@ -263,6 +273,9 @@ fn read(path: &Path) -> Result<String, SetupError> {
 
 fn put(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
     let folder = path.parent().unwrap_or(Path::new("."));
+    // Before a token lies in it.
+    #[cfg(windows)]
+    winservice::folder::private(folder, &[]).map_err(SetupError::Folder)?;
     fs::create_dir_all(folder)
         .and_then(|()| replace(path, bytes))
         .map_err(|source| SetupError::Io { path: path.to_owned(), source })

@@ -299,8 +299,8 @@ impl Session {
         })
     }
 
-    /// What follows a hello whose lineage is on disk. `missing`: certificates of the report on disk that are not here; `checkups`:
-    /// those that are.
+    /// What follows a hello whose lineage is on disk. `missing`: certificates of the report on disk that are not here;
+    /// `checkups`: those that are.
     pub fn welcome(
         &mut self,
         lineage: Vec<u8>,

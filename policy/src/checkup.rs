@@ -1,7 +1,7 @@
 //! What `backstay-agent doctor` found on a host: each call that a renewal needs, tried there, and what came of it.
 //!
-//! A [`Checkup`] is one run of it. The agent keeps the last one of each [`Kind`] and the controller has a copy; [`prospect`](prospect())
-//! says from the two whether a renewal would succeed on that host.
+//! A [`Checkup`] is one run of it. The agent keeps the last one of each [`Kind`] and the controller has a copy;
+//! [`prospect`](prospect()) says from the two whether a renewal would succeed on that host.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -165,8 +165,8 @@ impl Checkup {
         Sha256::of(&serde_json::to_vec(self).expect("a checkup has no map with keys that are not text"))
     }
 
-    /// The check that matters most, the earliest of several: one that failed before one that could not be shown, and what a renewal
-    /// needs before what it does not. `None` when all are proven.
+    /// The check that matters most, the earliest of several: one that failed before one that could not be shown, and what a
+    /// renewal needs before what it does not. `None` when all are proven.
     pub fn worst(&self) -> Option<&Check> {
         let worst = self.checks.iter().map(Check::weight).max().filter(|weight| *weight > 0)?;
         self.checks.iter().find(|check| check.weight() == worst)
@@ -177,7 +177,8 @@ impl Checkup {
         self.checks.iter().any(Check::is_finding)
     }
 
-    /// The same within the bounds of a checkup: long texts are cut, and checks beyond the bound left out, which the last one says.
+    /// The same within the bounds of a checkup: long texts are cut, and checks beyond the bound left out, which the last one
+    /// says.
     #[must_use]
     pub fn within_bounds(mut self) -> Self {
         if self.checks.len() > MAX_CHECKS {
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_worst_is_what_failed_and_is_needed_the_first_of_several() {
-        let checks = vec![
+        let checks = [
             check("a", true, proven()),
             check("b", false, failed()),
             check("c", true, unproven()),

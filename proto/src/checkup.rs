@@ -1,7 +1,7 @@
 //! A checkup on its way from a host to whoever reads it.
 //!
-//! It is sent until it is acknowledged, so one that were refused for its length would be sent for ever: on the way out everything is
-//! brought within the bounds.
+//! It is sent until it is acknowledged, so one that were refused for its length would be sent for ever: on the way out
+//! everything is brought within the bounds.
 
 use policy::checkup::{Check, Checkup, Kind, MAX_CHECKS, MAX_TEXT, Outcome, Subject};
 use policy::id::Sha256;
@@ -9,8 +9,8 @@ use policy::id::Sha256;
 use crate::invalid::{self, Invalid};
 use crate::types::{self, CheckFailed, CheckupKind, check};
 
-/// A checkup with the agent's name for it. Whoever keeps it keeps that name: to compute it anew, a program of another version would
-/// need to know the same fields.
+/// A checkup with the agent's name for it. Whoever keeps it keeps that name: to compute it anew, a program of another version
+/// would need to know the same fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The agent's name for it.

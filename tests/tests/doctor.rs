@@ -1,5 +1,5 @@
-//! `backstay-agent doctor` on hosts of the lab: it names what is broken, changes nothing, rehearses and leaves nothing behind, and the
-//! controller says what that means for a renewal.
+//! `backstay-agent doctor` on hosts of the lab: it names what is broken, changes nothing, rehearses and leaves nothing behind,
+//! and the controller says what that means for a renewal.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is its way to say so")]
 
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! `backstay-agent.exe doctor` on Windows machines: on a bare one it says what is missing, on one with Exchange it rehearses and leaves
-//! nothing behind. A whole host, whose 444 serves, is examined in `windows_driver`, where one can be made.
+//! `backstay-agent.exe doctor` on Windows machines: on a bare one it says what is missing, on one with Exchange it rehearses and
+//! leaves nothing behind. A whole host, whose 444 serves, is examined in `windows_driver`, where one can be made.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is its way to say so")]
 

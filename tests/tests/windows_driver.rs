@@ -87,7 +87,8 @@ fn wine_cannot_archive(name: &str) {
     assert!(told.contains("store.archive on ") && told.contains("found error 120"), "{told}");
 }
 
-/// Doctor on a host that serves: everything is proven that Wine has, also by Schannel, and neither a look nor a rehearsal changes it.
+/// Doctor on a host that serves: everything is proven that Wine has, also by Schannel, and neither a look nor a rehearsal
+/// changes it.
 #[test]
 fn doctor_proves_a_whole_host_and_a_rehearsal_leaves_it_as_it_was() {
     let http_sys = HTTP_SYS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! What the main loop does for doctor: it looks at the host itself as often as the policy says, and tells what anybody's doctor found.
+//! What the main loop does for doctor: it looks at the host itself as often as the policy says, and tells what anybody's doctor
+//! found.
 //!
 //! Whoever makes a checkup writes it into the state folder, and from there it is told: one way for the agent and for people.
 
@@ -63,8 +64,8 @@ impl Attendant {
     }
 }
 
-/// Whether the host is to be looked at by itself. `newest`: when it last was, in whatever way; one from the future tells of a clock that
-/// was set, and of nothing else.
+/// Whether the host is to be looked at by itself. `newest`: when it last was, in whatever way; one from the future tells of a
+/// clock that was set, and of nothing else.
 fn is_due(newest: Option<Timestamp>, every: Option<Span>, up: Duration, now: Timestamp) -> bool {
     let Some(every) = every else { return false };
     let recent = |newest: Timestamp| newest <= now && now < every.after(newest);

@@ -16,7 +16,8 @@ use crate::tls::{self, PinnedCa};
 /// What a journal sets aside before its run begins, in bytes (TRUST J3).
 const JOURNAL: usize = 64 * 1024;
 
-/// The state folder takes what a journal writes: room, right and a disk that syncs, tried with a file of that size that is removed again.
+/// The state folder takes what a journal writes: room, right and a disk that syncs, tried with a file of that size that is
+/// removed again.
 pub(super) fn folder(checks: &mut Checks, folder: &Path) {
     let shown = folder.display();
     let next = "free space on its disk, and look at its access list: the agent's account must write there";

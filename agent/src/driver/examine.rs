@@ -1,5 +1,5 @@
-//! The calls that a renewal makes, tried one by one as far as they change nothing: stores, records, and the key behind 444. Once for
-//! every kind of host, above the calls of [`System`]; what only one kind has, its driver adds.
+//! The calls that a renewal makes, tried one by one as far as they change nothing: stores, records, and the key behind 444. Once
+//! for every kind of host, above the calls of [`System`]; what only one kind has, its driver adds.
 
 use aws_lc_rs::signature::{RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
 use policy::certificate::Certificate;

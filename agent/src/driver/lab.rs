@@ -129,11 +129,14 @@ impl Driver for LabDriver {
 
     fn examine(&self, _: &Path, checks: &mut Checks) {
         examine::examine(self, checks);
-        rehearse::leftover(self, checks);
     }
 
     fn rehearse(&self, wish: &Wish, checks: &mut Checks) {
         rehearse::rehearse(self, wish, checks);
+    }
+
+    fn leftover(&self, checks: &mut Checks) {
+        rehearse::leftover(self, checks);
     }
 
     fn system(&self) -> Result<String, DriverError> {

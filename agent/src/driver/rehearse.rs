@@ -1,11 +1,11 @@
 //! A rehearsal: a renewal up to the moment at which something that serves would change. Once for every kind of host.
 //!
-//! The key goes into a container that is the rehearsal's own, the certificate stays in memory, and both are gone when it ends. Nothing is added
-//! to a store, no record is written; that the stores and records read as before is the last check.
+//! The key goes into a container that is the rehearsal's own, the certificate stays in memory, and both are gone when it ends.
+//! Nothing is added to a store, no record is written; that the stores and records read as before is the last check.
 //!
-//! This is the one exception to "key containers are never deleted" (TRUST decision 10; decision 0017): the container has a name that no other
-//! has, it is always the same one, and the call that takes it away takes no name. So a rehearsal that was killed leaves at most
-//! this one container, and the next one begins by taking it away.
+//! This is the one exception to "key containers are never deleted" (TRUST decision 10; decision 0017): the container has a name
+//! that no other has, it is always the same one, and the call that takes it away takes no name. So a rehearsal that was killed
+//! leaves at most this one container, and the next one begins by taking it away.
 
 use policy::certificate::Certificate;
 use policy::report::{Access, SslRecord, Store};
@@ -16,7 +16,8 @@ use super::system::{HostKey, Opened, Stored, System};
 use super::{DriverError, dry};
 use crate::doctor::{Attempt, Checks, Trouble, Wish};
 
-/// The container of rehearsals. Setup's are called by a GUID and the agent's by a UUID (TRUST J5), so no certificate's key is in one of this name.
+/// The container of rehearsals. Setup's are called by a GUID and the agent's by a UUID (TRUST J5), so no certificate's key is in
+/// one of this name.
 pub const CONTAINER: &str = "backstay-rehearsal-key";
 
 /// NETWORK SERVICE may read: what Setup gives it, as it reads back (EXCHANGE.md 5.4).
@@ -164,8 +165,8 @@ fn access<S: System>(system: &S, new: &S::Key) -> Result<Vec<Access>, DriverErro
     Ok(access)
 }
 
-/// Takes the container away if it is there, and looks whether it is gone. True when there was one. It is not looked for first: what is
-/// left of a rehearsal that was killed may be a container without a key, which does not open.
+/// Takes the container away if it is there, and looks whether it is gone. True when there was one. It is not looked for first:
+/// what is left of a rehearsal that was killed may be a container without a key, which does not open.
 fn take_away<S: System>(system: &S) -> Result<bool, Trouble> {
     let was_there = system.delete_rehearsal_key()?;
     match system.key(CONTAINER)? {

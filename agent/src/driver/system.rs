@@ -81,8 +81,8 @@ pub trait System {
     /// [`DriverError`] when it was not set.
     fn grant_key(&self, container: &str, access: &[Access]) -> Result<(), DriverError>;
 
-    /// Takes away the container of rehearsals, [`super::rehearse::CONTAINER`], which is no certificate's. The only call that takes a container
-    /// away, and it takes no other's name. True when there was one.
+    /// Takes away the container of rehearsals, [`super::rehearse::CONTAINER`], which is no certificate's. The only call that
+    /// takes a container away, and it takes no other's name. True when there was one.
     ///
     /// # Errors
     /// [`DriverError`] when it was not taken away.

@@ -126,12 +126,15 @@ impl Driver for WindowsDriver {
 
     fn examine(&self, state: &Path, checks: &mut Checks) {
         examine::examine(self, checks);
-        rehearse::leftover(self, checks);
         doctor::examine(self, state, checks);
     }
 
     fn rehearse(&self, wish: &Wish, checks: &mut Checks) {
         rehearse::rehearse(self, wish, checks);
+    }
+
+    fn leftover(&self, checks: &mut Checks) {
+        rehearse::leftover(self, checks);
     }
 
     fn system(&self) -> Result<String, DriverError> {

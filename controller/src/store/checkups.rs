@@ -35,7 +35,8 @@ impl Checkups {
 }
 
 impl Store {
-    /// Keeps a checkup in the place of the last one of its kind. A rehearsal made something on the host, so it is told in the audit trail.
+    /// Keeps a checkup in the place of the last one of its kind. A rehearsal made something on the host, so it is told in the
+    /// audit trail.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -51,7 +51,8 @@ fn a_checkup_that_says_too_much_is_cut_and_not_refused_and_fits_into_a_message()
 #[test]
 fn what_is_wrong_is_refused_with_its_field() {
     let long = || "x".repeat(1001);
-    let cases: [(&str, fn(&mut types::Checkup, String)); 9] = [
+    type Spoil = fn(&mut types::Checkup, String);
+    let cases: [(&str, Spoil); 9] = [
         ("Checkup.id", |wire, _| wire.id.truncate(31)),
         ("Checkup.kind", |wire, _| wire.kind = 0),
         ("Checkup.kind", |wire, _| wire.kind = 9),

@@ -25,7 +25,7 @@ fn outside_windows_isolated_what_is_new_takes_an_approval_and_touches_444_only()
         let mut scene = Scene::set("act")?;
         let old = scene.exchange.look()?;
         let changed = scene.approved(&["expiring", "--days", "20"], "expiring", "renew")?;
-        let made = ["+keys", "+stores/MY", "+stores/ROOT", "~record/0.0.0.0:444"];
+        let made = ["+keys", "+stores/MY", "+stores/Root", "~record/0.0.0.0:444"];
         ensure!(changed == made, "renewed: expected {made:?}, found {changed:?}");
         let new = scene.exchange.look()?;
         ensure!(new.thumbprint != old.thumbprint && new.names.iter().any(|name| name == scene.server()), "renewed: found {new}");

@@ -2,7 +2,7 @@
 //! state or in the new one, and the controller learns in which.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -49,7 +49,7 @@ fn undisturbed(scene: &mut Scene, journal: &Path) -> Result<usize> {
 }
 
 /// Kills the agent when its journal has so many lines; says how many it had when it was dead, having seen that all ended well.
-fn killed_behind(scene: &mut Scene, journal: &PathBuf, line: usize) -> Result<usize> {
+fn killed_behind(scene: &mut Scene, journal: &Path, line: usize) -> Result<usize> {
     let plan = proposed(scene)?;
     let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
     let server = scene.server().to_owned();
@@ -69,7 +69,7 @@ fn killed_behind(scene: &mut Scene, journal: &PathBuf, line: usize) -> Result<us
     match end.life.as_str() {
         "restored" | "confirmed" => {
             ensure!(shown != old, "the plan is {}, and 444 shows the old certificate", end.life);
-            let made = ["+keys", "+stores/MY", "+stores/ROOT", "~record/0.0.0.0:444"];
+            let made = ["+keys", "+stores/MY", "+stores/Root", "~record/0.0.0.0:444"];
             ensure!(changed == made, "expected {made:?}, found {changed:?}");
             scene.verdict("healthy")?;
         }

@@ -287,7 +287,8 @@ impl Folder {
         file::write_json(&self.key_file(container)?, &key.file())
     }
 
-    /// Removes a key container; false when there was none. The driver does this to the container of rehearsals alone, scenarios to others.
+    /// Removes a key container; false when there was none. The driver does this to the container of rehearsals alone, scenarios
+    /// to others.
     ///
     /// # Errors
     /// [`DriverError`] when it cannot be removed.

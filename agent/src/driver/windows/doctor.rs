@@ -1,5 +1,5 @@
-//! What `doctor` tries on Windows beside the calls that every kind of host has: the registry behind http.sys, notifications, services,
-//! access lists, and a handshake by Schannel over every way to 444.
+//! What `doctor` tries on Windows beside the calls that every kind of host has: the registry behind http.sys, notifications,
+//! services, access lists, and a handshake by Schannel over every way to 444.
 
 use std::path::Path;
 use std::time::Duration;

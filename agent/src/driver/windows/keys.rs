@@ -1,8 +1,8 @@
 //! Private keys of this host: opened, made, and granted.
 //!
 //! A key is opened from the key link of its certificate, as Windows itself opens it for TLS, and not through the certificate:
-//! `CryptAcquireCertificatePrivateKey` remembers handles, and does not say which container it opened. Containers are never listed, none is taken away but
-//! that of rehearsals, and a private key never leaves its own.
+//! `CryptAcquireCertificatePrivateKey` remembers handles, and does not say which container it opened. Containers are never
+//! listed, none is taken away but that of rehearsals, and a private key never leaves its own.
 
 use policy::id::Sha256;
 use policy::report::{Access, KeyLink};
@@ -149,8 +149,8 @@ pub fn create(container: &str, bits: u32) -> Result<(), DriverError> {
 /// Takes the container of rehearsals away; true when there was one.
 ///
 /// # Errors
-/// [`DriverError`] when it was not taken away. What may not be opened looks as if it were not there, here as elsewhere: who wants to
-/// know asks [`named`] afterwards.
+/// [`DriverError`] when it was not taken away. What may not be opened looks as if it were not there, here as elsewhere: who
+/// wants to know asks [`named`] afterwards.
 pub fn delete_rehearsal() -> Result<bool, DriverError> {
     match key::delete_rehearsal() {
         Ok(()) => Ok(true),

@@ -88,7 +88,7 @@ async fn a_checkup_is_acknowledged_as_often_as_it_is_told_and_the_next_welcome_n
         let Response::CheckupAcknowledged(done) = line.next().await.expect("an acknowledgement") else { panic!("expected one") };
         assert_eq!(done.id, named.id.0.to_vec());
     }
-    assert_eq!(running.store.checkups(&server("EX1")).await.expect("reads").into_all(), [named.clone()]);
+    assert_eq!(running.store.checkups(&server("EX1")).await.expect("reads").into_all(), std::slice::from_ref(&named));
     drop(line);
     let mut line = host.open(&running, host.hello()).await;
     let Response::Welcome(welcome) = line.next().await.expect("a welcome") else { panic!("expected a welcome") };

@@ -180,7 +180,8 @@ impl Http {
         }
     }
 
-    /// Whether httpapi.dll has `HttpUpdateServiceConfiguration`. One that has it may still say that it does not do it; see [`Http::update`].
+    /// Whether httpapi.dll has `HttpUpdateServiceConfiguration`. One that has it may still say that it does not do it; see
+    /// [`Http::update`].
     pub fn replaces(&self) -> bool {
         self.update.is_some()
     }

@@ -1,6 +1,7 @@
 //! Private keys of the classic providers (CSP), by CryptoAPI: containers of the machine's or a user's key set (EXCHANGE.md 5.4).
 //!
-//! The private part never leaves its container, and no container is ever taken away but that of rehearsals. No call shows a window: who would answer it?
+//! The private part never leaves its container, and no container is ever taken away but that of rehearsals. No call shows a
+//! window: who would answer it?
 
 use std::ffi::c_void;
 use std::ptr;

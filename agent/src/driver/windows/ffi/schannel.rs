@@ -1,8 +1,8 @@
-//! A TLS handshake by Schannel, as a client of this machine makes one: the front end asks the back end over it, so what the machine's TLS
-//! policy permits is what is offered here (EXCHANGE.md 5.6). It verifies nothing and records what it is shown.
+//! A TLS handshake by Schannel, as a client of this machine makes one: the front end asks the back end over it, so what the
+//! machine's TLS policy permits is what is offered here (EXCHANGE.md 5.6). It verifies nothing and records what it is shown.
 //!
-//! secur32.dll has had these calls since Windows 2000. `SCHANNEL_CRED` is what every Windows knows; with it Schannel offers up to TLS 1.2,
-//! also on a Windows that has 1.3 (Microsoft, `SCH_CREDENTIALS`).
+//! secur32.dll has had these calls since Windows 2000. `SCHANNEL_CRED` is what every Windows knows; with it Schannel offers up
+//! to TLS 1.2, also on a Windows that has 1.3 (Microsoft, `SCH_CREDENTIALS`).
 
 use std::ffi::c_void;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -138,8 +138,8 @@ impl Credentials {
         let package = Wide::new("Microsoft Unified Security Protocol Provider");
         let wish: *const c_void = (&raw const wish).cast();
         let (mut handle, mut expiry) = (SecHandle::default(), 0);
-        // SAFETY: the name is terminated and lives through the call, as does the wish; what is null is optional; the handle and the time
-        // are written where they have room.
+        // SAFETY: the name is terminated and lives through the call, as does the wish; what is null is optional; the handle and
+        // the time are written where they have room.
         let status = unsafe {
             AcquireCredentialsHandleW(
                 ptr::null(),
@@ -190,8 +190,8 @@ impl Context {
         let mut taken = [SecBuffer { cbBuffer: 0, BufferType: SECBUFFER_TOKEN, pvBuffer: ptr::null_mut() }];
         let mut output = SecBufferDesc { ulVersion: SECBUFFER_VERSION, cBuffers: 1, pBuffers: taken.as_mut_ptr() };
         let (mut attributes, mut expiry) = (0, 0);
-        // SAFETY: the credentials live; the context is null at first and then the one that the first call gave, in and out; the name is
-        // terminated; the buffers and what they point to live through the call; the output is allocated by the call.
+        // SAFETY: the credentials live; the context is null at first and then the one that the first call gave, in and out; the
+        // name is terminated; the buffers and what they point to live through the call; the output is allocated by the call.
         let status = unsafe {
             InitializeSecurityContextW(
                 &raw const credentials.0,

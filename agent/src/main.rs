@@ -1,14 +1,16 @@
 //! `backstay-agent`: the agent of one Exchange host.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+#[cfg(all(feature = "lab", unix))]
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use agent::config::{Config, ConfigError, Flags, Layers};
 use agent::driver::Driver;
 use agent::{chain, event, observe, setup};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::commands::{configuration, doctor, hold, run};
@@ -165,11 +167,11 @@ fn driver(host: &HostArgs) -> Result<Arc<dyn Driver>> {
         #[cfg(windows)]
         None | Some(DriverKind::Windows) => Ok(Arc::new(agent::driver::windows::WindowsDriver::new())),
         #[cfg(not(windows))]
-        None => bail!("expected --driver: this build has none for this system"),
+        None => anyhow::bail!("expected --driver: this build has none for this system"),
         #[cfg(all(feature = "lab", unix))]
         Some(DriverKind::Lab) => match (&host.lab_dir, &host.lab_server) {
             (Some(folder), Some(server)) => Ok(Arc::new(lab(folder, server)?)),
-            _ => bail!("driver lab: expected --lab-dir and --lab-server"),
+            _ => anyhow::bail!("driver lab: expected --lab-dir and --lab-server"),
         },
         #[cfg(not(any(windows, feature = "lab")))]
         Some(kind) => match kind {},

@@ -32,6 +32,7 @@ fn outside_windows_isolated_what_is_new_takes_an_approval_and_touches_444_only()
 
         // Nothing is left from which it could be put back.
         let changed = scene.approved(&["lose-everything"], "unbound", "create")?;
+        let made = ["+keys", "+record/0.0.0.0:444", "+stores/MY", "+stores/Root"];
         ensure!(changed == made, "created anew: expected {made:?}, found {changed:?}");
         ensure!(scene.exchange.look()?.thumbprint != new.thumbprint, "created anew: the same certificate is shown");
 

@@ -8,7 +8,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use proto::operator::Plan;
 use tests::alone::alone;
-use tests::desk::hex;
 
 use crate::scene::{LIMIT, Scene, changes};
 
@@ -38,7 +37,7 @@ fn outside_windows_isolated_long_a_renewal_killed_between_any_two_lines_of_its_j
 /// One that is left in peace, to know how many lines it writes.
 fn undisturbed(scene: &mut Scene, journal: &Path) -> Result<usize> {
     let plan = proposed(scene)?;
-    scene.estate.desk().approve(&hex(&plan.id), "anna", "CHG-1")?;
+    let plan = scene.approve(plan)?;
     let mut most = 0;
     let began = Instant::now();
     while most == 0 || journal.exists() {
@@ -53,7 +52,7 @@ fn killed_behind(scene: &mut Scene, journal: &Path, line: usize) -> Result<usize
     let plan = proposed(scene)?;
     let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
     let server = scene.server().to_owned();
-    scene.estate.desk().approve(&hex(&plan.id), "anna", "CHG-1")?;
+    let plan = scene.approve(plan)?;
     let began = Instant::now();
     // Not waited for with pauses: what lies between two lines may be less than any.
     while lines(journal) < line {
@@ -86,8 +85,7 @@ fn killed_behind(scene: &mut Scene, journal: &Path, line: usize) -> Result<usize
 fn proposed(scene: &Scene) -> Result<Plan> {
     let known: Vec<Vec<u8>> = scene.estate.desk().plans(scene.server())?.into_iter().map(|plan| plan.id).collect();
     scene.exchange.damage(&["expiring", "--days", "20"])?;
-    let fresh = |plan: &Plan| plan.purpose == "renew" && plan.life == "proposed" && !known.contains(&plan.id);
-    scene.estate.wait_plan(scene.server(), "a new renewal", LIMIT, fresh)
+    scene.propose("renew", &known)
 }
 
 /// Waits until the controller knows how the plan ended on the host.

@@ -75,14 +75,29 @@ impl Scene {
         self.exchange.damage(damage)?;
         let before = self.exchange.snapshot()?;
         self.verdict(verdict)?;
-        let proposed = |plan: &Plan| plan.purpose == purpose && plan.life == "proposed";
-        let plan = self.estate.wait_plan(self.server(), &format!("a {purpose} that is proposed"), LIMIT, proposed)?;
+        let plan = self.propose(purpose, &[])?;
         ensure!(self.exchange.snapshot()? == before, "{purpose}: nothing is done before it is approved");
-        self.estate.desk().approve(&hex(&plan.id), "anna", "CHG-1")?;
+        let plan = self.approve(plan)?;
         let done = |found: &Plan| found.id == plan.id && matches!(found.life.as_str(), "restored" | "confirmed");
         self.estate.wait_plan(self.server(), "restored", LIMIT, done)?;
         self.verdict("healthy")?;
         Ok(changes(&before, &self.exchange.snapshot()?))
+    }
+
+    /// A plan for that which waits for approval, none of `known`.
+    pub(crate) fn propose(&self, purpose: &str, known: &[Vec<u8>]) -> Result<Plan> {
+        let proposed = |plan: &Plan| plan.purpose == purpose && plan.life == "proposed" && !known.contains(&plan.id);
+        self.estate.wait_plan(self.server(), &format!("a {purpose} that is proposed"), LIMIT, proposed)
+    }
+
+    /// Approves a plan, or the one that took its place: until the host is at rest, what a plan expects may still change.
+    pub(crate) fn approve(&self, mut plan: Plan) -> Result<Plan> {
+        let began = Instant::now();
+        loop {
+            let Err(error) = self.estate.desk().approve(&hex(&plan.id), "anna", "CHG-1") else { return Ok(plan) };
+            ensure!(format!("{error:#}").contains("found it superseded") && began.elapsed() < LIMIT, "{error:#}");
+            plan = self.propose(&plan.purpose, std::slice::from_ref(&plan.id))?;
+        }
     }
 
     pub(crate) fn end(mut self) -> Result<()> {

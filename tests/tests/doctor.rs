@@ -37,7 +37,8 @@ impl Host {
         let running = estate.up().unwrap();
         let state_dir = folder.path().join("state");
         std::fs::create_dir(&state_dir).unwrap();
-        let config = Config { state_dir, ..Config::from_toml("", &PathBuf::from("agent.toml")).unwrap() };
+        let text = format!("state_dir = {state_dir:?}\n");
+        let config = Config::from_toml(&text, &PathBuf::from("agent.toml")).unwrap();
         Self { server: estate.server(SERVER).unwrap(), config, _running: running, _folder: folder }
     }
 

@@ -155,6 +155,10 @@ fn outside_windows_msi_installs_upgrades_and_uninstalls_and_leaves_444_as_it_is(
     let record = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo\0.0.0.0:444";
     host.machine.import(&format!("[{record}]\n\"SslCertStoreName\"=\"MY\"\n\"SslCertHash\"=hex:01,02\n")).expect("written");
     let keys = [record, r"HKLM\SOFTWARE\Microsoft\SystemCertificates", r"HKLM\SOFTWARE\Wine\Crypto"];
+    // Wine makes a machine's stores, and fills Root, when somebody first looks into them.
+    let agent = std::fs::read(wine::built("backstay-agent.exe").expect("is built")).expect("reads");
+    host.machine.write(r"C:\test\agent.exe", agent).expect("written");
+    assert_eq!(host.machine.run(r"C:\test\agent.exe", &["observe"]).expect("ends").code, 0);
     let before = keys.map(|key| host.registry(key));
     assert!(before[0].contains("SslCertHash"), "{}", before[0]);
 

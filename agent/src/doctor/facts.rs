@@ -16,7 +16,7 @@ pub(super) fn note(checks: &mut Checks, report: &Report) {
     checks.note(Attempt::needed("host.machine_id", ELEVATE), text(&host.machine_id));
     let dns = "give this machine a primary DNS suffix, or name it in the policy: [[name]]";
     checks.note(Attempt::useful("host.full_name", dns), text(&host.fqdn));
-    checks.note(Attempt::needed("exchange.version", "is this an Exchange server?"), said(&report.exchange, exchange));
+    checks.note(Attempt::needed("exchange.version", "is this an Exchange server?"), exchange(&report.exchange));
     checks.note(Attempt::needed("exchange.setup", ELEVATE), said(&report.setup, setup));
     checks.note(Attempt::useful("services", ELEVATE), said(&report.services, services));
     let site = "look at the bindings of IIS site \"Exchange Back End\": https *:444:";
@@ -43,10 +43,14 @@ fn said<T>(fact: &Fact<T>, say: impl FnOnce(&T) -> String) -> Result<String, Tro
     }
 }
 
-fn exchange(exchange: &Exchange) -> String {
-    let Exchange { version, roles } = exchange;
-    let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
-    format!("Exchange {version}, {}", if roles.is_empty() { "without a role".to_owned() } else { roles.join(" and ") })
+fn exchange(exchange: &Fact<Exchange>) -> Result<String, Trouble> {
+    if exchange.known().is_some_and(|exchange| exchange.version == "none") {
+        return Err(Trouble::Lacks("Exchange 2013 or later: the registry has no ExchangeServer\\v15".to_owned()));
+    }
+    said(exchange, |Exchange { version, roles }| {
+        let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
+        format!("Exchange {version}, {}", if roles.is_empty() { "without a role".to_owned() } else { roles.join(" and ") })
+    })
 }
 
 fn setup(setup: &Setup) -> String {

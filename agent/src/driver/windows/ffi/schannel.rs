@@ -60,7 +60,7 @@ pub struct Shown {
 pub fn handshake(stream: &mut TcpStream, name: &str, limit: Duration, object: &str) -> Result<Shown, DriverError> {
     let refused = |code: Code| code.of("InitializeSecurityContext", object);
     let line = Line { object, deadline: now() + limit };
-    let credentials = Credentials::outbound().map_err(|code| code.of("AcquireCredentialsHandle", object))?;
+    let credentials = Acquired::outbound().map_err(|code| code.of("AcquireCredentialsHandle", object))?;
     let name = Wide::new(name);
     let mut context = Context(None);
     let mut received = Vec::new();
@@ -125,9 +125,9 @@ fn now() -> Instant {
 }
 
 /// What this machine lets its clients offer.
-struct Credentials(SecHandle);
+struct Acquired(SecHandle);
 
-impl Credentials {
+impl Acquired {
     fn outbound() -> Result<Self, Code> {
         let wish = SCHANNEL_CRED {
             dwVersion: SCHANNEL_CRED_VERSION,
@@ -157,7 +157,7 @@ impl Credentials {
     }
 }
 
-impl Drop for Credentials {
+impl Drop for Acquired {
     fn drop(&mut self) {
         // SAFETY: acquired by the only constructor and freed only here; contexts made with it are gone or keep what they need.
         unsafe { FreeCredentialsHandle(&raw const self.0) };
@@ -175,7 +175,7 @@ struct Step {
 
 impl Context {
     /// Hands in what was received, and takes away what of it was used.
-    fn step(&mut self, credentials: &Credentials, name: &Wide, received: &mut Vec<u8>) -> Step {
+    fn step(&mut self, credentials: &Acquired, name: &Wide, received: &mut Vec<u8>) -> Step {
         let first = self.0.is_none();
         let mut handle = self.0.unwrap_or_default();
         let held: *const SecHandle = &raw const handle;

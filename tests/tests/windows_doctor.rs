@@ -114,7 +114,7 @@ fn outside_windows_isolated_a_bare_machine_says_what_it_lacks_and_a_call_that_is
         ("iis.configuration", "failed", "applicationHost.config"),
         ("record.444", "failed", "expected a record on 0.0.0.0:444, found none"),
         ("key.444", "not_tried", "no record"),
-        ("record.replace", "proven", "delete and set"),
+        ("record.replace", "proven", "in one call"),
         ("probe.rustls.loopback", "failed", "127.0.0.1:444"),
         ("probe.schannel.loopback", "failed", "127.0.0.1:444"),
         ("watch", "proven", "5 keys"),
@@ -127,7 +127,10 @@ fn outside_windows_isolated_a_bare_machine_says_what_it_lacks_and_a_call_that_is
         assert!(is == outcome && said.contains(words), "{name}: expected {outcome} and {words:?}, found {said}");
     }
     machine
-        .import("[HKEY_LOCAL_MACHINE\\SOFTWARE\\TestDouble\\httpapi]\n\"fail_query\"=\"5\"\n\"updates\"=dword:00000001")
+        .import(
+            "[HKEY_LOCAL_MACHINE\\SOFTWARE\\TestDouble\\httpapi]\n\"fail_query\"=\"5\"\n\"updates\"=dword:00000001\n\
+             [HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Tcpip\\Parameters]\n\"Domain\"=\"lab.test\"",
+        )
         .unwrap();
     let (code, denied) = doctor(&machine, &["--rehearse"]);
     assert_eq!(code, 6);
@@ -135,7 +138,7 @@ fn outside_windows_isolated_a_bare_machine_says_what_it_lacks_and_a_call_that_is
         let (is, said) = check(&denied, name);
         assert!(is == "failed" && said.contains("\"code\":5,"), "{name}: {said}");
     }
-    assert_eq!(check(&denied, "rehearse.key").0, "not_tried", "what cannot be compared afterwards is not begun");
+    assert_eq!(check(&denied, "rehearse.sign").0, "not_tried", "what cannot be compared afterwards is not begun");
     assert!(!registry(&machine, r"HKLM\Software\Wine\Crypto\RSA").contains("backstay-rehearsal"));
 }
 

@@ -5,6 +5,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tests::binaries::Binaries;
+use tests::desk::Desk;
+use tests::lab::{self, Damage};
 use tests::process::{self, Guard, Process};
 use tests::wait::{self, Look};
 use tests::wine::{self, Prefix};
@@ -84,4 +87,49 @@ fn outside_windows_a_controller_serves_its_command_line_and_takes_up_its_databas
     process::signal("INT", controller.id()).expect("told");
     let status = ended(&mut controller).expect("stops");
     assert!(status.success(), "{status}: {}", process::tail(&controller.log()));
+}
+
+#[test]
+fn outside_windows_a_controller_takes_an_agent_from_linux_and_judges_its_host() {
+    let (machine, guard, folder) = (machine(), Guard::new().expect("a guard"), tempfile::tempdir().expect("a folder"));
+    let made: serde_json::Value =
+        serde_json::from_str(&says(&machine, &["init", "--config", CONFIG, "-o", "json"])).expect("what init prints");
+    let fingerprint = made["ca_fingerprint"].as_str().expect("a fingerprint");
+    let (mut controller, port) = serve(&machine, folder.path(), &guard).expect("serves");
+
+    // The workstation is one of Linux, with the bundle that was made on Windows.
+    let binaries = Binaries::build().expect("is built");
+    let desk = Desk::new(binaries.clone(), &folder.path().join("desk"), port.parse().expect("an address"));
+    std::fs::create_dir(desk.folder()).expect("made");
+    std::fs::copy(machine.path(IDENTITY).expect("a path"), desk.identity()).expect("copied");
+    let founding = ["trust", "init", "--estate", "contoso", "--ca", fingerprint, "--out", "trust", "--approver", "anna"];
+    desk.ok(&founding).expect("a trust document");
+    desk.ok(&["trust", "apply", "trust/trust.signed"]).expect("is taken");
+
+    let hosts = folder.path().join("lab");
+    let estate = lab::Estate::with(&hosts, &[("EX1", None)]).expect("a host");
+    let _up = estate.up().expect("is up");
+    let token = folder.path().join("join-token");
+    desk.ok(&["token", "create", "--server", "EX1", "--out", &token.display().to_string()]).expect("a token");
+    let config = folder.path().join("agent.toml");
+    let text = format!("state_dir = {:?}\njoin_token_file = {token:?}\nlook_every = \"1s\"\n", folder.path().join("state"));
+    std::fs::write(&config, text).expect("written");
+    let mut command = binaries.command("backstay-agent").expect("is built");
+    command.args(["run", "--driver", "lab", "--lab-server", "EX1", "--lab-dir"]).arg(&hosts).arg("--config").arg(&config);
+    let mut agent = Process::start("agent", command, folder.path(), &guard).expect("starts");
+
+    let verdict = |wanted: &str| {
+        wait::until(&format!("verdict {wanted}"), LIMIT, || match desk.server("EX1") {
+            Ok(found) => {
+                let server = found.server.unwrap_or_default();
+                wait::when(server.connected && server.verdict == wanted, || format!("{server:?}"))
+            }
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        })
+    };
+    verdict("healthy").expect("is told");
+    estate.server("EX1").expect("a host").damage(&Damage::DeleteCertificate).expect("deleted");
+    verdict("deleted").expect("is told");
+    agent.stop().expect("stops");
+    controller.kill().expect("dies");
 }

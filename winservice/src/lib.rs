@@ -1,10 +1,10 @@
 //! A program of ours as a service of Windows. Both the agent and the controller are one, and neither knows the other
 //! (docs/decisions/0015).
 //!
-//! * [`run`] stands between the service control manager and a program: what it reports is decided by [`life`], which is pure.
-//! * [`manage`] installs, removes, starts, stops and asks; what a service is stands in a [`Definition`], what is told of it in a
+//! * `run` stands between the service control manager and a program: what it reports is decided by [`life`], which is pure.
+//! * `manage` installs, removes, starts, stops and asks; what a service is stands in a [`Definition`], what is told of it in a
 //!   [`Status`].
-//! * [`folder`] makes a folder for the service alone; who may have access is decided by [`access`], which is pure.
+//! * `folder` makes a folder for the service alone; who may have access is decided by [`access`], which is pure.
 //!
 //! Off Windows only the pure parts are built, for their tests.
 

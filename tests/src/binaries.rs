@@ -25,8 +25,9 @@ impl Binaries {
     /// When the build fails.
     pub fn build() -> Result<Self> {
         let own = env::current_exe().context("where this program lies")?;
-        // `target/debug/demo`, or `target/debug/deps/main_job-…` for a test.
-        let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("the folder of this program")?;
+        // `target/debug/demo`, or `target/debug/deps/main_job-…` for a test, `target/debug/examples/…` for an example.
+        let below = |folder: &&Path| folder.ends_with("deps") || folder.ends_with("examples");
+        let folder = own.ancestors().skip(1).find(|folder| !below(folder)).context("the folder of this program")?;
         let target = folder.parent().context("the target folder")?;
         let found = Self { folder: folder.to_owned(), target: target.to_owned() };
         if BUILT.get().is_none() {

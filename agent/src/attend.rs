@@ -66,6 +66,7 @@ impl Attendant {
     pub(crate) async fn attend(mut self, stop: CancellationToken) -> Result<(), AgentError> {
         let mut turns = Turns::new(&self.bench);
         turns.renew_at = self.renewal_due();
+        turns.held(self.bench.free().and_then(|workbench| workbench.hold()));
         self.dial(Duration::ZERO);
         let mut leave_by: Option<Instant> = None;
         loop {
@@ -122,8 +123,6 @@ impl Attendant {
         let taken_back = std::mem::take(&mut turns.cancels).into_iter();
         let receipts: Vec<_> =
             taken_back.map(|plan| workbench.ended(&plan).unwrap_or_else(|| turns::taken_back(plan, now))).collect();
-        turns.hold = workbench.hold();
-        turns.told.hold(turns.hold.as_deref());
         let open = workbench.open_plan().filter(|_| !turns.recovered);
         let own = turns.own.take().map(|plan| plan.untried(|id| workbench.has_begun(id)));
         if let Some(Offer { id, plan, approvals }) = turns.offer.take() {
@@ -214,6 +213,7 @@ impl Attendant {
             tracing::info!(event = event::HOST_SEEN.id, version = VERSION, "the host can be looked at again");
         }
         turns.fine(&Trouble::STAYS_OPEN);
+        turns.held(look.sight.report.hold.clone());
         match self.authority.clock_read(now) {
             Ok(()) => drop(turns.fine(&Trouble::CLOCK_NOT_KEPT)),
             Err(error) => turns.grumble(&Trouble::CLOCK_NOT_KEPT, &error),

@@ -64,6 +64,30 @@ impl fmt::Display for ResourceError {
 
 impl std::error::Error for ResourceError {}
 
+/// All that the build script of a program does for them: nothing where the target is not Windows. `events` is the table in
+/// `src/event/table.rs` of the package, whose other facts cargo tells.
+#[expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
+pub fn build_script(name: &str, events: &[Event]) {
+    #[expect(clippy::disallowed_methods, reason = "what cargo tells a build script is in its environment")]
+    let given = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/event/table.rs");
+    if given("CARGO_CFG_TARGET_OS") != "windows" {
+        return;
+    }
+    let program = Program {
+        name,
+        description: &given("CARGO_PKG_DESCRIPTION"),
+        version: &given("CARGO_PKG_VERSION"),
+        license: &given("CARGO_PKG_LICENSE"),
+        events,
+    };
+    match embed(&program, Path::new(&given("OUT_DIR"))) {
+        Ok(object) => println!("cargo::rustc-link-arg-bins={}", object.display()),
+        Err(error) => println!("cargo::error={error}"),
+    }
+}
+
 /// Makes the resources of a program in `folder`. What it gives is the object to link.
 ///
 /// # Errors

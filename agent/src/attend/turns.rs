@@ -48,7 +48,7 @@ pub(super) struct Turns {
     pub(super) look_at: Instant,
     /// A look beside a plan at work.
     pub(super) glance: Option<JoinHandle<Result<Sight, WorkError>>>,
-    /// Why nothing is done, when the workbench was last asked.
+    /// Why nothing is done on this host, as the last look found it: it stands in files and the registry, and is not read at each turn.
     pub(super) hold: Option<String>,
     /// What doctor found, as far as it was told.
     pub(super) shelf: Shelf,
@@ -114,6 +114,12 @@ impl Turns {
     /// How long the agent is up: the time of sessions.
     pub(super) fn up(&self) -> Duration {
         self.born.elapsed()
+    }
+
+    /// Why nothing is done on this host; told when it changes.
+    pub(super) fn held(&mut self, hold: Option<String>) {
+        self.told.hold(hold.as_deref());
+        self.hold = hold;
     }
 
     /// Something may have changed on the host. A plan at work changes it itself, and must not be told of in mid-swap: the look

@@ -101,7 +101,7 @@ mod tests {
     use crate::ca::Authority;
 
     fn estate() -> EstateName {
-        "contoso".parse().unwrap()
+        "contoso".parse().expect("a name")
     }
 
     #[test]

@@ -169,8 +169,7 @@ impl Line {
         let policy = store.policy().await.map_err(failed)?.map(|document| document.id);
         let missing = self.missing_on_disk().await?;
         let audit = store.audit_head().await.map_err(failed)?;
-        let checkups = store.checkups(&self.server).await.map_err(failed)?.into_all();
-        let checkups = checkups.into_iter().map(|named| named.id).collect();
+        let checkups = store.checkup_ids(&self.server).await.map_err(failed)?;
         let effects = session.welcome(lineage, policy, missing, audit, checkups);
         self.perform(&mut session, effects).await?;
         Ok((session, seat))

@@ -224,37 +224,38 @@ impl Shared {
             connected: connections.is_connected(server),
             now,
         };
-        let conclusion = look(&scene, &terms);
+        let conclusion = Arc::new(look(&scene, &terms));
         let next = conclusion.next_look;
         if !is_news(&scene, &conclusion) {
             return Ok(next);
         }
         let moved = conclusion.moves.iter().any(|step| matches!(step, Move::Advance { .. }));
         let turned = scene.server.verdict != Some(conclusion.assessment.verdict);
-        if turned {
-            let verdict = conclusion.assessment.verdict;
-            let decision = &conclusion.decision;
-            tell!(event::of(verdict), %server, verdict = verdict.as_str(), decision, "a server's verdict changed");
-        }
-        event::urgent(server, scene.assessment.as_ref(), &conclusion.assessment);
-        let moves = conclusion.moves.clone();
-        match store.conclude(server, conclusion, now).await? {
+        match store.conclude(server, conclusion.clone(), now).await? {
             Conclude::Outdated => nudge.look(server),
-            Conclude::Kept if moved || turned => {
-                tell_moves(server, &moves);
-                connections.wake(server);
-                for waiting in store.waiting_beside(server).await? {
-                    nudge.look(&waiting);
+            Conclude::Kept => {
+                tell_kept(server, &scene, &conclusion);
+                if moved || turned {
+                    connections.wake(server);
+                    for waiting in store.waiting_beside(server).await? {
+                        nudge.look(&waiting);
+                    }
                 }
             }
-            Conclude::Kept => tell_moves(server, &moves),
         }
         Ok(next)
     }
 }
 
-/// What people wait for: a proposal, its approval, its way to the host.
-fn tell_moves(server: &ServerName, moves: &[Move]) {
+/// What is written down is told, and once: a verdict that turned, what pages, and what people wait for, which is a proposal, its
+/// approval, its way to the host.
+fn tell_kept(server: &ServerName, scene: &Scene, conclusion: &Conclusion) {
+    let Conclusion { assessment, decision, moves, .. } = conclusion;
+    if scene.server.verdict != Some(assessment.verdict) {
+        let verdict = assessment.verdict;
+        tell!(event::of(verdict), %server, verdict = verdict.as_str(), decision, "a server's verdict changed");
+    }
+    event::urgent(server, scene.assessment.as_ref(), assessment);
     for step in moves {
         match step {
             Move::Propose { plan, standing } => {

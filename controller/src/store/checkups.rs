@@ -53,6 +53,19 @@ impl Store {
         Ok(self.checkups_between(server, server).await?.remove(server).unwrap_or_default())
     }
 
+    /// The names of the checkups of one server: what an agent that comes is told, and need not send again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn checkup_ids(&self, server: &ServerName) -> Result<Vec<Sha256>, StoreError> {
+        let rows = sqlx::query("SELECT id FROM checkups WHERE server = $1 ORDER BY kind")
+            .bind(server.as_str())
+            .fetch_all(self.readers())
+            .await
+            .doing("reading the names of checkups")?;
+        rows.iter().map(|row| Columns(row).parsed("id")).collect()
+    }
+
     /// The checkups of all servers from `first` to `last` by name, both included, in one query.
     ///
     /// # Errors

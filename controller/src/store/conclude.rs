@@ -1,6 +1,8 @@
 //! Writing down what a look came to: all of it, if the report that was looked at is still the newest, and each move of a plan
 //! only from where the plan was seen.
 
+use std::sync::Arc;
+
 use policy::Timestamp;
 use policy::document::{GroupBy, Waves};
 use policy::id::ServerName;
@@ -32,8 +34,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn conclude(&self, server: &ServerName, conclusion: Conclusion, now: Timestamp) -> Result<Conclude, StoreError> {
-        let server = server.clone();
+    pub async fn conclude(
+        &self,
+        server: &ServerName,
+        conclusion: impl Into<Arc<Conclusion>>,
+        now: Timestamp,
+    ) -> Result<Conclude, StoreError> {
+        let (server, conclusion) = (server.clone(), conclusion.into());
         self.writer()
             .write(move |connection| Box::pin(async move { conclude(connection, &server, &conclusion, now).await }))
             .await

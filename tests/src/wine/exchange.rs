@@ -25,6 +25,10 @@ const READY: &str = r"C:\test\ready";
 /// Where an agent has everything else.
 pub const DATA: &str = r"C:\ProgramData\Backstay";
 
+/// The machine's domain, as `exchange-host install` gives it.
+const NAMES: &str = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters";
+const DOMAIN: &str = "lab.test";
+
 /// How long http.sys may take to listen, and to load what its records name.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -118,6 +122,8 @@ impl Exchange {
     pub fn reboot(&mut self) -> Result<()> {
         self.machine.cut_power()?;
         self.machine.boot()?;
+        // Wine writes the names of the system below it into every boot; a domain is none of them.
+        self.machine.import(&format!("[{NAMES}]\n\"Domain\"=\"{DOMAIN}\""))?;
         self.restart_http_sys()
     }
 

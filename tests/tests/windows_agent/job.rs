@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use tests::alone::alone;
+use tests::wait;
 
 use crate::scene::{LIMIT, Scene};
 
@@ -48,4 +49,26 @@ fn outside_windows_isolated_what_is_new_takes_an_approval_and_touches_444_only()
         scene.end()
     })
     .expect("approved work is done");
+}
+
+#[test]
+fn outside_windows_isolated_a_service_joins_reports_what_calls_of_windows_made_and_comes_back_after_a_power_cut() {
+    alone("WIN5", || {
+        let mut scene = Scene::serviced("act")?;
+        let server = scene.server().to_owned();
+        let shown = scene.exchange.look()?.thumbprint;
+        let told = scene.estate.desk().json(&["server", "show", &server])?.to_string();
+        ensure!(told.contains(&shown), "expected the certificate that 444 shows, {shown}, in what is told: {told}");
+        scene.put_back("delete-certificate", "deleted")?;
+
+        scene.exchange.reboot()?;
+        scene.estate.wait_connected(&server, LIMIT)?;
+        scene.put_back("remove-record", "unbound")?;
+        scene.does(&["stop"])?;
+        scene.estate.wait_server(&server, "the end of the link", LIMIT, |response| {
+            wait::when(response.server.as_ref().is_some_and(|server| !server.connected), || "it is connected".to_owned())
+        })?;
+        scene.end()
+    })
+    .expect("a service does what a program at a console does");
 }

@@ -9,6 +9,7 @@ use tests::desk::hex;
 use tests::estate::{Estate, Setup, policy};
 use tests::process::Guard;
 use tests::wait;
+use tests::wine::ended;
 use tests::wine::exchange::Exchange;
 
 /// For whatever must happen in the end, on a slow machine too.
@@ -21,23 +22,50 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    /// With the agent as a program at a console.
     pub(crate) fn set(mode: &str) -> Result<Self> {
+        let mut scene = Self::invited(mode)?;
+        scene.start_agent()?;
+        scene.joined()?;
+        Ok(scene)
+    }
+
+    /// With the agent as a service.
+    pub(crate) fn serviced(mode: &str) -> Result<Self> {
+        let scene = Self::invited(mode)?;
+        scene.does(&["install"])?;
+        scene.does(&["start"])?;
+        scene.joined()?;
+        Ok(scene)
+    }
+
+    /// Before anything runs.
+    fn invited(mode: &str) -> Result<Self> {
         let setup = Setup { servers: Vec::new(), policy: Some(policy(mode)), ..Setup::default() };
         let estate = Estate::temporary(&setup)?;
         let exchange = Exchange::install(estate.folder().join("logs"), Guard::new()?)?;
-        let mut scene = Self { estate, exchange };
+        let scene = Self { estate, exchange };
         let server = scene.exchange.server().to_owned();
         let token = scene.estate.desk().file("join-token");
         scene.estate.desk().ok(&["token", "create", "--server", &server, "--out", &token.display().to_string()])?;
         scene.exchange.invite(&std::fs::read(&token)?)?;
-        scene.start_agent()?;
-        scene.verdict("healthy")?;
-        let version = scene.estate.desk().json(&["status"])?["policy_version"].as_u64().context("policy_version")?;
-        scene.estate.wait_server(&server, "the policy", LIMIT, |response| {
+        Ok(scene)
+    }
+
+    fn joined(&self) -> Result<()> {
+        self.verdict("healthy")?;
+        let version = self.estate.desk().json(&["status"])?["policy_version"].as_u64().context("policy_version")?;
+        self.estate.wait_server(self.server(), "the policy", LIMIT, |response| {
             let held = response.server.as_ref().map(|server| server.policy_version).unwrap_or_default();
             wait::when(held == version, || format!("version {held}"))
-        })?;
-        Ok(scene)
+        })
+    }
+
+    /// A command of the agent's program, to its end.
+    pub(crate) fn does(&self, arguments: &[&str]) -> Result<()> {
+        let ended = ended(&mut self.exchange.agent(arguments), LIMIT)?;
+        ensure!(ended.code == 0, "backstay-agent {}: {} {}", arguments.join(" "), ended.stdout, ended.stderr);
+        Ok(())
     }
 
     pub(crate) fn server(&self) -> &str {
@@ -50,7 +78,8 @@ impl Scene {
     }
 
     pub(crate) fn verdict(&self, wanted: &str) -> Result<()> {
-        self.estate.wait_verdict(self.server(), wanted, LIMIT)
+        let explained = || self.estate.desk().ok(&["explain", self.server()]).unwrap_or_else(|error| format!("{error:#}"));
+        self.estate.wait_verdict(self.server(), wanted, LIMIT).with_context(explained)
     }
 
     /// Something breaks, is told, and is put back by standing approval: then everything is as it was.

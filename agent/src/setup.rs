@@ -100,6 +100,10 @@ pub enum SetupError {
     },
 }
 
+/// What tells the folder of a configuration from somebody else's, where it has another name than ours.
+#[cfg(windows)]
+const MARKS: [&str; 4] = ["agent.toml", "join-token", "setup.log", "agent"];
+
 /// Does what the installer asks for; `config` is the place of the configuration. Says in one line what was done.
 ///
 /// # Errors
@@ -121,7 +125,13 @@ pub fn setup(setup: &Setup, config: &Path) -> Result<String, SetupError> {
 
 fn configure(given: &Given, config: &Path) -> Result<String, SetupError> {
     let mut done = Vec::new();
-    if let Some(text) = first_configuration(given, config)? {
+    let first = first_configuration(given, config)?;
+    // Before a token lies in it.
+    #[cfg(windows)]
+    if let Some(folder) = config.parent() {
+        winservice::folder::private(folder, &MARKS).map_err(SetupError::Folder)?;
+    }
+    if let Some(text) = first {
         if config.exists() {
             done.push(format!("{} is there and stays as it is", config.display()));
         } else {
@@ -273,9 +283,6 @@ fn read(path: &Path) -> Result<String, SetupError> {
 
 fn put(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    // Before a token lies in it.
-    #[cfg(windows)]
-    winservice::folder::private(folder, &[]).map_err(SetupError::Folder)?;
     fs::create_dir_all(folder)
         .and_then(|()| replace(path, bytes))
         .map_err(|source| SetupError::Io { path: path.to_owned(), source })

@@ -85,7 +85,7 @@ pub enum AgentError {
     /// Others have access to the state folder.
     #[cfg(windows)]
     #[error("the state folder cannot be kept from others")]
-    Folder(#[source] winservice::FolderError),
+    Folder(#[source] native::service::FolderError),
     /// The identity is there, the documents are not.
     #[error("{0}: expected the trust document of the estate that this host has joined, found none")]
     NoTrust(PathBuf),
@@ -286,7 +286,7 @@ fn private_folder(folder: &Path) -> Result<(), AgentError> {
 fn private_folder(folder: &Path) -> Result<(), AgentError> {
     let configuration = Config::default_path();
     let above = configuration.parent().unwrap_or(folder);
-    winservice::folder::private_below(above, folder, &["lock", "begun"]).map_err(AgentError::Folder)
+    native::service::folder::private_below(above, folder, &["lock", "begun"]).map_err(AgentError::Folder)
 }
 
 async fn host(driver: Arc<dyn Driver>) -> Result<Host, AgentError> {

@@ -12,10 +12,10 @@ use agent::config::Config;
 use agent::work::WorkError;
 use agent::{AgentError, chain, event};
 use anyhow::{Context as _, Result};
+use native::service::life::{Bounds, TOO_SLOW};
+use native::service::run::{Up, run};
+use native::service::{Definition, Privilege, Start, folder, is_unquoted, manage};
 use tokio_util::sync::CancellationToken;
-use winservice::life::{Bounds, TOO_SLOW};
-use winservice::run::{Up, run};
-use winservice::{Definition, Privilege, Start, folder, is_unquoted, manage};
 
 use super::commands::run::attend;
 use super::{Cli, complain, driver};

@@ -82,7 +82,7 @@ pub enum SetupError {
     /// Others have access to the folder of the configuration.
     #[cfg(windows)]
     #[error("the folder of the configuration cannot be kept from others")]
-    Folder(#[source] winservice::FolderError),
+    Folder(#[source] native::service::FolderError),
     /// A plan has begun and not ended.
     #[error(
         "{0} is there: a plan is at work on this host; start the service, let it end the plan, and remove the agent then. \
@@ -129,7 +129,7 @@ fn configure(given: &Given, config: &Path) -> Result<String, SetupError> {
     // Before a token lies in it.
     #[cfg(windows)]
     if let Some(folder) = config.parent() {
-        winservice::folder::private(folder, &MARKS).map_err(SetupError::Folder)?;
+        native::service::folder::private(folder, &MARKS).map_err(SetupError::Folder)?;
     }
     if let Some(text) = first {
         if config.exists() {

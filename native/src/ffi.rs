@@ -1,36 +1,34 @@
-//! Calls of Windows behind safe types: the event log, the registry as far as a source of events is written there, and DPAPI.
+//! Calls of Windows behind safe types: the event log, the registry as far as a service or a source of events is written there, DPAPI, the
+//! service control manager, and access lists of folders.
 //!
 //! All of them are older than Server 2008 R2 and may be imported. The agent's driver has an `ffi` of its own, for everything
 //! that is about a host; this one is for what both programs need, and knows nothing of hosts.
 
+use std::ffi::OsStr;
+use std::os::windows::ffi::OsStrExt;
+
 use windows_sys::Win32::Foundation::GetLastError;
 
+use crate::Code;
+
+#[cfg(feature = "service")]
+pub(crate) mod control;
 pub(crate) mod event;
+#[cfg(feature = "service")]
+pub(crate) mod privileges;
 pub(crate) mod registry;
 pub(crate) mod seal;
+#[cfg(feature = "service")]
+pub(crate) mod security;
 
-/// A Windows error code, as the call gave it. In numbers, since the words of the system are in its language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("error {0} (0x{0:08X})")]
-pub struct Code(pub u32);
-
-impl Code {
-    fn last() -> Self {
-        // SAFETY: reads a value of the calling thread and has no preconditions.
-        Self(unsafe { GetLastError() })
-    }
+/// The calling thread's last error.
+fn last() -> Code {
+    // SAFETY: reads a value of the calling thread and has no preconditions.
+    Code(unsafe { GetLastError() })
 }
 
-/// Text for a call that wants UTF-16 with a NUL at its end; what stands behind a NUL inside the text is left out.
-struct Wide(Vec<u16>);
-
-impl Wide {
-    fn new(text: &str) -> Self {
-        Self(text.encode_utf16().take_while(|unit| *unit != 0).chain([0]).collect())
-    }
-
-    /// Valid as long as `self` lives; nobody may write through it.
-    fn as_ptr(&self) -> *const u16 {
-        self.0.as_ptr()
-    }
+/// Text for a call that wants UTF-16 with a NUL at its end; what stands behind a NUL inside the text is left out. A pointer to it is valid as
+/// long as it lives.
+fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().take_while(|unit| *unit != 0).chain([0]).collect()
 }

@@ -7,7 +7,8 @@
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::ffi::{Code, seal};
+use crate::Code;
+use crate::ffi::seal;
 
 /// What a sealed file begins with. No key does: DER begins with `0`, PEM with `-`.
 const MAGIC: &[u8; 8] = b"BSTSEAL1";

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser as _, Subcommand, ValueEnum};
-use winservice::{ServiceError, manage};
+use native::service::{ServiceError, manage};
 
 use super::{AGENT, BOUNDS, words};
 use crate::{Cli, complain, say};
@@ -68,7 +68,7 @@ impl Command {
 fn install(cli: &Cli) -> Result<()> {
     // Before anybody puts a join token there.
     let configuration = agent::config::Config::default_path();
-    winservice::folder::private(configuration.parent().context("the configuration has a folder")?, &[])?;
+    native::service::folder::private(configuration.parent().context("the configuration has a folder")?, &[])?;
     let exe = std::env::current_exe().context("where this program lies")?;
     let installed = manage::install(&AGENT, &exe, &arguments(cli)?)?;
     for manage::Unset { setting, code } in &installed.unset {
@@ -111,7 +111,7 @@ fn uninstall(cli: &Cli, purge: bool) -> Result<()> {
 /// The state folder that was named, or that of the service's own command line.
 fn state_folder(cli: &Cli) -> Result<PathBuf> {
     let service = match manage::image_path(&AGENT) {
-        Ok(line) => Cli::try_parse_from(winservice::words(&line.to_string_lossy())).ok(),
+        Ok(line) => Cli::try_parse_from(native::service::words(&line.to_string_lossy())).ok(),
         Err(ServiceError::Absent { .. }) => None,
         Err(error) => return Err(error.into()),
     };

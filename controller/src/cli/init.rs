@@ -95,7 +95,7 @@ fn role(word: &str) -> Result<PersonRole, String> {
 
 #[cfg(windows)]
 fn make_folder(path: &Path) -> Result<(), Failure> {
-    winservice::folder::private(path, super::MARKS).doing(|| format!("making state folder {}", path.display()))
+    native::service::folder::private(path, super::MARKS).doing(|| format!("making state folder {}", path.display()))
 }
 
 #[cfg(not(windows))]

@@ -83,7 +83,7 @@ impl Serve {
         };
         let _logs = telemetry::init_logs(format, &self.log);
         #[cfg(windows)]
-        winservice::folder::private(&config.state_dir, super::MARKS)
+        native::service::folder::private(&config.state_dir, super::MARKS)
             .doing(|| "keeping the state folder from others".to_owned())?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting the controller".to_owned())?;

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use native::service::life::{Bounds, TOO_SLOW};
+use native::service::{Definition, Privilege, ServiceError, Start, Status, folder, is_unquoted, manage};
 use tokio_util::sync::CancellationToken;
-use winservice::life::{Bounds, TOO_SLOW};
-use winservice::{Definition, Privilege, ServiceError, Start, Status, folder, is_unquoted, manage};
 
 use super::Context;
 use super::failure::{Doing, Exit, Failure};
@@ -113,7 +113,7 @@ fn install(serve: &Serve, context: &mut Context) -> Result<Exit, Failure> {
 pub(super) fn under_the_manager(serve: Serve, clock: Clock) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     let told = stop.clone();
-    let work = move |up: winservice::run::Up| {
+    let work = move |up: native::service::run::Up| {
         let served = serve.until(stop, clock, std::future::pending(), || {
             tracing::info!(service = CONTROLLER.name, version = env!("CARGO_PKG_VERSION"), "the service runs");
             repeat_settings();
@@ -130,7 +130,7 @@ pub(super) fn under_the_manager(serve: Serve, clock: Clock) -> Result<Exit, Fail
             }
         }
     };
-    winservice::run::run(CONTROLLER.name, BOUNDS, move || told.cancel(), work).map_err(failed)?;
+    native::service::run::run(CONTROLLER.name, BOUNDS, move || told.cancel(), work).map_err(failed)?;
     Ok(Exit::Ok)
 }
 

@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::layer::{self, Entry};
 use super::strings::clean;
 use super::{Event, MOST_STRINGS};
-use crate::ffi::Code;
+use crate::Code;
 use crate::ffi::event::Source;
 
 /// Events that wait to be written.

@@ -5,8 +5,8 @@ use std::path::Path;
 use thiserror::Error;
 
 use super::LOG;
-use crate::ffi::Code;
-use crate::ffi::registry::{DENIED, Key, remove};
+use crate::Code;
+use crate::ffi::registry::{Key, remove};
 
 const LOGS: &str = r"SYSTEM\CurrentControlSet\Services\EventLog";
 
@@ -84,7 +84,7 @@ pub fn registered(source: &str) -> bool {
 
 fn failed(key: &str, source: Code) -> SourceError {
     let key = format!("HKLM\\{key}");
-    if source == DENIED { SourceError::Denied(key) } else { SourceError::Registry { key, source } }
+    if source == Code::DENIED { SourceError::Denied(key) } else { SourceError::Registry { key, source } }
 }
 
 #[cfg(test)]

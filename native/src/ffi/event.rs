@@ -8,7 +8,8 @@ use windows_sys::Win32::System::EventLog::{
     ReportEventW,
 };
 
-use super::{Code, Wide};
+use super::{last, wide};
+use crate::Code;
 use crate::event::{Event, Severity};
 
 /// A source of events on this machine. Closed when it is dropped.
@@ -20,10 +21,10 @@ unsafe impl Send for Source {}
 impl Source {
     /// The source of that name. One that is not registered writes into the log `Application`, without texts.
     pub(crate) fn open(name: &str) -> Result<Self, Code> {
-        let name = Wide::new(name);
+        let name = wide(name);
         // SAFETY: no server names this machine; the name is terminated.
         let handle = unsafe { RegisterEventSourceW(ptr::null(), name.as_ptr()) };
-        if handle.is_null() { Err(Code::last()) } else { Ok(Self(handle)) }
+        if handle.is_null() { Err(last()) } else { Ok(Self(handle)) }
     }
 
     /// Writes an event. Waits for the service of the event log.
@@ -33,15 +34,15 @@ impl Source {
             Severity::Warning => EVENTLOG_WARNING_TYPE,
             Severity::Error => EVENTLOG_ERROR_TYPE,
         };
-        let strings: Vec<Wide> = strings.iter().map(|text| Wide::new(text)).collect();
-        let pointers: Vec<*const u16> = strings.iter().map(Wide::as_ptr).collect();
+        let strings: Vec<Vec<u16>> = strings.iter().map(wide).collect();
+        let pointers: Vec<*const u16> = strings.iter().map(Vec::as_ptr).collect();
         let count = u16::try_from(pointers.len()).expect("an event has no more strings than a table allows");
         // SAFETY: the source is open; there are `count` pointers to terminated texts that live through the call; no user and no
         // data are given.
         let done = unsafe {
             ReportEventW(self.0, kind, 0, u32::from(event.id), ptr::null_mut(), count, 0, pointers.as_ptr(), ptr::null())
         };
-        if done == 0 { Err(Code::last()) } else { Ok(()) }
+        if done == 0 { Err(last()) } else { Ok(()) }
     }
 }
 

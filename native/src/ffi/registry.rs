@@ -1,14 +1,21 @@
-//! Keys of the local machine: as much as it takes to write down a source of events, and to take it away.
+//! Keys of the local machine: as much as it takes to write down a source of events, and to take it away, and two values of a service.
+//!
+//! The crate windows-registry is not for the agent: what it brings along imports functions of Windows Runtime, which Server 2008 R2 lacks.
 
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_SUCCESS};
+use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS};
 use windows_sys::Win32::System::Registry::{
-    HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_DWORD, REG_EXPAND_SZ, REG_SAM_FLAGS, RegCloseKey,
-    RegCreateKeyExW, RegDeleteKeyExW, RegOpenKeyExW, RegQueryInfoKeyW, RegSetValueExW,
+    HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_DWORD, REG_EXPAND_SZ, REG_SAM_FLAGS, REG_SZ,
+    RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteKeyExW, RegGetValueW, RegOpenKeyExW,
+    RegQueryInfoKeyW, RegSetValueExW,
 };
 
-use super::{Code, Wide};
+use super::wide;
+use crate::Code;
+
+/// The longest text that is read, in UTF-16 units with its NUL.
+const MOST_UNITS: usize = 128;
 
 /// An open key, in the 64-bit view. Closed when it is dropped.
 pub(crate) struct Key(HKEY);
@@ -16,7 +23,7 @@ pub(crate) struct Key(HKEY);
 impl Key {
     /// The key at this path below `HKEY_LOCAL_MACHINE`, made with those above it where there is none.
     pub(crate) fn create(path: &str) -> Result<Self, Code> {
-        let path = Wide::new(path);
+        let path = wide(path);
         let mut handle = HKEY::default();
         // SAFETY: the path is terminated, there is room for a handle, and neither class nor security is given.
         let code = unsafe {
@@ -41,7 +48,7 @@ impl Key {
     }
 
     fn open_for(path: &str, access: REG_SAM_FLAGS) -> Result<Option<Self>, Code> {
-        let path = Wide::new(path);
+        let path = wide(path);
         let mut handle = HKEY::default();
         // SAFETY: the path is terminated, and there is room for a handle.
         match unsafe { RegOpenKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), 0, access | KEY_WOW64_64KEY, &raw mut handle) } {
@@ -52,8 +59,36 @@ impl Key {
 
     /// Writes a `REG_EXPAND_SZ`.
     pub(crate) fn set_path(&self, name: &str, path: &str) -> Result<(), Code> {
-        let bytes: Vec<u8> = Wide::new(path).0.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-        self.set(name, REG_EXPAND_SZ, &bytes)
+        self.set(name, REG_EXPAND_SZ, &bytes(path))
+    }
+
+    /// Writes a `REG_SZ`.
+    pub(crate) fn set_text(&self, name: &str, text: &str) -> Result<(), Code> {
+        self.set(name, REG_SZ, &bytes(text))
+    }
+
+    /// A `REG_SZ` of at most 127 units.
+    pub(crate) fn text(&self, name: &str) -> Result<String, Code> {
+        let name = wide(name);
+        let mut units = [0_u16; MOST_UNITS];
+        let mut size = u32::try_from(size_of_val(&units)).expect("256 fits");
+        let buffer = units.as_mut_ptr().cast();
+        // SAFETY: the key is open and the name is terminated; the buffer has room for `size` bytes, and the call ends the text with a NUL.
+        done(unsafe { RegGetValueW(self.0, ptr::null(), name.as_ptr(), RRF_RT_REG_SZ, ptr::null_mut(), buffer, &raw mut size) })?;
+        let text = units.split(|unit| *unit == 0).next().unwrap_or_default();
+        Ok(String::from_utf16_lossy(text))
+    }
+
+    /// A `REG_DWORD`.
+    pub(crate) fn number(&self, name: &str) -> Result<u32, Code> {
+        let name = wide(name);
+        let (mut number, mut size) = (0_u32, 4);
+        let place = (&raw mut number).cast();
+        // SAFETY: the key is open and the name is terminated; the number has room for its four bytes.
+        done(unsafe {
+            RegGetValueW(self.0, ptr::null(), name.as_ptr(), RRF_RT_REG_DWORD, ptr::null_mut(), place, &raw mut size)
+        })?;
+        Ok(number)
     }
 
     /// Writes a `REG_DWORD`.
@@ -62,7 +97,7 @@ impl Key {
     }
 
     fn set(&self, name: &str, kind: u32, bytes: &[u8]) -> Result<(), Code> {
-        let name = Wide::new(name);
+        let name = wide(name);
         let length = u32::try_from(bytes.len()).expect("a path or a number");
         // SAFETY: the key is open, the name is terminated, and there are `length` bytes.
         done(unsafe { RegSetValueExW(self.0, name.as_ptr(), 0, kind, bytes.as_ptr(), length) })
@@ -94,7 +129,7 @@ impl Key {
 
 /// Removes the key at this path, which must have none below it. One that is not there is as good.
 pub(crate) fn remove(path: &str) -> Result<(), Code> {
-    let path = Wide::new(path);
+    let path = wide(path);
     // SAFETY: the path is terminated.
     match unsafe { RegDeleteKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), KEY_WOW64_64KEY, 0) } {
         ERROR_FILE_NOT_FOUND => Ok(()),
@@ -102,8 +137,9 @@ pub(crate) fn remove(path: &str) -> Result<(), Code> {
     }
 }
 
-/// What Windows answers to somebody who is no administrator.
-pub(crate) const DENIED: Code = Code(ERROR_ACCESS_DENIED);
+fn bytes(text: &str) -> Vec<u8> {
+    wide(text).into_iter().flat_map(u16::to_le_bytes).collect()
+}
 
 fn done(code: u32) -> Result<(), Code> {
     if code == ERROR_SUCCESS { Ok(()) } else { Err(Code(code)) }

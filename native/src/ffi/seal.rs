@@ -9,7 +9,8 @@ use windows_sys::Win32::Security::Cryptography::{
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Code;
+use super::last;
+use crate::Code;
 
 /// Nobody is there to be asked; and the machine's key, not that of an account: the service may be given another one.
 const FLAGS: u32 = CRYPTPROTECT_LOCAL_MACHINE | CRYPTPROTECT_UI_FORBIDDEN;
@@ -22,7 +23,7 @@ pub(crate) fn protect(plain: &[u8], entropy: &[u8]) -> Result<Zeroizing<Vec<u8>>
     let done = unsafe {
         CryptProtectData(&raw const plain, ptr::null(), &raw const entropy, ptr::null(), ptr::null(), FLAGS, &raw mut sealed)
     };
-    if done == 0 { Err(Code::last()) } else { Ok(taken(&sealed)) }
+    if done == 0 { Err(last()) } else { Ok(taken(&sealed)) }
 }
 
 /// What was sealed here with the same entropy.
@@ -41,7 +42,7 @@ pub(crate) fn unprotect(sealed: &[u8], entropy: &[u8]) -> Result<Zeroizing<Vec<u
             &raw mut plain,
         )
     };
-    if done == 0 { Err(Code::last()) } else { Ok(taken(&plain)) }
+    if done == 0 { Err(last()) } else { Ok(taken(&plain)) }
 }
 
 fn blob(bytes: &[u8]) -> CRYPT_INTEGER_BLOB {

@@ -15,7 +15,7 @@ use windows_sys::core::PWSTR;
 
 use super::{last, wide};
 use crate::Code;
-use crate::life::{Event, Report, Stage};
+use crate::service::life::{Event, Report, Stage};
 
 /// What the manager calls on a thread of its own.
 type Main = Box<dyn FnOnce() + Send>;

@@ -1,12 +1,13 @@
-//! Between the service control manager and a program: orders in, reports out. What to report is [`life`](crate::life)'s to say.
+//! Between the service control manager and a program: orders in, reports out. What to report is [`life`](super::life)'s to say.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Instant;
 
+use super::ServiceError;
+use super::life::{Bounds, Event, Life, Stage, TICK};
+use crate::Code;
 use crate::ffi::control::{Reporter, dispatch};
-use crate::life::{Bounds, Event, Life, Stage, TICK};
-use crate::{Code, ServiceError};
 
 /// How a program says that it does what it is there for.
 #[derive(Debug, Clone)]

@@ -21,7 +21,7 @@ use windows_sys::core::PWSTR;
 
 use super::{last, wide};
 use crate::Code;
-use crate::access::Account;
+use crate::service::access::Account;
 
 /// Makes a folder with this descriptor from its first moment on. [`Code`] 183 when there is one, or a file.
 pub(crate) fn create(path: &Path, sddl: &str) -> Result<(), Code> {

@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::access::{wanted, wider};
+use super::FolderError;
+use super::access::{wanted, wider};
+use crate::Code;
 use crate::ffi::security;
-use crate::{Code, FolderError};
 
 /// The last name of a folder that is ours whatever is in it.
 const OURS: &str = "Backstay";

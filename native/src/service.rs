@@ -6,7 +6,9 @@
 //!   [`Status`].
 //! * `folder` makes a folder for the service alone; who may have access is decided by [`access`], which is pure.
 //!
-//! Off Windows only the pure parts are built, for their tests.
+//! Off Windows only the pure parts are built, for their tests. Of the calls themselves most are the crate windows-service's; those that it lacks, or
+//! makes in a way that is not ours, stand in `ffi`: it frees its handler of controls at the first stop, and a second one that comes before the
+//! first is reported would use it.
 
 pub mod access;
 mod definition;
@@ -16,9 +18,6 @@ mod status;
 mod words;
 
 #[cfg(windows)]
-#[expect(unsafe_code, reason = "the calls of Windows that the crate windows-service lacks, or makes in a way that is not ours")]
-mod ffi;
-#[cfg(windows)]
 pub mod folder;
 #[cfg(windows)]
 pub mod manage;
@@ -26,6 +25,6 @@ pub mod manage;
 pub mod run;
 
 pub use definition::{Definition, Privilege, RESET, RESTARTS, Setting, Start};
-pub use error::{Code, FolderError, ServiceError};
+pub use error::{FolderError, ServiceError};
 pub use status::{Exit, State, Status};
 pub use words::{is_unquoted, words};

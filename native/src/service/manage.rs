@@ -14,8 +14,10 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-use crate::ffi::{privileges, registry};
-use crate::{Code, Definition, Exit, RESET, RESTARTS, ServiceError, Setting, State, Status};
+use super::{Definition, Exit, RESET, RESTARTS, ServiceError, Setting, State, Status};
+use crate::Code;
+use crate::ffi::privileges;
+use crate::ffi::registry::Key;
 
 /// How often a service is asked while somebody waits for it.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -81,7 +83,7 @@ pub fn repeat(definition: &Definition, version: &str) -> Result<Vec<Unset>, Serv
     let manager = manager(definition, ServiceManagerAccess::CONNECT)?;
     let service = manager.open_service(definition.name, SETTING).map_err(|error| failed(definition, "OpenService", error))?;
     let unset = set(definition, &service);
-    let said = registry::write(&parameters(definition), VERSION, version);
+    let said = Key::create(&parameters(definition)).and_then(|key| key.set_text(VERSION, version));
     said.map_err(|code| ServiceError::Refused { name: definition.name, call: "RegSetValueEx", code })?;
     Ok(unset)
 }
@@ -159,7 +161,8 @@ pub fn status(definition: &Definition, words: fn(u32) -> Option<&'static str>) -
     let status = query(definition, &service)?;
     let config = config(definition, &service)?;
     let state = state(&status);
-    let version = registry::text(&parameters(definition), VERSION).ok().filter(|_| state != State::Stopped);
+    let version = Key::open(&parameters(definition)).ok().flatten().and_then(|key| key.text(VERSION).ok());
+    let version = version.filter(|_| state != State::Stopped);
     Ok(Status {
         service: definition.name,
         state,
@@ -272,7 +275,8 @@ fn exit(status: &ServiceStatus, words: fn(u32) -> Option<&'static str>) -> Exit 
 fn start_type(definition: &Definition, start: ServiceStartType) -> String {
     match start {
         ServiceStartType::AutoStart => {
-            let delayed = registry::number(&key(definition), "DelayedAutostart").is_ok_and(|delayed| delayed != 0);
+            let delayed = Key::open(&key(definition)).and_then(|key| key.map(|key| key.number("DelayedAutostart")).transpose());
+            let delayed = delayed.is_ok_and(|delayed| delayed.is_some_and(|delayed| delayed != 0));
             if delayed { "automatic, delayed" } else { "automatic" }.to_owned()
         }
         ServiceStartType::OnDemand => "by hand".to_owned(),

@@ -61,7 +61,7 @@ impl Exit {
             (1067, _) => "its process was gone all of a sudden; the next start takes up what was at work".to_owned(),
             (1077, _) => "it has not been started since Windows was, or since it was installed".to_owned(),
             (1053, _) => "it did not answer the service control manager in time".to_owned(),
-            (code, None) => super::Code(code).to_string(),
+            (code, None) => crate::Code(code).to_string(),
         };
         Self { code, own, meaning }
     }

@@ -38,9 +38,7 @@ int main(void) {
 fn machine() -> Prefix {
     let machine = Prefix::isolated().unwrap();
     machine.write(EXE, std::fs::read(wine::built("backstay-agent.exe").unwrap()).unwrap()).unwrap();
-    for double in ["httpapi.dll", "wevtapi.dll"] {
-        machine.double(&wine::built(double).unwrap()).unwrap();
-    }
+    machine.doubles().unwrap();
     machine
 }
 

@@ -149,9 +149,7 @@ fn outside_windows_msi_has_what_windows_installer_needs_to_know() {
 #[test]
 fn outside_windows_msi_installs_upgrades_and_uninstalls_and_leaves_444_as_it_is() {
     let host = Host::new();
-    for double in ["httpapi.dll", "wevtapi.dll"] {
-        host.machine.double(&wine::built(double).expect("is built")).expect("in place");
-    }
+    host.machine.doubles().expect("in place");
     let record = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo\0.0.0.0:444";
     host.machine.import(&format!("[{record}]\n\"SslCertStoreName\"=\"MY\"\n\"SslCertHash\"=hex:01,02\n")).expect("written");
     let keys = [record, r"HKLM\SOFTWARE\Microsoft\SystemCertificates", r"HKLM\SOFTWARE\Wine\Crypto"];

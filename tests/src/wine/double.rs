@@ -5,12 +5,26 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::{LIMIT, Prefix, ended};
+use super::{LIMIT, Prefix, built, ended};
 
 /// What every double exports, and no DLL of Windows.
 const MARK: &[u8] = b"TEST_DOUBLE";
 
+/// What an Exchange host calls and Wine lacks.
+const OF_AN_EXCHANGE_HOST: [&str; 4] = ["crypt32.dll", "httpapi.dll", "nativerd.dll", "wevtapi.dll"];
+
 impl Prefix {
+    /// Puts every double in its place.
+    ///
+    /// # Errors
+    /// Those of [`double`](Prefix::double), and when they were not built.
+    pub fn doubles(&self) -> Result<()> {
+        for name in OF_AN_EXCHANGE_HOST {
+            self.double(&built(name)?)?;
+        }
+        Ok(())
+    }
+
     /// Puts a double over the DLL of its name in `System32`, for every program of the machine, and makes sure that it is the double that
     /// they load.
     ///
@@ -27,12 +41,14 @@ impl Prefix {
         let file = dll.file_name().and_then(|name| name.to_str()).with_context(|| format!("{}: no name", dll.display()))?;
         let place = self.path(&format!(r"C:\windows\system32\{file}"))?;
         if place.symlink_metadata().is_ok() {
-            // What lies there is a link to Wine's own.
-            fs::remove_file(&place).with_context(|| place.display().to_string())?;
+            // What lies there is a link to Wine's own, to which a double may pass calls on.
+            let own = self.path(&format!(r"C:\windows\wine\{file}"))?;
+            let folder = own.parent().context("a path below C: has a folder")?;
+            fs::create_dir_all(folder).and_then(|()| fs::rename(&place, &own)).with_context(|| own.display().to_string())?;
         }
         fs::write(&place, bytes).with_context(|| place.display().to_string())?;
         let name = file.strip_suffix(".dll").with_context(|| format!("{file}: expected a name that ends with .dll"))?;
-        self.expect("reg", &["add", r"HKCU\Software\Wine\DllOverrides", "/v", name, "/d", "native", "/f"])?;
+        self.expect("reg", &["add", r"HKCU\Software\Wine\DllOverrides", "/v", name, "/d", "native,builtin", "/f"])?;
         self.loads_double(file)
     }
 

@@ -56,9 +56,7 @@ impl Exchange {
     /// When Wine, or what is built for Windows, is missing, or the machine does not come up.
     pub fn install(logs: PathBuf, guard: Guard) -> Result<Self> {
         let machine = Prefix::new()?;
-        for double in ["httpapi.dll", "wevtapi.dll"] {
-            machine.double(&built(double)?)?;
-        }
+        machine.doubles()?;
         for (name, place) in [("exchange-host.exe", HOST), ("backstay-agent.exe", AGENT)] {
             machine.write(place, fs::read(built(name)?).with_context(|| name.to_owned())?)?;
         }

@@ -20,6 +20,7 @@ use self::events::Events;
 use self::iis::Iis;
 use self::keys::WindowsKey;
 use self::records::Records;
+use self::running::Running;
 use self::stores::Stores;
 use self::watch::Watching;
 use super::steps::Steps;
@@ -41,6 +42,7 @@ pub mod keys;
 pub mod machine;
 pub mod records;
 mod rsa;
+pub mod running;
 pub mod services;
 pub mod stores;
 mod watch;
@@ -51,6 +53,7 @@ pub struct WindowsDriver {
     stores: Stores,
     directory: Directory,
     events: Events,
+    running: Running,
     records: OnceLock<Records>,
     remembered: Mutex<BTreeSet<String>>,
     watching: Mutex<Watching>,
@@ -78,6 +81,7 @@ impl Driver for WindowsDriver {
         let host = host::host(&domain)?;
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let stores::Seen { stores, containers, certificates } = self.stores.look(&remembered);
+        let running = self.running.look();
         let iis = Iis::of_this_machine().map(|iis| iis.look());
         let iis::Seen { sites, metabase, redirected } = iis.unwrap_or_else(|error| {
             let why = crate::chain(&error);
@@ -90,10 +94,10 @@ impl Driver for WindowsDriver {
             stores,
             containers,
             records: fact(self.records()),
-            sites,
+            sites: running.tell(sites),
             metabase,
             services: services::services(),
-            machine: machine::machine(&domain, redirected, &self.events),
+            machine: machine::machine(&domain, redirected, running.pools, &self.events),
             probes: Vec::new(),
             hold: None,
         };

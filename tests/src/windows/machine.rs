@@ -27,7 +27,12 @@ const STORES: &str = r"SOFTWARE\Microsoft\SystemCertificates";
 const KEYS: &str = r"SOFTWARE\Wine\Crypto\RSA";
 const RECORDS: &str = r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters";
 const DOUBLE: &str = r"SOFTWARE\TestDouble\httpapi";
+const RUNS: &str = r"SOFTWARE\TestDouble\nativerd";
+/// The class of IIS' administration objects.
+const ADMINISTRATION: &str = r"SOFTWARE\Classes\CLSID\{228fb8f7-fb53-4fd5-8c7b-ff59de606c5b}\InprocServer32";
 const SETUP: &str = r"SOFTWARE\Microsoft\ExchangeServer\v15";
+/// The state of a site or pool that runs, in IIS' own number.
+const STARTED: u32 = 1;
 /// How long a certificate of Setup's is valid.
 pub(super) const MONTHS: u32 = 60;
 
@@ -57,6 +62,15 @@ impl Machine {
         }
         fs::create_dir_all(CONFIGURATION)?;
         fs::write(format!(r"{CONFIGURATION}\applicationHost.config"), include_str!("../lab/applicationHost.config"))?;
+        let class = LOCAL_MACHINE.create(ADMINISTRATION)?;
+        class.set_string("", "nativerd.dll")?;
+        class.set_string("ThreadingModel", "Both")?;
+        for site in ["Default Web Site", "Exchange Back End"] {
+            LOCAL_MACHINE.create(format!(r"{RUNS}\sites"))?.set_u32(site, STARTED)?;
+        }
+        for pool in ["MSExchangeOWAAppPool", "MSExchangeECPAppPool"] {
+            LOCAL_MACHINE.create(format!(r"{RUNS}\pools"))?.set_u32(pool, STARTED)?;
+        }
 
         let driver = WindowsDriver::new();
         let host = agent::driver::windows::ffi::machine::netbios_name()?;
@@ -113,6 +127,7 @@ fn clear() {
         format!(r"{RECORDS}\SslSniBindingInfo"),
         KEYS.to_owned(),
         DOUBLE.to_owned(),
+        RUNS.to_owned(),
         SETUP.to_owned(),
     ] {
         // Not there is as good as removed.

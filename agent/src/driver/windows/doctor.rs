@@ -31,6 +31,10 @@ const SERVICES: &str = "S-1-5-80-";
 pub(super) fn examine(driver: &WindowsDriver, state: &Path, checks: &mut Checks) {
     let record = records(driver, checks);
     let armed = "run doctor as an administrator; until then the agent looks once a minute";
+    let iis = "are the services WAS and W3SVC running? Get-Service WAS, W3SVC";
+    checks.attempt(Attempt::useful("iis.running", iis), || {
+        driver.running.look().counted().map(|found| ((), found)).map_err(Trouble::Wrong)
+    });
     checks.attempt(Attempt::useful("watch", armed), || {
         let keys = watch::armed()?;
         Ok(((), format!("{keys} keys of the registry can be watched; that they signal shows when one changes")))

@@ -12,6 +12,7 @@ use windows_sys::Win32::Foundation::{GetLastError, SetLastError};
 
 use crate::driver::DriverError;
 
+pub mod administration;
 mod buffer;
 pub mod directory;
 pub mod event_log;
@@ -60,6 +61,10 @@ impl Code {
             183 => "exists already",
             1060 => "no such service",
             1312 => "certificate not there or key unusable",
+            0x8004_0154 => "no such class on this system",
+            0x8007_0422 => "the service is disabled",
+            0x8007_0426 => "the service does not run",
+            0x8007_06BA => "the service does not answer",
             0x8009_0008 => "the provider has no such algorithm",
             0x8009_000D => "no such key",
             0x8009_000F => "the key container exists already",

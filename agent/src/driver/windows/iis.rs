@@ -5,7 +5,8 @@
 //! it is encoded as the old one was: text that comes back unchanged gives the same bytes.
 //!
 //! Where IIS reads its configuration from elsewhere (F46) this file says nothing of what is served, so nothing of it is told and nothing is
-//! written. Whether a site or an application pool runs is not in any file: `serverAutoStart` is what somebody wants and not what is.
+//! written. Whether a site or an application pool runs is not in any file: `serverAutoStart` is what somebody wants and not what is; what is says
+//! [`super::running`].
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -21,8 +22,8 @@ use recorded::xml;
 use super::ffi::{failed, file, machine};
 use super::{DriverError, fact};
 
-/// Why it is not known whether a site or a pool runs.
-pub const NOT_IN_THE_FILE: &str = "whether it runs is not in the configuration of IIS, and IIS was not asked";
+/// Why it is not known from here whether a site runs.
+pub const NOT_IN_THE_FILE: &str = "whether it runs is not in the configuration of IIS";
 
 /// How often a file is tried that is held by somebody, or does not read.
 const TRIES: u32 = 10;

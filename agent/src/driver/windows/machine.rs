@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use policy::report::{Fact, Machine, TlsPolicy};
+use policy::report::{AppPool, Fact, Machine, TlsPolicy};
 use recorded::component_states::{self, ComponentStates};
 
 use super::directory::Domain;
 use super::events::Events;
 use super::ffi::machine;
 use super::ffi::registry::Key;
-use super::{DriverError, exchange, fact, iis};
+use super::{DriverError, exchange, fact};
 
 /// What Schannel is allowed, for the whole machine; read when Windows starts.
 const PROTOCOLS: &str = r"SYSTEM\CurrentControlSet\Control\SecurityProviders\SCHANNEL\Protocols";
@@ -26,8 +26,13 @@ const SWITCHES: [&str; 2] = ["SchUseStrongCrypto", "SystemDefaultTlsVersions"];
 /// Where Exchange keeps what its components are to do.
 const COMPONENTS: &str = r"SOFTWARE\Microsoft\ExchangeServer\v15\ServerComponentStates";
 
-/// Everything of the machine. What IIS says of itself comes from the caller, who has read it.
-pub fn machine(domain: &Domain, iis_redirected: Fact<Option<String>>, events: &Events) -> Machine {
+/// Everything of the machine. What IIS says of itself comes from the caller, who has asked it.
+pub fn machine(
+    domain: &Domain,
+    iis_redirected: Fact<Option<String>>,
+    app_pools: Fact<BTreeMap<String, AppPool>>,
+    events: &Events,
+) -> Machine {
     // A later step reads the server's object as the machine's own account.
     let not_asked = || "the directory was not asked".to_owned();
     Machine {
@@ -36,7 +41,7 @@ pub fn machine(domain: &Domain, iis_redirected: Fact<Option<String>>, events: &E
         maintenance: fact(maintenance(COMPONENTS)),
         last_setup: fact(machine::system_folder().and_then(|folder| exchange::last_setup(&folder))),
         iis_redirected,
-        app_pools: Fact::Unknown(iis::NOT_IN_THE_FILE.to_owned()),
+        app_pools,
         tls: fact(tls(PROTOCOLS, &[("", DOT_NET), (r"Wow6432Node\", DOT_NET_32)])),
         auth: Fact::Unknown(not_asked()),
         transport: Fact::Unknown(not_asked()),

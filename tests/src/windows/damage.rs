@@ -15,6 +15,9 @@ use super::machine::{self, MONTHS};
 
 const ENDPOINT: &str = "0.0.0.0:444";
 
+/// `ERROR_ACCESS_DENIED`.
+const ACCESS_DENIED: u32 = 5;
+
 /// One way to break this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Damage {
@@ -32,6 +35,14 @@ pub enum Damage {
     Archive,
     /// F8: the record of 444 names a store that does not hold the certificate
     WrongStore,
+    /// http.sys refuses a call, as `set` or `delete`, so many times
+    Refuse {
+        /// Which
+        call: String,
+        /// How often
+        #[arg(long, default_value_t = 1)]
+        times: u32,
+    },
     /// F1: years pass, and the back-end certificate ends soon
     Expiring {
         /// In so many days
@@ -69,6 +80,7 @@ impl Damage {
                 Ok(driver.add(&record.store(), &Stored { key: None, ..stored })?)
             }
             Self::Archive => Ok(driver.mark_archived(&record.store(), thumbprint, true)?),
+            Self::Refuse { call, times } => machine::fail(call, ACCESS_DENIED, Some(*times)),
             Self::WrongStore => machine::rename_store(ENDPOINT, "WebHosting"),
             Self::Expiring { days } => age(&driver, &record, thumbprint, *days),
         }

@@ -1,10 +1,11 @@
 //! What a Windows machine with a controller is brought to do: lost things put back, approved things done.
 
 use anyhow::ensure;
+use proto::operator::Plan;
 use tests::alone::alone;
 use tests::wait;
 
-use crate::scene::{LIMIT, Scene};
+use crate::scene::{LIMIT, Scene, changes};
 
 #[test]
 fn outside_windows_isolated_what_is_lost_is_put_back_as_it_was() {
@@ -49,6 +50,49 @@ fn outside_windows_isolated_what_is_new_takes_an_approval_and_touches_444_only()
         scene.end()
     })
     .expect("approved work is done");
+}
+
+#[test]
+fn outside_windows_isolated_what_somebody_archived_is_told_and_left_alone() {
+    alone("WIN6", || {
+        let mut scene = Scene::set("act")?;
+        let (good, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
+        scene.exchange.damage(&["archive"])?;
+        let archived = scene.exchange.snapshot()?;
+        ensure!(changes(&before, &archived) == ["~stores/MY"], "found {:?}", changes(&before, &archived));
+        scene.finding("BST112")?;
+        // It is served all the same, after a restart too: http.sys finds it by its hash.
+        scene.exchange.restart_http_sys()?;
+        ensure!(scene.exchange.look()? == good, "444 serves what is archived");
+        scene.verdict("healthy")?;
+        ensure!(scene.estate.desk().plans(scene.server())?.is_empty(), "nothing is to be done");
+        ensure!(scene.exchange.snapshot()? == archived, "nothing is done");
+        scene.end()
+    })
+    .expect("what somebody archived is a finding");
+}
+
+#[test]
+fn outside_windows_isolated_a_renewal_that_http_sys_refuses_is_taken_back() {
+    alone("WIN7", || {
+        let mut scene = Scene::set("act")?;
+        scene.exchange.damage(&["expiring", "--days", "20"])?;
+        let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
+        let plan = scene.propose("renew", &[])?;
+        scene.exchange.damage(&["refuse", "set"])?;
+        let plan = scene.approve(plan)?;
+        let undone = |found: &Plan| found.id == plan.id && found.life == "undone";
+        scene.estate.wait_plan(scene.server(), "undone", LIMIT, undone)?;
+        scene.verdict("expiring")?;
+        ensure!(scene.exchange.look()? == old, "444 shows the old certificate");
+        let after = scene.exchange.snapshot()?;
+        // Certificate and key stay, for nothing is ever deleted; the certificate is archived, and so nobody takes it for one to use.
+        ensure!(changes(&before, &after) == ["+keys", "+stores/MY"], "found {:?}", changes(&before, &after));
+        let made = after.iter().find(|(name, _)| name.starts_with("stores/MY/") && !before.contains_key(*name));
+        ensure!(made.is_some_and(|(_, what)| what.ends_with("archived=true")), "found {made:?}");
+        scene.end()
+    })
+    .expect("a run that fails is taken back");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! P3 on Windows: `kill -9` of `backstay-agent.exe` between any two lines of a renewal's journal. The start after it ends in the old good
 //! state or in the new one, and the controller learns in which.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use proto::operator::Plan;
 use tests::alone::alone;
+use tests::outside::Shown;
 
 use crate::scene::{LIMIT, Scene, changes};
 
@@ -32,6 +34,31 @@ fn outside_windows_isolated_long_a_renewal_killed_between_any_two_lines_of_its_j
         scene.end()
     })
     .expect("every kill ends well");
+}
+
+#[test]
+fn outside_windows_isolated_a_service_that_is_stopped_within_a_renewal_stops_and_ends_it_well_when_it_starts() {
+    alone("WIN8", || {
+        let mut scene = Scene::serviced("act")?;
+        let journal = scene.exchange.machine().path(r"C:\ProgramData\Backstay\agent\journal")?;
+        let plan = proposed(&scene)?;
+        let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
+        let plan = scene.approve(plan)?;
+        let began = Instant::now();
+        while lines(&journal) < 3 {
+            ensure!(began.elapsed() < LIMIT, "the renewal does not begin");
+        }
+        // Ends with an error unless the service says that it has stopped, and does so in time.
+        scene.does(&["stop"])?;
+        let left = lines(&journal);
+        eprintln!("stopped with {left} lines in the journal");
+        let at_rest = scene.exchange.snapshot()?;
+        ensure!(scene.exchange.snapshot()? == at_rest, "whoever has stopped changes nothing");
+        scene.does(&["start"])?;
+        ended_well(&scene, &plan, &old, &before)?;
+        scene.end()
+    })
+    .expect("a stop within a renewal ends well");
 }
 
 /// One that is left in peace, to know how many lines it writes.
@@ -62,23 +89,28 @@ fn killed_behind(scene: &mut Scene, journal: &Path, line: usize) -> Result<usize
     let found = lines(journal);
 
     scene.start_agent()?;
-    let end = settled(scene, &plan)?;
+    ended_well(scene, &plan, &old, &before)?;
+    Ok(found)
+}
+
+/// Waits for the end of a renewal, and checks that it is the new good state or the old one.
+fn ended_well(scene: &Scene, plan: &Plan, old: &Shown, before: &BTreeMap<String, String>) -> Result<()> {
+    let end = settled(scene, plan)?;
     let (shown, after) = (scene.exchange.look()?, scene.exchange.snapshot()?);
-    let changed = changes(&before, &after);
+    let changed = changes(before, &after);
     match end.life.as_str() {
         "restored" | "confirmed" => {
-            ensure!(shown != old, "the plan is {}, and 444 shows the old certificate", end.life);
+            ensure!(shown != *old, "the plan is {}, and 444 shows the old certificate", end.life);
             let made = ["+keys", "+stores/MY", "+stores/Root", "~record/0.0.0.0:444"];
             ensure!(changed == made, "expected {made:?}, found {changed:?}");
-            scene.verdict("healthy")?;
+            scene.verdict("healthy")
         }
         "undone" => {
-            ensure!(shown == old, "the plan is undone, and 444 shows {shown}");
-            scene.verdict("expiring")?;
+            ensure!(shown == *old, "the plan is undone, and 444 shows {shown}");
+            scene.verdict("expiring")
         }
         other => bail!("expected restored or undone, found {other}: {}", end.waits_for),
     }
-    Ok(found)
 }
 
 /// Lets the certificate's end come near, and waits for the renewal that is proposed.

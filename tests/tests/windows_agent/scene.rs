@@ -82,6 +82,14 @@ impl Scene {
         self.estate.wait_verdict(self.server(), wanted, LIMIT).with_context(explained)
     }
 
+    /// Waits until there is a finding of this code.
+    pub(crate) fn finding(&self, code: &str) -> Result<()> {
+        self.estate.wait_server(self.server(), &format!("a finding {code}"), LIMIT, |response| {
+            let found = response.findings.iter().any(|finding| finding.code == code);
+            wait::when(found, || format!("{:?}", response.findings))
+        })
+    }
+
     /// Something breaks, is told, and is put back by standing approval: then everything is as it was.
     pub(crate) fn put_back(&mut self, damage: &str, verdict: &str) -> Result<()> {
         let (good, before) = (self.exchange.look()?, self.exchange.snapshot()?);

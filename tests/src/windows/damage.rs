@@ -43,6 +43,13 @@ pub enum Damage {
         #[arg(long, default_value_t = 1)]
         times: u32,
     },
+    /// http.sys takes so long for a call, as `set` or `delete`
+    Slow {
+        /// Which
+        call: String,
+        /// How long; 0 for no longer than it takes
+        millis: u32,
+    },
     /// F1: years pass, and the back-end certificate ends soon
     Expiring {
         /// In so many days
@@ -81,6 +88,7 @@ impl Damage {
             }
             Self::Archive => Ok(driver.mark_archived(&record.store(), thumbprint, true)?),
             Self::Refuse { call, times } => machine::fail(call, ACCESS_DENIED, Some(*times)),
+            Self::Slow { call, millis } => machine::slow(call, *millis),
             Self::WrongStore => machine::rename_store(ENDPOINT, "WebHosting"),
             Self::Expiring { days } => age(&driver, &record, thumbprint, *days),
         }

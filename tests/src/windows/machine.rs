@@ -170,6 +170,15 @@ pub fn fail(call: &str, code: u32, times: Option<u32>) -> Result<()> {
     Ok(())
 }
 
+/// Lets a call of the double of httpapi take so long, until the machine is installed anew.
+///
+/// # Errors
+/// When the registry cannot be written.
+pub fn slow(call: &str, millis: u32) -> Result<()> {
+    LOCAL_MACHINE.create(DOUBLE)?.set_u32(format!("slow_{call}"), millis)?;
+    Ok(())
+}
+
 fn gone(key: &str) -> Result<()> {
     LOCAL_MACHINE.remove_tree(key).with_context(|| key.to_owned())
 }

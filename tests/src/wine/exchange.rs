@@ -74,8 +74,8 @@ impl Exchange {
     }
 
     /// The machine.
-    pub fn machine(&mut self) -> &mut Prefix {
-        &mut self.machine
+    pub fn machine(&self) -> &Prefix {
+        &self.machine
     }
 
     /// Breaks it, by the words of `exchange-host break`.

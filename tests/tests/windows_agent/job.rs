@@ -75,7 +75,7 @@ fn outside_windows_isolated_what_somebody_archived_is_told_and_left_alone() {
 #[test]
 fn outside_windows_isolated_a_renewal_that_http_sys_refuses_is_taken_back() {
     alone("WIN7", || {
-        let mut scene = Scene::set("act")?;
+        let scene = Scene::set("act")?;
         scene.exchange.damage(&["expiring", "--days", "20"])?;
         let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
         let plan = scene.propose("renew", &[])?;

@@ -4,14 +4,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use proto::operator::Plan;
 use tests::alone::alone;
 use tests::outside::Shown;
+use tests::wait::{self, Look};
+use tests::wine::State;
 
 use crate::scene::{LIMIT, Scene, changes};
+
+/// `SERVICE_STOP_PENDING`.
+const STOPPING: u32 = 3;
 
 /// Kills that miss their line, because the agent was quicker than we, are tried again so often.
 const TRIES: usize = 6;
@@ -37,23 +43,29 @@ fn outside_windows_isolated_long_a_renewal_killed_between_any_two_lines_of_its_j
 }
 
 #[test]
-fn outside_windows_isolated_a_service_that_is_stopped_within_a_renewal_stops_and_ends_it_well_when_it_starts() {
+fn outside_windows_isolated_a_service_that_is_told_to_stop_within_a_renewal_ends_it_first() {
     alone("WIN8", || {
-        let mut scene = Scene::serviced("act")?;
+        let scene = Scene::serviced("act")?;
         let journal = scene.exchange.machine().path(r"C:\ProgramData\Backstay\agent\journal")?;
         let plan = proposed(&scene)?;
         let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
+        scene.exchange.damage(&["slow", "set", "8000"])?;
         let plan = scene.approve(plan)?;
-        let began = Instant::now();
-        while lines(&journal) < 3 {
-            ensure!(began.elapsed() < LIMIT, "the renewal does not begin");
-        }
-        // Ends with an error unless the service says that it has stopped, and does so in time.
-        scene.does(&["stop"])?;
-        let left = lines(&journal);
-        eprintln!("stopped with {left} lines in the journal");
-        let at_rest = scene.exchange.snapshot()?;
-        ensure!(scene.exchange.snapshot()? == at_rest, "whoever has stopped changes nothing");
+        wait::until("the renewal to begin", LIMIT, || wait::when(lines(&journal) > 3, || "it does not".to_owned()))?;
+        thread::scope(|both| {
+            // Ends with an error unless the service says that it has stopped, and does so in time.
+            let stopped = both.spawn(|| scene.does(&["stop"]));
+            let asked = || match scene.exchange.machine().service("BackstayAgent") {
+                Ok(State::Between(STOPPING)) => Look::Found(lines(&journal)),
+                other => Look::NotYet(format!("{other:?}")),
+            };
+            let at_work = wait::until("the service to be stopping", LIMIT, asked)?;
+            ensure!(at_work > 3, "expected a renewal at work while the service stops, found {at_work} lines in its journal");
+            stopped.join().expect("no panic")
+        })?;
+        ensure!(!journal.exists(), "expected the renewal at its end, found {} lines of it", lines(&journal));
+        ensure!(scene.exchange.look()? != old, "the certificate that was approved is served while no agent runs");
+        scene.exchange.damage(&["slow", "set", "0"])?;
         scene.does(&["start"])?;
         ended_well(&scene, &plan, &old, &before)?;
         scene.end()

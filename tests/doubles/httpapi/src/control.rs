@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::Write;
 
+use windows_sys::Win32::System::Threading::Sleep;
+
 use crate::registry;
 
 /// Below `HKEY_LOCAL_MACHINE`.
@@ -11,8 +13,12 @@ const CONTROL: &str = r"SOFTWARE\TestDouble\httpapi";
 /// Where Windows keeps its records.
 const HOME: &str = r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters";
 
-/// The code that this call is to fail with, if any.
+/// The code that this call is to fail with, if any. One that is slow is so before it does anything.
 pub(crate) fn fault(call: &str) -> Option<u32> {
+    if let Some(millis) = registry::number(CONTROL, &format!("slow_{call}")) {
+        // SAFETY: waits, and has no preconditions.
+        unsafe { Sleep(millis) };
+    }
     let name = format!("fail_{call}");
     let wanted = registry::text(CONTROL, &name)?;
     let (code, times) = match wanted.split_once(',') {

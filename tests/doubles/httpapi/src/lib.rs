@@ -29,6 +29,7 @@
 //! | value | |
 //! | --- | --- |
 //! | `fail_initialize`, `fail_query`, `fail_set`, `fail_delete`, `fail_update` | `REG_SZ`: the code to answer with before anything is done, as `5`; or `5,2` for the next two calls |
+//! | `slow_query`, `slow_set`, `slow_delete`, `slow_update` | `REG_DWORD`: milliseconds that the call waits before it does anything |
 //! | `updates` | `REG_DWORD` 1: `HttpUpdateServiceConfiguration` works; else it answers 120 |
 //! | `old` | `REG_DWORD` 1: no records by name and of the central store, as Windows Server 2008 R2 |
 //! | `home` | `REG_SZ`: the key below `HKLM` that stands for `…\HTTP\Parameters`, so that http.sys and registry can disagree |

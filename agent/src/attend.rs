@@ -10,6 +10,7 @@
 //! All state is here and nothing is shared, so that whatever happens is handled to its end before the next thing.
 //! While a plan is at work the host is still looked at, but nothing else is begun (TRUST J6).
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +47,16 @@ const BREATH: Duration = Duration::from_millis(200);
 /// A plan of the agent's own that was refused is not tried again before.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
+/// A look that is not done when so many others were due hangs in a call of the system.
+const LATE: u32 = 5;
+
 /// How long a plan at work may take to come to its end when the agent is stopped; the journal makes it safe to leave then.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// A look that does not end. Heartbeats would go on saying that nothing has changed.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a look at this host to end within {0} s, found it under way: a call of the system does not return")]
+struct Hangs(u64);
 
 /// Everything about the one host.
 pub(crate) struct Attendant {
@@ -149,6 +158,7 @@ impl Attendant {
                 turns.look_at = at + self.config.look_every;
             }
             turns.work = Work::Looking;
+            turns.late_at = Some(at + self.config.look_every * LATE);
         }
         for receipt in receipts {
             let effects = self.session.settled(receipt, turns.up());
@@ -167,15 +177,10 @@ impl Attendant {
 
     fn worked(&mut self, done: Done, turns: &mut Turns) {
         let work = std::mem::replace(&mut turns.work, Work::Nothing);
+        turns.late_at = None;
         match done {
             Done::Looked(Ok(look)) => self.looked(*look, turns),
-            Done::Looked(Err(error)) => {
-                turns.grumble(&Trouble::UNSEEN, &error);
-                // Not to know is worth telling: what was seen before is no longer so sure.
-                let why = format!("{}: {}", Trouble::UNSEEN.what, crate::chain(&error));
-                let hold = turns.hold.clone();
-                self.tell(unseen(&self.identity.joined().server, &why, hold), why, turns);
-            }
+            Done::Looked(Err(error)) => self.unseen(&error, turns),
             Done::Recovered(Ok(Some(receipt))) => self.ended(receipt, turns),
             Done::Recovered(Ok(None)) => self.ended_before(turns),
             Done::Recovered(Err(error)) => turns.grumble(&Trouble::STAYS_OPEN, &error),
@@ -245,6 +250,14 @@ impl Attendant {
         }
     }
 
+    /// Not to know is worth telling: what was seen before is no longer so sure.
+    fn unseen(&mut self, error: &(dyn Error + 'static), turns: &mut Turns) {
+        turns.grumble(&Trouble::UNSEEN, error);
+        let why = format!("{}: {}", Trouble::UNSEEN.what, crate::chain(error));
+        let hold = turns.hold.clone();
+        self.tell(unseen(&self.identity.joined().server, &why, hold), why, turns);
+    }
+
     fn tell(&mut self, sight: Sight, decision: String, turns: &mut Turns) {
         let digest = sight.report.digest();
         let latest = Arc::new(Latest { sight, digest, decision, seen_at: now() });
@@ -253,6 +266,9 @@ impl Attendant {
     }
 
     fn tick(&mut self, turns: &mut Turns) {
+        if turns.late_at.take_if(|late| *late <= Instant::now()).is_some() {
+            self.unseen(&Hangs((self.config.look_every * LATE).as_secs()), turns);
+        }
         let effects = self.session.tick(turns.up());
         self.perform(effects, turns);
         self.visit(turns);
@@ -270,6 +286,6 @@ impl Attendant {
         let can_look = self.bench.free().is_some() || (turns.work.is_plan() && turns.glance.is_none());
         let look = can_look.then_some(turns.look_at);
         let renewal = turns.renewal.is_none().then_some(turns.renew_at);
-        due.chain(look).chain(renewal).min().unwrap_or(far)
+        due.chain(look).chain(renewal).chain(turns.late_at).min().unwrap_or(far)
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use agent::config::Config;
@@ -28,10 +28,14 @@ mod proxied;
 struct Fake {
     state: AtomicU32,
     blind: AtomicBool,
+    /// A look takes until this is taken off again.
+    stuck: Mutex<bool>,
+    freed: Condvar,
 }
 
 impl Driver for Fake {
     fn observe(&self) -> Result<Sight, DriverError> {
+        drop(self.freed.wait_while(self.stuck.lock().expect("not poisoned"), |stuck| *stuck).expect("not poisoned"));
         if self.blind.load(Ordering::Relaxed) {
             return Err(DriverError::Io { object: "registry".to_owned(), source: std::io::ErrorKind::PermissionDenied.into() });
         }
@@ -309,16 +313,19 @@ async fn a_lost_session_is_taken_up_without_telling_anything_twice() {
     .await;
 }
 
+/// What the host was last said to be like.
+fn last_report(controller: &Controller) -> Option<Report> {
+    controller.mind().heard.iter().rev().find_map(|message| {
+        let Up::Report(told) = message else { return None };
+        Some(Report::try_from(told.report.clone().expect("a report")).expect("reads"))
+    })
+}
+
 #[tokio::test]
 async fn a_host_that_cannot_be_looked_at_is_told_as_unknown() {
     let (controller, site) = (Controller::start().await, Site::new());
     controller.write_token(&site.token_file());
-    let records = || {
-        controller.mind().heard.iter().rev().find_map(|message| {
-            let Up::Report(told) = message else { return None };
-            Some(Report::try_from(told.report.clone().expect("a report")).expect("reads").records)
-        })
-    };
+    let records = || last_report(&controller).map(|report| report.records);
     site.attended(async {
         until("the first report", || reports(&controller) == 1).await;
         site.driver.blind.store(true, Ordering::Relaxed);
@@ -335,6 +342,23 @@ async fn a_host_that_cannot_be_looked_at_is_told_as_unknown() {
     })
     .await;
     assert_eq!(hellos(&controller), before);
+}
+
+#[tokio::test]
+async fn a_look_that_hangs_is_told_as_unknown_while_heartbeats_go_on() {
+    let (controller, site) = (Controller::start().await, Site::new());
+    controller.write_token(&site.token_file());
+    let records = || last_report(&controller).map(|report| report.records);
+    site.attended(async {
+        until("the first report", || reports(&controller) == 1).await;
+        *site.driver.stuck.lock().expect("not poisoned") = true;
+        until("the bad news", || records().is_some_and(|fact| fact.unknown().is_some_and(|why| why.contains("does not return"))))
+            .await;
+        *site.driver.stuck.lock().expect("not poisoned") = false;
+        site.driver.freed.notify_all();
+        until("the good news", || records() == Some(Fact::Known(Vec::new()))).await;
+    })
+    .await;
 }
 
 #[tokio::test]

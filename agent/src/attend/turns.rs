@@ -46,6 +46,8 @@ pub(super) struct Turns {
     /// An open run was tried since the last look.
     pub(super) recovered: bool,
     pub(super) look_at: Instant,
+    /// When a look that is under way has taken so long that the last one says nothing any more; until that was told.
+    pub(super) late_at: Option<Instant>,
     /// A look beside a plan at work.
     pub(super) glance: Option<JoinHandle<Result<Sight, WorkError>>>,
     /// Why nothing is done on this host, as the last look found it: it stands in files and the registry, and is not read at each turn.
@@ -97,6 +99,7 @@ impl Turns {
             cancels: BTreeSet::new(),
             recovered: false,
             look_at: born,
+            late_at: None,
             glance: None,
             hold: None,
             shelf: Shelf::default(),

@@ -58,16 +58,25 @@ impl Bench for Wine<'_> {
 
     /// Only the calls of the double can be told to fail: the others are Wine's own.
     fn fault(&self, fault: Fault) -> Result<bool> {
-        let Fault { call, mode: Mode::Fail, code, millis: _, after: 0, times } = fault else { return Ok(false) };
+        let Fault { call, mode, code, millis: _, after: 0, times } = fault else { return Ok(false) };
         #[expect(clippy::wildcard_enum_match_arm, reason = "the other calls are Wine's own")]
-        let call = match call {
-            Call::Query => "query",
-            Call::Set => "set",
-            Call::Update => "update",
-            Call::Delete => "delete",
+        let (double, name) = match call {
+            Call::Query => ("httpapi", "query"),
+            Call::Set => ("httpapi", "set"),
+            Call::Update => ("httpapi", "update"),
+            Call::Delete => ("httpapi", "delete"),
+            Call::StoreRead => ("crypt32", "read"),
+            Call::StoreAdd => ("crypt32", "add"),
+            Call::StoreArchive => ("crypt32", "archive"),
+            Call::StoreRemove => ("crypt32", "remove"),
             _ => return Ok(false),
         };
-        machine::fail(call, code, times).map(|()| true)
+        match (mode, times) {
+            (Mode::Fail, _) => machine::fail(double, name, code, times)?,
+            (Mode::Lie, Some(times)) if !matches!(call, Call::Query | Call::StoreRead) => machine::lie(double, name, times)?,
+            (Mode::Lie | Mode::Hang, _) => return Ok(false),
+        }
+        Ok(true)
     }
 }
 

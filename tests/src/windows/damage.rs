@@ -87,8 +87,8 @@ impl Damage {
                 Ok(driver.add(&record.store(), &Stored { key: None, ..stored })?)
             }
             Self::Archive => Ok(driver.mark_archived(&record.store(), thumbprint, true)?),
-            Self::Refuse { call, times } => machine::fail(call, ACCESS_DENIED, Some(*times)),
-            Self::Slow { call, millis } => machine::slow(call, *millis),
+            Self::Refuse { call, times } => machine::fail("httpapi", call, ACCESS_DENIED, Some(*times)),
+            Self::Slow { call, millis } => machine::slow("httpapi", call, *millis),
             Self::WrongStore => machine::rename_store(ENDPOINT, "WebHosting"),
             Self::Expiring { days } => age(&driver, &record, thumbprint, *days),
         }

@@ -15,7 +15,7 @@ use policy::id::Thumbprint;
 use policy::plan::Der;
 use policy::report::{Access, Fact, IIS_APP_ID, RecordKind, SslParameters, SslRecord, Store};
 use uuid::Uuid;
-use windows_registry::LOCAL_MACHINE;
+use windows_registry::{Key, LOCAL_MACHINE};
 
 /// The domain of the machine.
 pub const DOMAIN: &str = "lab.test";
@@ -26,8 +26,8 @@ const CONFIGURATION: &str = r"C:\windows\system32\inetsrv\config";
 const STORES: &str = r"SOFTWARE\Microsoft\SystemCertificates";
 const KEYS: &str = r"SOFTWARE\Wine\Crypto\RSA";
 const RECORDS: &str = r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters";
-const DOUBLE: &str = r"SOFTWARE\TestDouble\httpapi";
-const RUNS: &str = r"SOFTWARE\TestDouble\nativerd";
+/// What is said to the doubles, each in a key of its name.
+const DOUBLES: &str = r"SOFTWARE\TestDouble";
 /// The class of IIS' administration objects.
 const ADMINISTRATION: &str = r"SOFTWARE\Classes\CLSID\{228fb8f7-fb53-4fd5-8c7b-ff59de606c5b}\InprocServer32";
 const SETUP: &str = r"SOFTWARE\Microsoft\ExchangeServer\v15";
@@ -66,10 +66,10 @@ impl Machine {
         class.set_string("", "nativerd.dll")?;
         class.set_string("ThreadingModel", "Both")?;
         for site in ["Default Web Site", "Exchange Back End"] {
-            LOCAL_MACHINE.create(format!(r"{RUNS}\sites"))?.set_u32(site, STARTED)?;
+            LOCAL_MACHINE.create(format!(r"{DOUBLES}\nativerd\sites"))?.set_u32(site, STARTED)?;
         }
         for pool in ["MSExchangeOWAAppPool", "MSExchangeECPAppPool"] {
-            LOCAL_MACHINE.create(format!(r"{RUNS}\pools"))?.set_u32(pool, STARTED)?;
+            LOCAL_MACHINE.create(format!(r"{DOUBLES}\nativerd\pools"))?.set_u32(pool, STARTED)?;
         }
 
         let driver = WindowsDriver::new();
@@ -115,7 +115,6 @@ pub(super) fn certificate(driver: &WindowsDriver, names: (&str, &str), begin: Ti
 
 /// The machine's clock.
 pub(super) fn now() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "a machine has a clock")]
     Timestamp::now()
 }
 
@@ -126,8 +125,7 @@ fn clear() {
         format!(r"{RECORDS}\SslBindingInfo"),
         format!(r"{RECORDS}\SslSniBindingInfo"),
         KEYS.to_owned(),
-        DOUBLE.to_owned(),
-        RUNS.to_owned(),
+        DOUBLES.to_owned(),
         SETUP.to_owned(),
     ] {
         // Not there is as good as removed.
@@ -160,23 +158,33 @@ pub fn rename_store(endpoint: &str, store: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lets a call of the double of httpapi fail: so many times, or until the machine is installed anew.
+/// Lets a call of a double fail: so many times, or until the machine is installed anew.
 ///
 /// # Errors
 /// When the registry cannot be written.
-pub fn fail(call: &str, code: u32, times: Option<u32>) -> Result<()> {
+pub fn fail(double: &str, call: &str, code: u32, times: Option<u32>) -> Result<()> {
     let value = times.map_or_else(|| code.to_string(), |times| format!("{code},{times}"));
-    LOCAL_MACHINE.create(DOUBLE)?.set_string(format!("fail_{call}"), value)?;
-    Ok(())
+    Ok(control(double)?.set_string(format!("fail_{call}"), value)?)
 }
 
-/// Lets a call of the double of httpapi take so long, until the machine is installed anew.
+/// Lets a call of a double say so many times that it did what it did not do.
 ///
 /// # Errors
 /// When the registry cannot be written.
-pub fn slow(call: &str, millis: u32) -> Result<()> {
-    LOCAL_MACHINE.create(DOUBLE)?.set_u32(format!("slow_{call}"), millis)?;
-    Ok(())
+pub fn lie(double: &str, call: &str, times: u32) -> Result<()> {
+    Ok(control(double)?.set_string(format!("lie_{call}"), times.to_string())?)
+}
+
+/// Lets a call of a double take so long, until the machine is installed anew.
+///
+/// # Errors
+/// When the registry cannot be written.
+pub fn slow(double: &str, call: &str, millis: u32) -> Result<()> {
+    Ok(control(double)?.set_u32(format!("slow_{call}"), millis)?)
+}
+
+fn control(double: &str) -> Result<Key> {
+    Ok(LOCAL_MACHINE.create(format!(r"{DOUBLES}\{double}"))?)
 }
 
 fn gone(key: &str) -> Result<()> {

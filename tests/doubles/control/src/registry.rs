@@ -5,59 +5,65 @@ use std::ptr;
 use windows_sys::Win32::Foundation::{ERROR_MORE_DATA, ERROR_SUCCESS};
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_READ, REG_BINARY, REG_DWORD, REG_ROUTINE_FLAGS, REG_SZ, REG_VALUE_TYPE, RRF_RT_REG_BINARY,
-    RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegCloseKey, RegDeleteKeyValueW, RegDeleteTreeW, RegEnumKeyW, RegGetValueW, RegOpenKeyExW,
-    RegSetKeyValueW,
+    RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegCloseKey, RegDeleteKeyValueW, RegDeleteTreeW, RegEnumKeyW, RegEnumValueW, RegGetValueW,
+    RegOpenKeyExW, RegSetKeyValueW,
 };
 
 /// UTF-16 with a NUL at its end.
-pub(crate) fn wide(text: &str) -> Vec<u16> {
+pub fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
 
-pub(crate) fn number(path: &str, name: &str) -> Option<u32> {
+/// A `REG_DWORD`.
+pub fn number(path: &str, name: &str) -> Option<u32> {
     get(path, name, RRF_RT_REG_DWORD)?.try_into().ok().map(u32::from_le_bytes)
 }
 
-pub(crate) fn bytes(path: &str, name: &str) -> Option<Vec<u8>> {
+/// A `REG_BINARY`.
+pub fn bytes(path: &str, name: &str) -> Option<Vec<u8>> {
     get(path, name, RRF_RT_REG_BINARY)
 }
 
-pub(crate) fn text(path: &str, name: &str) -> Option<String> {
+/// A `REG_SZ`.
+pub fn text(path: &str, name: &str) -> Option<String> {
     let bytes = get(path, name, RRF_RT_REG_SZ)?;
     let units: Vec<u16> =
         bytes.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|unit| *unit != 0).collect();
     Some(String::from_utf16_lossy(&units))
 }
 
-pub(crate) fn set_number(path: &str, name: &str, value: u32) -> u32 {
+/// Writes a `REG_DWORD`; the answer of Windows.
+pub fn set_number(path: &str, name: &str, value: u32) -> u32 {
     set(path, name, REG_DWORD, &value.to_le_bytes())
 }
 
-pub(crate) fn set_bytes(path: &str, name: &str, value: &[u8]) -> u32 {
+/// Writes a `REG_BINARY`; the answer of Windows.
+pub fn set_bytes(path: &str, name: &str, value: &[u8]) -> u32 {
     set(path, name, REG_BINARY, value)
 }
 
-pub(crate) fn set_text(path: &str, name: &str, value: &str) -> u32 {
+/// Writes a `REG_SZ`; the answer of Windows.
+pub fn set_text(path: &str, name: &str, value: &str) -> u32 {
     let bytes: Vec<u8> = wide(value).into_iter().flat_map(u16::to_le_bytes).collect();
     set(path, name, REG_SZ, &bytes)
 }
 
 /// Removes a value; one that is not there is none the more.
-pub(crate) fn unset(path: &str, name: &str) {
+pub fn unset(path: &str, name: &str) {
     let (path, name) = (wide(path), wide(name));
     // SAFETY: both names are terminated.
     unsafe { RegDeleteKeyValueW(HKEY_LOCAL_MACHINE, path.as_ptr(), name.as_ptr()) };
 }
 
-/// Removes a key with everything below it.
-pub(crate) fn remove(path: &str) -> u32 {
+/// Removes a key with everything below it; the answer of Windows.
+pub fn remove(path: &str) -> u32 {
     let path = wide(path);
     // SAFETY: the name is terminated.
     unsafe { RegDeleteTreeW(HKEY_LOCAL_MACHINE, path.as_ptr()) }
 }
 
 /// The names of the keys below one, in order; none below one that is not there.
-pub(crate) fn keys(path: &str) -> Vec<String> {
+pub fn keys(path: &str) -> Vec<String> {
     let path = wide(path);
     let mut key = HKEY::default();
     // SAFETY: the name is terminated, and the handle is written where one has room.
@@ -73,6 +79,32 @@ pub(crate) fn keys(path: &str) -> Vec<String> {
         }
         let end = name.iter().position(|unit| *unit == 0).unwrap_or(name.len());
         names.push(String::from_utf16_lossy(&name[..end]));
+    }
+    // SAFETY: the handle is used no more.
+    unsafe { RegCloseKey(key) };
+    names.sort();
+    names
+}
+
+/// The names of the values of a key, in order; none of one that is not there.
+pub fn values(path: &str) -> Vec<String> {
+    let path = wide(path);
+    let mut key = HKEY::default();
+    // SAFETY: the name is terminated, and the handle is written where one has room.
+    if unsafe { RegOpenKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), 0, KEY_READ, &raw mut key) } != ERROR_SUCCESS {
+        return Vec::new();
+    }
+    let mut names = Vec::new();
+    for index in 0.. {
+        let (mut name, mut length) = ([0; 256], 256);
+        let (place, none) = (name.as_mut_ptr(), ptr::null_mut());
+        // SAFETY: the key is open, and there is room for 256 units.
+        let code =
+            unsafe { RegEnumValueW(key, index, place, &raw mut length, ptr::null(), none, ptr::null_mut(), ptr::null_mut()) };
+        if code != ERROR_SUCCESS {
+            break;
+        }
+        names.push(String::from_utf16_lossy(&name[..usize::try_from(length).unwrap_or(0)]));
     }
     // SAFETY: the handle is used no more.
     unsafe { RegCloseKey(key) };

@@ -40,7 +40,7 @@ pub(crate) fn real<F: Copy>(name: &CStr) -> F {
     assert_eq!(size_of::<F>(), size_of::<usize>());
     let call = address(name);
     assert!(!call.is_null(), "{name:?}");
-    // SAFETY: a function's address has the size of a pointer, and the five that ask know the signature of what they name.
+    // SAFETY: a function's address has the size of a pointer, and those who ask know the signature of what they name.
     unsafe { transmute_copy(&call) }
 }
 
@@ -88,13 +88,13 @@ macro_rules! passed_on {
 }
 
 passed_on! {
-    CertAddCRLContextToStore CertAddCTLContextToStore CertAddCertificateContextToStore CertAddCertificateLinkToStore
+    CertAddCRLContextToStore CertAddCTLContextToStore CertAddCertificateLinkToStore
     CertAddEncodedCRLToStore CertAddEncodedCTLToStore CertAddEncodedCertificateToStore CertAddEncodedCertificateToSystemStoreA
     CertAddEncodedCertificateToSystemStoreW CertAddEnhancedKeyUsageIdentifier CertAddSerializedElementToStore
     CertAddStoreToCollection CertAlgIdToOID CertCloseStore CertCompareCertificate CertCompareCertificateName
     CertCompareIntegerBlob CertComparePublicKeyInfo CertControlStore CertCreateCRLContext CertCreateCTLContext
     CertCreateCertificateChainEngine CertCreateCertificateContext CertCreateContext CertCreateSelfSignCertificate
-    CertDeleteCRLFromStore CertDeleteCTLFromStore CertDeleteCertificateFromStore CertDuplicateCRLContext CertDuplicateCTLContext
+    CertDeleteCRLFromStore CertDeleteCTLFromStore CertDuplicateCRLContext CertDuplicateCTLContext
     CertDuplicateCertificateChain CertDuplicateCertificateContext CertDuplicateStore CertEnumCRLContextProperties
     CertEnumCRLsInStore CertEnumCTLContextProperties CertEnumCTLsInStore CertEnumCertificateContextProperties
     CertEnumPhysicalStore CertEnumSystemStore CertFindAttribute CertFindCRLInStore CertFindCTLInStore CertFindCertificateInCRL

@@ -9,7 +9,7 @@ use windows_sys::Win32::Security::Cryptography::{
     CertOpenStore, CryptAcquireContextW, CryptReleaseContext, PKCS_7_ASN_ENCODING, X509_ASN_ENCODING,
 };
 
-use crate::registry::wide;
+use ::control::registry::wide;
 
 /// Whether the store of the machine holds the certificate, with a key of the machine that opens.
 pub(crate) fn is_usable(store: &str, hash: &[u8]) -> bool {

@@ -17,8 +17,8 @@ use windows_sys::Win32::Networking::HttpServer::{
 use windows_sys::Win32::System::Threading::{CreateMutexW, INFINITE, ReleaseMutex, WaitForSingleObject};
 
 use crate::record::{self, Kind, Place, Record};
-use crate::registry::wide;
 use crate::{certificate, control, store};
+use ::control::registry::wide;
 
 /// Tells this library from the real one.
 #[unsafe(no_mangle)]

@@ -28,8 +28,7 @@
 //!
 //! | value | |
 //! | --- | --- |
-//! | `fail_initialize`, `fail_query`, `fail_set`, `fail_delete`, `fail_update` | `REG_SZ`: the code to answer with before anything is done, as `5`; or `5,2` for the next two calls |
-//! | `slow_query`, `slow_set`, `slow_delete`, `slow_update` | `REG_DWORD`: milliseconds that the call waits before it does anything |
+//! | `fail_…`, `lie_…`, `slow_…` of `query`, `set`, `delete`, `update`, the first also of `initialize` | as for every double (crate `control`); a query does not lie |
 //! | `updates` | `REG_DWORD` 1: `HttpUpdateServiceConfiguration` works; else it answers 120 |
 //! | `old` | `REG_DWORD` 1: no records by name and of the central store, as Windows Server 2008 R2 |
 //! | `home` | `REG_SZ`: the key below `HKLM` that stands for `…\HTTP\Parameters`, so that http.sys and registry can disagree |
@@ -47,7 +46,5 @@ mod control;
 pub mod exports;
 #[cfg(windows)]
 mod record;
-#[cfg(windows)]
-mod registry;
 #[cfg(windows)]
 mod store;

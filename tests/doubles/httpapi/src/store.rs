@@ -4,7 +4,7 @@ use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS};
 
 use crate::control;
 use crate::record::{Kind, Place, Record};
-use crate::registry;
+use ::control::registry;
 
 /// All records of a kind, in the order of their keys.
 pub(crate) fn records(kind: Kind) -> Vec<Record> {

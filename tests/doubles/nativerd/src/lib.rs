@@ -8,7 +8,7 @@
 //! | value | |
 //! | --- | --- |
 //! | `sites\NAME`, `pools\NAME` (REG_DWORD) | the state of a site or pool; what is no number of a state is given as an error of that number |
-//! | `fail` (REG_DWORD) | the error of asking for a section |
+//! | `fail_section` (REG_SZ) | the error of asking for a section, as for every double (crate `control`) |
 //!
 //! Methods that nobody here calls answer 0x80004001. **It does not prove** that WAS answers an account, nor how long that takes.
 //!
@@ -17,5 +17,4 @@
 
 pub mod class;
 mod object;
-mod registry;
 mod said;

@@ -1,6 +1,8 @@
 //! What the objects say, from the registry.
 
-use crate::registry;
+use control::{Control, Fault};
+
+const CONTROL: Control = Control("nativerd");
 
 /// What one object says; the class and its manager say nothing.
 #[derive(Clone)]
@@ -40,10 +42,10 @@ pub(crate) fn section(path: &str) -> Option<Result<Said, u32>> {
         "system.applicationHost/applicationPools" => "pools",
         _ => return None,
     };
-    if let Some(code) = registry::number("fail") {
+    if let Some(Fault::Fail(code)) = CONTROL.fault("section") {
         return Some(Err(code));
     }
     let state = |number: u32| i32::try_from(number).ok().filter(|state| *state < 0x1_0000).ok_or(number);
     let element = |(name, number)| Element { name, state: state(number) };
-    Some(Ok(Said::Elements(registry::numbers(key).into_iter().map(element).collect())))
+    Some(Ok(Said::Elements(CONTROL.numbers(key).into_iter().map(element).collect())))
 }

@@ -65,7 +65,7 @@ fn iis_says_which_sites_and_pools_run_and_why_it_does_not() {
     assert_eq!(running(&["Exchange Back End", "Default Web Site"]), [unknown(stopped), Fact::Known(true)]);
     assert_eq!(Running::default().look().pools, unknown(&format!("application pool MSExchangeOWAAppPool: {stopped}")));
 
-    scratch::set(DOUBLE, "fail", REG_DWORD, &0x8007_0005_u32.to_le_bytes());
+    scratch::set(DOUBLE, "fail_section", REG_SZ, &scratch::wide(&0x8007_0005_u32.to_string()));
     let denied = Running::default().look().pools;
     assert!(denied.unknown().unwrap().contains("found error 2147942405"), "{denied:?}");
     scratch::remove(DOUBLE);

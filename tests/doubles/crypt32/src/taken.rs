@@ -1,17 +1,23 @@
-//! The five calls that know the archived mark.
+//! The calls that know the archived mark, and those that a test makes fail.
 
 use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
+use control::{Control, Fault};
 use windows_sys::Win32::Foundation::{CRYPT_E_NOT_FOUND, ERROR_INVALID_PARAMETER, SetLastError};
 use windows_sys::Win32::Security::Cryptography::{
     CERT_ARCHIVED_PROP_ID, CERT_AUTO_ENROLL_PROP_ID, CERT_CONTEXT, CERT_FIND_HASH, CERT_STORE_ENUM_ARCHIVED_FLAG,
-    CRYPT_INTEGER_BLOB, HCERTSTORE,
+    CERT_STORE_READONLY_FLAG, CERT_SYSTEM_STORE_LOCAL_MACHINE, CRYPT_INTEGER_BLOB, HCERTSTORE,
 };
 
 use crate::passed::real;
+
+const CONTROL: Control = Control("crypt32");
+
+/// A store of the machine, to read it.
+const TO_READ: u32 = CERT_SYSTEM_STORE_LOCAL_MACHINE | CERT_STORE_READONLY_FLAG;
 
 /// Where the mark is kept.
 const KEPT: u32 = CERT_AUTO_ENROLL_PROP_ID;
@@ -38,6 +44,12 @@ pub unsafe extern "system" fn CertOpenStore(
     parameter: *const c_void,
 ) -> HCERTSTORE {
     type Call = unsafe extern "system" fn(*const u8, u32, usize, u32, *const c_void) -> HCERTSTORE;
+    if flags & TO_READ == TO_READ
+        && let Some(Fault::Fail(code)) = CONTROL.fault("read")
+    {
+        fail(code);
+        return ptr::null_mut();
+    }
     // SAFETY: the call has this signature, and what it is given is the caller's.
     let store = unsafe { real::<Call>(c"CertOpenStore")(provider, encoding, reserved, flags, parameter) };
     if !store.is_null() {
@@ -136,6 +148,9 @@ pub unsafe extern "system" fn CertSetCertificateContextProperty(
         // SAFETY: as the caller promises.
         return unsafe { call(context, property, flags, data) };
     }
+    if let Some(answer) = faulted("archive") {
+        return answer;
+    }
     let mut content = 1_u8;
     let kept = CRYPT_INTEGER_BLOB { cbData: 1, pbData: &raw mut content };
     if data.is_null() {
@@ -149,6 +164,49 @@ pub unsafe extern "system" fn CertSetCertificateContextProperty(
     }
     // SAFETY: the context is open; the blob and its byte live until the call is over.
     unsafe { call(context, KEPT, flags, (&raw const kept).cast()) }
+}
+
+/// Puts a certificate into a store.
+///
+/// # Safety
+/// As for the call of that name.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn CertAddCertificateContextToStore(
+    store: HCERTSTORE,
+    context: *const CERT_CONTEXT,
+    how: u32,
+    added: *mut *mut CERT_CONTEXT,
+) -> i32 {
+    type Call = unsafe extern "system" fn(HCERTSTORE, *const CERT_CONTEXT, u32, *mut *mut CERT_CONTEXT) -> i32;
+    if let Some(answer) = faulted("add") {
+        return answer;
+    }
+    // SAFETY: the call has this signature, and what it is given is the caller's.
+    unsafe { real::<Call>(c"CertAddCertificateContextToStore")(store, context, how, added) }
+}
+
+/// Takes a certificate out of its store. The context is freed, whatever comes of it.
+///
+/// # Safety
+/// As for the call of that name.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn CertDeleteCertificateFromStore(context: *const CERT_CONTEXT) -> i32 {
+    type Call = unsafe extern "system" fn(*const CERT_CONTEXT) -> i32;
+    if let Some(answer) = faulted("remove") {
+        // SAFETY: the call has this signature, and the context is the caller's to give away.
+        unsafe { real::<Call>(c"CertFreeCertificateContext")(context) };
+        return answer;
+    }
+    // SAFETY: as above.
+    unsafe { real::<Call>(c"CertDeleteCertificateFromStore")(context) }
+}
+
+/// What a test wants this call to answer without doing anything.
+fn faulted(call: &str) -> Option<i32> {
+    CONTROL.fault(call).map(|fault| match fault {
+        Fault::Fail(code) => fail(code),
+        Fault::Lie => 1,
+    })
 }
 
 fn shows(store: HCERTSTORE) -> bool {

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use policy::document::Policy;
 use policy::id::{PolicyId, Sha256};
+use policy::stop::StopId;
 use policy::trust::{Class, TrustDocument, Verified, root_fingerprint};
 use proto::signed::{self, SignedBytes};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::replace;
 use crate::session::{Document, Held, Version};
+use crate::stops::Stops;
 use crate::work::Standing;
 
 mod error;
@@ -33,12 +35,16 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 const CLOCK_STEP: SignedDuration = SignedDuration::from_mins(1);
 
 /// What became of a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judged {
     /// It is held from here on.
     Adopted(Version),
-    /// It is the one that is held.
+    /// It is the one that is held, or changes nothing yet.
     Known,
+    /// The host is stopped from here on.
+    Stopped,
+    /// These stops do not hold the host any longer.
+    LetGo(Vec<StopId>),
 }
 
 /// What the agent holds.
@@ -52,6 +58,7 @@ pub struct Authority {
     latest: Timestamp,
     /// How the controller's clock differed at the last welcome, when it did.
     off_controller: Option<String>,
+    stops: Stops,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -89,6 +96,7 @@ impl Authority {
             times: Times { latest: now, confirmed: None },
             latest: now,
             off_controller: None,
+            stops: Stops::open(folder),
         };
         authority.store(trust)?;
         authority.write_floors(authority.floors())?;
@@ -111,7 +119,15 @@ impl Authority {
             })
             .transpose()?;
         let times = read_json::<Times>(&folder.join("times.json"))?.unwrap_or_default();
-        Ok(Some(Self { folder: folder.to_owned(), trust, policy, times, latest: times.latest, off_controller: None }))
+        Ok(Some(Self {
+            folder: folder.to_owned(),
+            trust,
+            policy,
+            times,
+            latest: times.latest,
+            off_controller: None,
+            stops: Stops::open(folder),
+        }))
     }
 
     /// Judges a document that arrived over an authenticated connection, and holds it from here on when it is a successor.
@@ -125,6 +141,15 @@ impl Authority {
                 let judged = self.judge_policy(bytes, now)?;
                 self.confirm_policy(bytes.id(), now)?;
                 Ok(judged)
+            }
+            Document::Stop(bytes) => {
+                let stopped = self.stops.stop(bytes, &self.trust.value.estate).map_err(AuthorityError::Stop)?;
+                Ok(if stopped { Judged::Stopped } else { Judged::Known })
+            }
+            Document::Resume(bytes) => {
+                let doubt = self.clock_doubt(now);
+                let let_go = self.stops.resume(bytes, &self.trust.value, doubt, now).map_err(AuthorityError::Stop)?;
+                Ok(if let_go.is_empty() { Judged::Known } else { Judged::LetGo(let_go) })
             }
         }
     }
@@ -169,10 +194,10 @@ impl Authority {
         }
     }
 
-    /// Version and id of what is held.
+    /// Version and id of what is held, and the stops in force.
     pub fn held(&self) -> Held {
         let Floors { trust, policy } = self.floors();
-        Held { trust, policy }
+        Held { trust, policy, stops: self.stops.ids() }
     }
 
     /// Fingerprints of the CA certificates whose controllers are believed.

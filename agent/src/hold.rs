@@ -1,7 +1,8 @@
 //! The hold: a person at the host says that nothing is to be done there, and that beats policy and orders.
 //!
-//! He says so by command, by `hold` in `agent.toml` or by Group Policy. Holds add up: none lifts another, and whatever cannot be
-//! read holds. They are read anew whenever it matters, for a hold must work on an agent that runs.
+//! He says so by command, by `hold` in `agent.toml` or by Group Policy. An operator of the estate says so by an emergency stop, which only approvers
+//! end. Holds add up: none lifts another, and whatever cannot be read holds. They are read anew whenever it matters, for a hold must work
+//! on an agent that runs.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,6 +12,7 @@ use thiserror::Error;
 
 use crate::config::{self, Origin, Set};
 use crate::journal::{replace, sync_folder};
+use crate::stops;
 
 /// The longest reason, in bytes.
 pub const MAX_REASON: usize = 200;
@@ -63,7 +65,7 @@ impl Holds {
             .file
             .iter()
             .flat_map(|(path, named)| config::holds_of_file(path, *named).into_iter().chain(config::holds_of_group_policy()));
-        commanded(&self.folder).into_iter().chain(configured).collect()
+        commanded(&self.folder).into_iter().chain(configured).chain(stopped(&self.folder)).collect()
     }
 
     /// The same in one line, for reports and refusals. `None` when nothing holds the host.
@@ -82,6 +84,14 @@ fn commanded(folder: &Path) -> Option<Set<String>> {
         Err(error) => format!("whether a hold was set cannot be read: {}", error.kind()),
     };
     Some(Set { value, origin: Origin::Command(path) })
+}
+
+/// The emergency stops. When it cannot be read whether there is one, there may be.
+fn stopped(folder: &Path) -> Vec<Set<String>> {
+    match stops::in_force(folder) {
+        Ok(stops) => stops.into_iter().map(|(id, stop)| Set { value: stop.line(), origin: Origin::Stop(id.short()) }).collect(),
+        Err(error) => vec![Set { value: crate::chain(&error), origin: Origin::Stop("that cannot be read".to_owned()) }],
+    }
 }
 
 /// Holds the host of this state folder. A plan that begins after this is refused; the agent tells it with its next look.

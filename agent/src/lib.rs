@@ -50,6 +50,7 @@ pub mod proxy;
 pub mod run;
 pub mod session;
 pub mod setup;
+pub mod stops;
 pub mod tls;
 pub mod view;
 mod watcher;

@@ -155,10 +155,10 @@ impl Session {
 
     /// A stream is open. After `lifetime` a new one is wanted, whatever happens.
     pub fn connected(&mut self, lifetime: Duration, now: Duration) -> Vec<Effect> {
-        self.line = Line::Hailing { since: now, until: now + lifetime, told: self.held };
+        self.line = Line::Hailing { since: now, until: now + lifetime, told: self.held.clone() };
         vec![Effect::Send(ToController::Hello(Box::new(Hello {
             speaker: self.speaker.clone(),
-            held: self.held,
+            held: self.held.clone(),
             kept: self.kept.clone(),
             running: self.work.filter(|work| work.begun).map(|work| work.plan),
         })))]
@@ -186,7 +186,7 @@ impl Session {
             }
             FromController::Offer(offer) => self.offered(offer, now),
             FromController::ReceiptAcknowledged(plan) => self.receipt_acknowledged(plan, now),
-            // It proves itself by its own signatures, whoever brings it and whenever.
+            // It proves itself by its own signatures, whoever brings it and whenever; or it only narrows.
             FromController::Document(document) => vec![Effect::Judge(document)],
             FromController::Cancel(plan) if self.receipts.contains_key(&plan) => self.tell_receipts(now),
             FromController::Cancel(plan) => match self.line {
@@ -252,7 +252,7 @@ impl Session {
 
     /// Documents were judged, and this is what is held.
     pub fn held(&mut self, held: Held) -> Vec<Effect> {
-        self.held = held;
+        self.held = held.clone();
         match self.line {
             Line::Open(_) => vec![Effect::Send(ToController::Held(held))],
             // The next hello names them; after one that is on its way, the welcome is answered with them.
@@ -293,7 +293,8 @@ impl Session {
     }
 
     fn welcomed(&mut self, welcome: Welcome, now: Duration) -> Vec<Effect> {
-        let Line::Hailing { until, told, .. } = self.line else { return Vec::new() };
+        let Line::Hailing { until, told, .. } = &self.line else { return Vec::new() };
+        let (until, changed) = (*until, *told != self.held);
         let Welcome { lineage, epoch, acknowledged, heartbeat, clock, policy, checkups } = welcome;
         // A host that was put back to an older state must not use a number twice.
         let known =
@@ -314,8 +315,8 @@ impl Session {
             turned_away: false,
         });
         let mut effects = vec![Effect::Keep(self.kept.clone()), Effect::Confirm { policy, clock }];
-        if told != self.held {
-            effects.push(Effect::Send(ToController::Held(self.held)));
+        if changed {
+            effects.push(Effect::Send(ToController::Held(self.held.clone())));
         }
         effects.extend(self.tell_receipts(now));
         effects.extend(self.tell_report(now));

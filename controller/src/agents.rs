@@ -127,7 +127,7 @@ impl Line {
                 () = seat.displaced.cancelled() => return Err(Status::aborted("a newer session of this server took the place of this one")),
                 () = seat.wake.notified() => {
                     self.identity().await?;
-                    self.perform(&mut session, vec![Effect::ReadDocuments, Effect::ReadOffers]).await?;
+                    self.perform(&mut session, vec![Effect::ReadDocuments, Effect::ReadStops, Effect::ReadOffers]).await?;
                 }
                 message = tokio::time::timeout(patience, incoming.message()) => {
                     let message = message.map_err(|_| Status::deadline_exceeded(format!("expected a heartbeat within {patience:?}, found silence")))??;
@@ -165,6 +165,7 @@ impl Line {
         }
         let seat = connections.open(&self.server, clock.now());
         store.note_agent(&self.server, Some(hello.agent_version.clone()), hello.held).await.map_err(failed)?;
+        store.note_stopped(&self.server, hello.stops.clone()).await.map_err(failed)?;
         self.check_anchor(&hello).await?;
         let policy = store.policy().await.map_err(failed)?.map(|document| document.id);
         let missing = self.missing_on_disk().await?;
@@ -242,9 +243,17 @@ impl Line {
                     store.keep_checkup(&self.server, *named, clock.now()).await.map_err(failed)?;
                     session.filed(id)
                 }
-                Effect::Note(held) => {
+                Effect::Note(held, stops) => {
                     store.note_agent(&self.server, None, held).await.map_err(failed)?;
+                    store.note_stopped(&self.server, stops).await.map_err(failed)?;
                     Vec::new()
+                }
+                Effect::ReadStops => {
+                    let in_force = store.stops_of(&self.server).await.map_err(failed)?;
+                    let let_go =
+                        session.stopped().iter().copied().filter(|id| in_force.iter().all(|row| row.id != *id)).collect();
+                    let resumes = store.resumes(&let_go).await.map_err(failed)?;
+                    session.stops(in_force.into_iter().map(|row| (row.id, row.body)).collect(), resumes)
                 }
                 Effect::ReadDocuments => {
                     let chain = store.trust_chain(session.trust_version()).await.map_err(failed)?;

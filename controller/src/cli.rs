@@ -13,6 +13,7 @@ use self::failure::{Doing, Exit, Failure};
 use self::output::{Format, Output};
 use crate::clock::Clock;
 
+mod approver;
 pub mod assess;
 pub mod audit;
 #[cfg(feature = "server")]
@@ -36,6 +37,7 @@ pub mod server;
 #[cfg(all(feature = "server", windows))]
 pub mod service;
 pub mod status;
+mod stop;
 pub mod token;
 pub mod trust;
 mod wire;
@@ -107,6 +109,11 @@ pub enum Command {
     /// What is to be done, and your yes or no to it.
     #[command(subcommand)]
     Plan(plan::Plan),
+    /// The emergency stop: nothing is done any more until approvers say so.
+    #[command(subcommand)]
+    Stop(stop::Stop),
+    /// An approver's yes to going on after emergency stops.
+    Resume(stop::Resume),
     /// Who did what, as a chain in which no change goes unseen.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -187,6 +194,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Explain(explain) => interruptible(explain.run(&mut context)),
         Command::Preflight(preflight) => interruptible(preflight.run(&mut context)),
         Command::Plan(plan) => interruptible(plan.run(&mut context)),
+        Command::Stop(stop) => interruptible(stop.run(&mut context)),
+        Command::Resume(resume) => interruptible(resume.run(&mut context)),
         Command::Audit(audit) => interruptible(audit.run(&mut context)),
         Command::Assess(assess) => assess.run(&mut context),
     }

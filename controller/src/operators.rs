@@ -16,8 +16,9 @@ use proto::operator::{
     ExplainServerRequest, ExplainServerResponse, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse,
     GetServerRequest, GetServerResponse, GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse,
     ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse,
-    PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, ServerPreflight, SubmitApprovalRequest,
-    SubmitApprovalResponse,
+    ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest, PreflightResponse,
+    RejectPlanRequest, RejectPlanResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest,
+    SubmitResumeResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -36,6 +37,7 @@ mod approval;
 mod explain;
 mod pages;
 mod refusal;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -316,6 +318,24 @@ impl OperatorService for Operators {
         };
         let token = token.encode().to_string();
         Ok(Response::new(CreateTokenResponse { token, expires_at: invalid::micros(expires_at) }))
+    }
+
+    async fn make_stop(&self, request: Request<MakeStopRequest>) -> Answer<MakeStopResponse> {
+        let by = self.caller(&request, Right::Stop)?;
+        let stop = stop::make(&self.parts, request.into_inner(), by).await?;
+        Ok(Response::new(MakeStopResponse { stop: Some(stop) }))
+    }
+
+    async fn list_stops(&self, request: Request<ListStopsRequest>) -> Answer<ListStopsResponse> {
+        self.caller(&request, Right::Read)?;
+        let rows = self.parts.store.stops(request.into_inner().all).await.map_err(failed)?;
+        Ok(Response::new(ListStopsResponse { stops: stop::told(&self.parts, rows).await? }))
+    }
+
+    async fn submit_resume(&self, request: Request<SubmitResumeRequest>) -> Answer<SubmitResumeResponse> {
+        let by = self.caller(&request, Right::Submit)?;
+        let signed = signed("SubmitResumeRequest.resume", request.into_inner().resume)?;
+        Ok(Response::new(SubmitResumeResponse { stops: stop::resume(&self.parts, signed, by).await? }))
     }
 
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {

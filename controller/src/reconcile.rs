@@ -216,11 +216,17 @@ impl Shared {
         let Reconciler { store, connections, nudge, clock } = &self.reconciler;
         let Some(scene) = store.scene(server).await? else { return Ok(None) };
         let documents = self.documents.read(store).await?;
+        let stopped = store
+            .stops_of(server)
+            .await?
+            .first()
+            .map(|row| format!("emergency stop {} by {}: going on takes approvers", row.id.short(), row.stop.line()));
         let now = clock.now();
         let terms = Terms {
             policy: &documents.policy,
             trust: documents.trust.as_ref(),
             in_force: documents.held,
+            stopped: stopped.as_deref(),
             connected: connections.is_connected(server),
             now,
         };

@@ -12,6 +12,7 @@ use policy::certificate::MAX_DER;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, ServerName, Sha256};
 use policy::receipt::Receipt;
 use policy::report::Report;
+use policy::stop::StopId;
 use proto::PROTOCOL;
 use proto::checkup::Named;
 use proto::signed::SignedBytes;
@@ -42,8 +43,8 @@ pub enum Said {
         /// The plan at work.
         at_work: PlanId,
     },
-    /// Its documents changed.
-    Held(Held),
+    /// Its documents changed, or what holds it.
+    Held(Held, BTreeSet<StopId>),
     /// What doctor found on the host.
     Checkup(Box<Named>),
 }
@@ -63,6 +64,8 @@ pub struct Hello {
     pub lineage: Vec<u8>,
     /// Documents.
     pub held: Held,
+    /// The emergency stops that hold it.
+    pub stops: BTreeSet<StopId>,
     /// The end of the audit trail as it last saw it.
     pub audit: Option<Head>,
 }
@@ -111,6 +114,10 @@ pub enum Say {
     Cancel(PlanId),
     /// The checkup is on disk.
     CheckupAcknowledged(Sha256),
+    /// An emergency stop.
+    Stop(Vec<u8>),
+    /// An approver's yes to going on.
+    Resume(SignedBytes),
 }
 
 /// The answer to a hello.
@@ -143,8 +150,10 @@ pub enum Effect {
     Begun(PlanId),
     /// Write this checkup down, then [`Session::filed`].
     File(Box<Named>),
-    /// Note what the agent holds.
-    Note(Held),
+    /// Note what the agent holds, and what holds it.
+    Note(Held, BTreeSet<StopId>),
+    /// Read the emergency stops, and who said yes to going on after those that this session knows, then [`Session::stops`].
+    ReadStops,
     /// Read the documents in force, then [`Session::documents`].
     ReadDocuments,
     /// Read what is offered to this server, then [`Session::offers`].
@@ -250,10 +259,14 @@ pub struct Session {
     epoch: u64,
     on_disk: Option<(Generation, Sha256)>,
     held: Held,
+    /// The emergency stops that hold it, by its own word.
+    stopped: BTreeSet<StopId>,
     wanted: BTreeSet<CertificateId>,
     told: BTreeSet<PlanId>,
     called_back: BTreeSet<PlanId>,
     pushed: Pushed,
+    /// Stops and yeses that were told in this session, by id.
+    about_stops: BTreeSet<Sha256>,
 }
 
 /// The newest versions that were sent in this session; whether they were taken, the agent says.
@@ -292,10 +305,12 @@ impl Session {
             epoch: identity.epoch,
             on_disk,
             held: hello.held,
+            stopped: hello.stops.clone(),
             wanted: BTreeSet::new(),
             told: BTreeSet::new(),
             called_back: BTreeSet::new(),
             pushed: Pushed::default(),
+            about_stops: BTreeSet::new(),
         })
     }
 
@@ -310,7 +325,7 @@ impl Session {
         checkups: Vec<Sha256>,
     ) -> Vec<Effect> {
         let welcome = Welcome { lineage, epoch: self.epoch, acknowledged: self.on_disk, policy, checkups };
-        let mut effects = vec![Effect::Say(Say::Welcome(welcome)), Effect::ReadDocuments];
+        let mut effects = vec![Effect::Say(Say::Welcome(welcome)), Effect::ReadDocuments, Effect::ReadStops];
         // Certificates that were on their way when the last session ended are asked for again.
         if let Some((generation, _)) = self.on_disk
             && !missing.is_empty()
@@ -338,9 +353,10 @@ impl Session {
                 self.told.remove(&offered);
                 Ok(Vec::new())
             }
-            Said::Held(held) => {
+            Said::Held(held, stops) => {
                 self.held = held;
-                Ok(vec![Effect::Note(held), Effect::Look])
+                self.stopped.clone_from(&stops);
+                Ok(vec![Effect::Note(held, stops), Effect::Look])
             }
             Said::Checkup(named) => Ok(vec![Effect::File(named)]),
         }
@@ -383,6 +399,28 @@ impl Session {
         {
             self.pushed.policy = document.version;
             effects.push(Effect::Say(Say::Policy(document.signed)));
+        }
+        effects
+    }
+
+    /// The emergency stops that hold this host by its own word.
+    pub fn stopped(&self) -> &BTreeSet<StopId> {
+        &self.stopped
+    }
+
+    /// These stops are in force for this server, and these yeses were said to going on after those that hold it and are not. Each is told
+    /// once in a session; whether it was taken, the agent says.
+    pub fn stops(&mut self, in_force: Vec<(StopId, Vec<u8>)>, resumes: Vec<SignedBytes>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (id, body) in in_force {
+            if !self.stopped.contains(&id) && self.about_stops.insert(id) {
+                effects.push(Effect::Say(Say::Stop(body)));
+            }
+        }
+        for resume in resumes {
+            if self.about_stops.insert(resume.id()) {
+                effects.push(Effect::Say(Say::Resume(resume)));
+            }
         }
         effects
     }

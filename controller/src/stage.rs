@@ -13,6 +13,7 @@ use policy::report::{
     Access, BACK_END_SITE, Binding, Exchange, Fact, Host, IIS_APP_ID, KeyContainer, KeyLink, KeyState, RecordKind, Report, Role,
     Service, Setup, Sight, Site, SslParameters, SslRecord, Store as CertificateStore, StoreEntry,
 };
+use policy::stop::{Resume, StopId};
 use policy::trust::{Approval, Class, KeyKind, Kind, PersonKey, PersonKeys, PersonRole, Root, TrustDocument, Verified};
 use proto::checkup::Named;
 use proto::signed::{SignedBytes, SigningKey};
@@ -70,7 +71,7 @@ impl People {
             version,
             root: Root { threshold: 1, keys: BTreeSet::from([self.root.id()]) },
             persons: BTreeMap::from([(person("anna"), approver(&self.anna)), (person("bert"), approver(&self.bert))]),
-            need: BTreeMap::from([(Class::Renew, need)]),
+            need: BTreeMap::from([(Class::Renew, need), (Class::Resume, need)]),
             ca: BTreeSet::from([Sha256([7; 32])]),
         };
         let mut signed = SignedBytes::unsigned(document.to_bytes());
@@ -100,6 +101,21 @@ impl People {
         let mut signed = SignedBytes::unsigned(approval.to_bytes());
         let key = if name == "anna" { &self.anna } else { &self.bert };
         key.sign(Kind::Approval, &mut signed).expect("signed");
+        signed
+    }
+
+    /// A yes to going on by one of them.
+    pub(crate) fn resume(&self, name: &str, stops: &[StopId], reason: &str) -> SignedBytes {
+        let resume = Resume {
+            estate: estate(),
+            stops: stops.iter().copied().collect(),
+            person: person(name),
+            reason: reason.to_owned(),
+            at: noon(),
+        };
+        let mut signed = SignedBytes::unsigned(resume.to_bytes());
+        let key = if name == "anna" { &self.anna } else { &self.bert };
+        key.sign(Kind::Resume, &mut signed).expect("signed");
         signed
     }
 

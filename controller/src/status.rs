@@ -28,7 +28,7 @@ pub fn told<E: Error + 'static>(code: Code) -> impl FnOnce(E) -> Status {
 #[expect(clippy::needless_pass_by_value, reason = "it is the function that map_err takes")]
 pub fn failed(error: StoreError) -> Status {
     let code = match &error {
-        StoreError::NoServer(_) | StoreError::NoPlan(_) => Code::NotFound,
+        StoreError::NoServer(_) | StoreError::NoPlan(_) | StoreError::NoStop(_) | StoreError::NoGroup { .. } => Code::NotFound,
         StoreError::OlderGeneration { .. }
         | StoreError::OtherDigest { .. }
         | StoreError::Life { .. }
@@ -39,7 +39,7 @@ pub fn failed(error: StoreError) -> Status {
         StoreError::OtherServer { .. } | StoreError::Token(_) | StoreError::NotActive { .. } | StoreError::UnknownKey => {
             Code::PermissionDenied
         }
-        StoreError::TooMany { .. } => Code::ResourceExhausted,
+        StoreError::TooMany { .. } | StoreError::TooManyStops => Code::ResourceExhausted,
         StoreError::Closed => Code::Unavailable,
         StoreError::Query { .. } | StoreError::NotCommitted(_) => {
             tracing::error!(event = event::STORE_FAILED.id, error = &error as &dyn Error, "the store failed");

@@ -29,6 +29,7 @@ mod receipts;
 mod row;
 mod scene;
 mod servers;
+mod stops;
 mod tokens;
 mod trail;
 mod writer;
@@ -42,6 +43,7 @@ pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
 pub use receipts::Settled;
 pub use scene::{Near, Neighbour, PlanSeen, Scene, Trouble};
 pub use servers::{Held, Judged, Recorded, Recording, ServerRow};
+pub use stops::StopRow;
 pub use tokens::MAX_TTL_SECONDS;
 
 use writer::Writer;

@@ -42,6 +42,7 @@ pub mod preflight;
 pub mod receipt;
 pub mod report;
 pub mod schedule;
+pub mod stop;
 pub mod trust;
 pub mod turn;
 pub mod window;

@@ -30,6 +30,8 @@ pub enum Kind {
     Policy,
     /// An approval of plans.
     Approval,
+    /// A yes to going on after an emergency stop.
+    Resume,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Trust => "backstay.trust.v1\n",
             Self::Policy => "backstay.policy.v1\n",
             Self::Approval => "backstay.approval.v1\n",
+            Self::Resume => "backstay.resume.v1\n",
         }
     }
 }
@@ -193,7 +196,7 @@ pub enum DocumentError {
     },
 }
 
-fn wrong(what: &'static str, expected: impl Into<String>, found: impl ToString) -> DocumentError {
+pub(crate) fn wrong(what: &'static str, expected: impl Into<String>, found: impl ToString) -> DocumentError {
     DocumentError::Value { what, expected: expected.into(), found: found.to_string() }
 }
 

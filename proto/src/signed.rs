@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use policy::document::{Policy, PolicyError};
 use policy::id::{KeyId, Sha256};
+use policy::stop::Resume;
 use policy::trust::{Approval, DocumentError, Kind, MAX_BYTES, TrustDocument, Verified};
 use thiserror::Error;
 
@@ -109,6 +110,14 @@ pub fn policy(signed: &SignedBytes) -> Result<Verified<Policy>, Unbelieved> {
 /// [`Unbelieved`].
 pub fn approval(signed: &SignedBytes) -> Result<Verified<Approval>, Unbelieved> {
     verified(Kind::Approval, signed, |body| Approval::from_bytes(body).map_err(Unbelieved::Document))
+}
+
+/// Checks the signatures over a yes to going on, then reads it.
+///
+/// # Errors
+/// [`Unbelieved`].
+pub fn resume(signed: &SignedBytes) -> Result<Verified<Resume>, Unbelieved> {
+    verified(Kind::Resume, signed, |body| Resume::from_bytes(body).map_err(Unbelieved::Document))
 }
 
 impl From<SignedBytes> for types::Signed {

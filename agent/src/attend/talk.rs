@@ -131,15 +131,37 @@ impl Attendant {
         }
     }
 
+    /// Nothing is begun any more: the hold sees to that. A plan at work turns back, or comes to its end if it has swapped.
+    fn stand_still(&mut self, turns: &mut Turns) {
+        match turns.work {
+            Work::Offered(plan) | Work::Own(plan) => self.bench.call_off(plan),
+            Work::Nothing | Work::Looking => {}
+        }
+        turns.own = None;
+        turns.look_at = Instant::now();
+    }
+
     fn judge(&mut self, document: &Document, turns: &mut Turns) -> Vec<Effect> {
         let (what, held, refused) = match document {
             Document::Trust(_) => ("trust document", &event::TRUST_HELD, &event::TRUST_REFUSED),
             Document::Policy(_) => ("policy", &event::POLICY_HELD, &event::POLICY_REFUSED),
+            // What holds the host is told when it is looked at.
+            Document::Stop(_) => ("emergency stop", &event::HOLD_ON, &event::STOP_REFUSED),
+            Document::Resume(_) => ("yes to going on", &event::HOLD_OFF, &event::STOP_REFUSED),
         };
         let ca = self.authority.ca().clone();
         match self.authority.judge(document, now()) {
             Ok(Judged::Adopted(version)) => {
                 tell!(held, what, version = version.number, id = version.id.short(), "a new document is held");
+                turns.look_at = Instant::now();
+            }
+            Ok(Judged::Stopped) => {
+                tracing::info!("an emergency stop is in force on this host");
+                self.stand_still(turns);
+            }
+            Ok(Judged::LetGo(stops)) => {
+                let stops: Vec<String> = stops.iter().map(|id| id.short()).collect();
+                tracing::info!(stops = stops.join(", "), "approvers let emergency stops go");
                 turns.look_at = Instant::now();
             }
             Ok(Judged::Known) => tracing::debug!(what, "the document is held already"),

@@ -7,6 +7,8 @@ use policy::trust::DocumentError;
 use proto::signed::{InvalidFile, Unbelieved};
 use thiserror::Error;
 
+use crate::stops::StopError;
+
 /// A document that is refused, or files that do not read.
 #[derive(Debug, Error)]
 pub enum AuthorityError {
@@ -56,6 +58,9 @@ pub enum AuthorityError {
         #[source]
         source: Unbelieved,
     },
+    /// An emergency stop or the end of one.
+    #[error(transparent)]
+    Stop(#[from] StopError),
     /// Another root than the pinned one signed the first trust document.
     #[error("root of the trust document: expected the pinned fingerprint {expected}, found {found}")]
     OtherRoot {

@@ -26,6 +26,8 @@ pub enum Origin {
     GroupPolicy(String),
     /// `backstay-agent hold on`, which is kept in this file.
     Command(PathBuf),
+    /// An emergency stop of the estate, by the beginning of its id.
+    Stop(String),
 }
 
 impl Origin {
@@ -37,6 +39,7 @@ impl Origin {
             Self::CommandLine(_) => "command line",
             Self::GroupPolicy(_) => "Group Policy",
             Self::Command(_) => "command",
+            Self::Stop(_) => "emergency stop",
         }
     }
 
@@ -47,6 +50,7 @@ impl Origin {
             Self::File { path, line: Some(line) } => format!("{}:{line}", path.display()),
             Self::File { path, line: None } | Self::Command(path) => path.display().to_string(),
             Self::CommandLine(option) => (*option).to_owned(),
+            Self::Stop(id) => id.clone(),
             Self::GroupPolicy(value) if value.is_empty() => format!("HKLM\\{POLICY_KEY}"),
             Self::GroupPolicy(value) => format!("HKLM\\{POLICY_KEY}\\{value}"),
         }
@@ -58,6 +62,7 @@ impl Origin {
             Self::CommandLine(_) => "correct the option",
             Self::GroupPolicy(_) => "correct the policy, then run gpupdate",
             Self::Command(_) => "run `backstay-agent hold off`",
+            Self::Stop(_) => "have approvers say yes to going on: `backstay resume`",
         }
     }
 }

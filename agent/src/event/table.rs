@@ -246,6 +246,10 @@ native::events! {
         en "Plan %1 was taken back by the controller.", "";
         de "Plan %1 wurde vom Controller zurückgenommen.", "";
     }
+    STOP_REFUSED = 3016 Warning(what, error) {
+        en "Refused: %1: %2", "Ask whoever sent it. What held the host before holds it now.";
+        de "Abgelehnt: %1: %2", "Den Absender fragen. Was den Host zuvor anhielt, hält ihn weiter an.";
+    }
     PLAN_BEGAN = 4000 Information(plan) {
         en "Plan %1 has begun.", "";
         de "Plan %1 hat begonnen.", "";

@@ -6,12 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, Sha256};
 use policy::plan;
+use policy::trust::MAX_BYTES;
 use proto::agent::open_request::Message as Up;
 use proto::agent::open_response::Message as Down;
 use proto::agent::{
-    Answer, Busy, CancelOffer, Certificates, CheckupAcknowledged, CheckupsKept, Heartbeat, Held as WireHeld, Hello as WireHello,
-    Offer as WireOffer, OpenRequest, OpenResponse, ReceiptAcknowledged, ReportAcknowledged, ReportMessage, Running,
-    Welcome as WireWelcome, answer,
+    Answer, Busy, CancelOffer, Certificates, CheckupAcknowledged, CheckupsKept, EmergencyStop, Heartbeat, Held as WireHeld,
+    Hello as WireHello, Offer as WireOffer, OpenRequest, OpenResponse, ReceiptAcknowledged, ReportAcknowledged, ReportMessage,
+    Running, Welcome as WireWelcome, answer,
 };
 use proto::invalid::{self, Invalid};
 use proto::signed::SignedBytes;
@@ -84,6 +85,10 @@ pub(super) fn inward(response: OpenResponse) -> Result<Option<FromController>, I
         }
         Down::Trust(signed) => FromController::Document(Document::Trust(signed.try_into()?)),
         Down::Policy(signed) => FromController::Document(Document::Policy(signed.try_into()?)),
+        Down::Stop(EmergencyStop { body }) => {
+            FromController::Document(Document::Stop(invalid::bytes("EmergencyStop.body", MAX_BYTES, body)?))
+        }
+        Down::Resume(signed) => FromController::Document(Document::Resume(signed.try_into()?)),
         Down::Cancel(CancelOffer { plan }) => FromController::Cancel(digest("CancelOffer.plan", &plan)?),
         Down::CheckupAcknowledged(CheckupAcknowledged { id }) => {
             FromController::CheckupAcknowledged(digest("CheckupAcknowledged.id", &id)?)
@@ -113,12 +118,13 @@ fn hello(said: Hello, now: Timestamp) -> WireHello {
 }
 
 fn documents(held: Held) -> WireHeld {
-    let Held { trust, policy } = held;
+    let Held { trust, policy, stops } = held;
     WireHeld {
         trust: trust.id.0.to_vec(),
         trust_version: trust.number,
         policy: bytes(policy.map(|policy| policy.id)),
         policy_version: policy.map_or(0, |policy| policy.number),
+        stops: stops.into_iter().map(|id| id.0.to_vec()).collect(),
     }
 }
 

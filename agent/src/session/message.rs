@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, ServerName, Sha256};
 use policy::receipt::Receipt;
 use policy::report::Sight;
+use policy::stop::StopId;
 use proto::checkup::Named;
 use proto::signed::SignedBytes;
 use serde::{Deserialize, Serialize};
@@ -33,13 +34,15 @@ pub struct Version {
     pub id: Sha256,
 }
 
-/// The documents by which the agent judges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The documents by which the agent judges, and what holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// The trust document.
     pub trust: Version,
     /// The policy, if it holds one.
     pub policy: Option<Version>,
+    /// The emergency stops in force on this host.
+    pub stops: BTreeSet<StopId>,
 }
 
 /// One look, as it is told.
@@ -146,13 +149,17 @@ pub struct Offer {
     pub approvals: Vec<SignedBytes>,
 }
 
-/// A signed document that arrived.
+/// A document that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// A trust document.
     Trust(SignedBytes),
     /// A policy.
     Policy(SignedBytes),
+    /// An emergency stop, which nobody signs.
+    Stop(Vec<u8>),
+    /// A yes to going on after stops.
+    Resume(SignedBytes),
 }
 
 /// What the controller says.
@@ -173,7 +180,7 @@ pub enum FromController {
     Offer(Offer),
     /// A receipt is on disk.
     ReceiptAcknowledged(PlanId),
-    /// A signed document.
+    /// A document.
     Document(Document),
     /// People took the plan back.
     Cancel(PlanId),

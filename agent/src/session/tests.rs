@@ -22,7 +22,7 @@ fn session(kept: Kept, receipts: Vec<Receipt>) -> Session {
 fn restarted(kept: Kept, receipts: Vec<Receipt>, last_end: Option<Timestamp>) -> Session {
     let speaker =
         Speaker { server: "EX1".parse().expect("a name"), machine_id: "machine".to_owned(), agent_version: "0".to_owned() };
-    let held = Held { trust: Version { number: 1, id: digest(0) }, policy: None };
+    let held = Held { trust: Version { number: 1, id: digest(0) }, policy: None, stops: BTreeSet::new() };
     Session::new(speaker, held, kept, receipts, None, last_end)
 }
 
@@ -261,8 +261,8 @@ fn refusals_are_bounded_and_what_was_done_is_never_dropped() {
 fn documents_that_changed_during_the_hello_are_told_after_the_welcome() {
     let mut session = session(Kept::default(), Vec::new());
     session.connected(HOUR, Duration::ZERO);
-    let held = Held { trust: Version { number: 2, id: digest(9) }, policy: None };
-    assert!(session.held(held).is_empty());
+    let held = Held { trust: Version { number: 2, id: digest(9) }, policy: None, stops: BTreeSet::new() };
+    assert!(session.held(held.clone()).is_empty());
     let effects = session.received(welcome(None), Duration::ZERO);
     assert!(matches!(sent(&effects)[..], [ToController::Held(told)] if *told == held));
 }

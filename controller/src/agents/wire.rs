@@ -1,8 +1,11 @@
 //! Between what travels and what it means. What does not parse is refused with the name of its field.
 
+use std::collections::BTreeSet;
+
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::Sha256;
+use policy::stop::MAX_STOPS;
 use proto::agent::open_request::Message as Request;
 use proto::agent::open_response::Message as Response;
 use proto::agent::{self, OpenRequest, OpenResponse, answer};
@@ -46,7 +49,7 @@ pub(super) fn said(request: OpenRequest) -> Result<Said, Invalid> {
                 }
             }
         }
-        Request::Held(wire) => Said::Held(held(&wire)?),
+        Request::Held(wire) => Said::Held(held(&wire)?, stops(&wire)?),
         Request::Checkup(checkup) => Said::Checkup(Box::new(checkup.try_into()?)),
     })
 }
@@ -75,6 +78,7 @@ fn hello(wire: agent::Hello) -> Result<Hello, Invalid> {
             found: lineage.len(),
         });
     }
+    let documents = present("Hello.held", documents)?;
     let hash = exactly_or_none("Hello.audit_head", &audit_head)?;
     Ok(Hello {
         protocol,
@@ -82,19 +86,26 @@ fn hello(wire: agent::Hello) -> Result<Hello, Invalid> {
         machine_id: text("Hello.machine_id", machine_id)?,
         agent_version: text("Hello.agent_version", agent_version)?.chars().take(64).collect(),
         lineage,
-        held: held(&present("Hello.held", documents)?)?,
+        held: held(&documents)?,
+        stops: stops(&documents)?,
         audit: hash.map(|hash| Head { sequence: audit_sequence, hash: Sha256(hash) }),
     })
 }
 
 fn held(wire: &agent::Held) -> Result<Held, Invalid> {
-    let agent::Held { trust, trust_version, policy, policy_version } = wire;
+    let agent::Held { trust, trust_version, policy, policy_version, stops: _ } = wire;
     Ok(Held {
         trust: exactly_or_none("Held.trust", trust)?.map(Sha256),
         trust_version: *trust_version,
         policy: exactly_or_none("Held.policy", policy)?.map(Sha256),
         policy_version: *policy_version,
     })
+}
+
+/// An agent holds no more stops at once.
+fn stops(wire: &agent::Held) -> Result<BTreeSet<Sha256>, Invalid> {
+    let ids = list("Held.stops", MAX_STOPS, wire.stops.clone(), |id| exactly("Held.stops", &id).map(Sha256))?;
+    Ok(ids.into_iter().collect())
 }
 
 /// What the controller says.
@@ -124,6 +135,8 @@ pub(super) fn response(say: Say, heartbeat: Span, now: Timestamp) -> OpenRespons
         Say::Trust(signed) => Response::Trust(signed.into()),
         Say::Policy(signed) => Response::Policy(signed.into()),
         Say::Cancel(plan) => Response::Cancel(agent::CancelOffer { plan: bytes(plan) }),
+        Say::Stop(body) => Response::Stop(agent::EmergencyStop { body }),
+        Say::Resume(signed) => Response::Resume(signed.into()),
         Say::CheckupAcknowledged(id) => Response::CheckupAcknowledged(agent::CheckupAcknowledged { id: bytes(id) }),
     };
     OpenResponse { message: Some(message) }

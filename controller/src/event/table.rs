@@ -69,6 +69,16 @@ native::events! {
         en "Trust document %1 is in force, applied by %2.", "";
         de "Vertrauensdokument %1 gilt, angewandt von %2.", "";
     }
+    STOP_MADE = 3520 Warning(stop, person, reason) {
+        en "Emergency stop %1 by %2 is in force: %3",
+           "Nothing is done on the servers that it covers. `backstay stop list` counts who has confirmed; approvers let it go: `backstay resume`.";
+        de "Der Notstopp %1 von %2 ist in Kraft: %3",
+           "Auf den betroffenen Servern geschieht nichts. `backstay stop list` zählt, wer bestätigt hat; Genehmiger heben ihn auf: `backstay resume`.";
+    }
+    STOP_LET_GO = 3521 Warning(stop, person) {
+        en "Emergency stop %1 was let go; the last yes came from %2.", "Work goes on. Look at the plans that wait: `backstay plan list`.";
+        de "Der Notstopp %1 wurde aufgehoben; das letzte Ja kam von %2.", "Die Arbeit geht weiter. Wartende Pläne ansehen: `backstay plan list`.";
+    }
     PLAN_DONE = 4500 Information(server, plan, notes) {
         en "Plan %2 is done on server %1: %3", "";
         de "Plan %2 ist auf Server %1 ausgeführt: %3", "";

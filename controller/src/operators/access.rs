@@ -16,6 +16,8 @@ pub(super) enum Right {
     Submit,
     /// Say no to a plan: narrows, and so needs a role only (TRUST T7).
     Reject,
+    /// Stop servers: narrows, too, and must not wait for anybody (DESIGN 6 rule 8).
+    Stop,
     /// Let a host in.
     Token,
     /// Put a trust document in force.
@@ -29,7 +31,7 @@ pub(super) fn may(role: PersonRole, right: Right) -> bool {
         // What is handed in carries its own authority: a signature counts or does not, whoever brings it, and a document that was
         // signed is meant to be handed in. So that an approver needs no second credential, everybody may.
         Right::Submit => true,
-        Right::Reject => matches!(role, PersonRole::Operator | PersonRole::Approver | PersonRole::Admin),
+        Right::Reject | Right::Stop => matches!(role, PersonRole::Operator | PersonRole::Approver | PersonRole::Admin),
         // The first trust document is signed by nobody but itself, and a token lets a machine in: neither carries its own authority.
         Right::Token | Right::Trust => role == PersonRole::Admin,
     }
@@ -80,6 +82,7 @@ mod tests {
             (Right::Read, &[Viewer, Operator, Approver, Auditor, Admin][..]),
             (Right::Submit, &[Viewer, Operator, Approver, Auditor, Admin]),
             (Right::Reject, &[Operator, Approver, Admin]),
+            (Right::Stop, &[Operator, Approver, Admin]),
             (Right::Token, &[Admin]),
             (Right::Trust, &[Admin]),
         ];

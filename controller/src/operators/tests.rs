@@ -67,7 +67,8 @@ impl Desk {
         let scene = store.scene(&name).await.expect("reads").expect("reported");
         let trust = approval::trust_in_force(store).await.expect("in force");
         let policy = approval::policy_in_force(store).await.expect("in force");
-        let terms = Terms { policy: &policy, trust: Some(&trust), in_force: Held::default(), connected: false, now };
+        let terms =
+            Terms { policy: &policy, trust: Some(&trust), in_force: Held::default(), stopped: None, connected: false, now };
         store.conclude(&name, look(&scene, &terms), now).await.expect("written");
     }
 
@@ -314,4 +315,54 @@ async fn a_patch_night_is_told_what_matters_of_each_server_that_reported() {
     assert_eq!(found.frozen, ["BST601 Exchange setup is at work or half-finished: ExSetup.exe"]);
     assert_eq!(code(ask(-1, "").await), Code::InvalidArgument);
     assert_eq!(code(ask(0, "nonsense").await), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_stop_needs_a_role_and_one_scope_and_going_on_needs_an_approver() {
+    let (desk, _) = Desk::with_plan(1).await;
+    let make = |role: &str, request: MakeStopRequest| {
+        let (desk, request) = (&desk, asked(role, request));
+        async move { desk.operators.make_stop(request).await.map(|answer| answer.into_inner().stop.expect("a stop")) }
+    };
+    let estate = || MakeStopRequest { estate: true, reason: "broken".to_owned(), ..MakeStopRequest::default() };
+    for role in ["viewer", "auditor"] {
+        assert_eq!(code(make(role, estate()).await), Code::PermissionDenied);
+    }
+    let ex1 = || vec!["EX1".to_owned()];
+    for wrong in [
+        MakeStopRequest { estate: false, ..estate() },
+        MakeStopRequest { servers: ex1(), ..estate() },
+        MakeStopRequest { reason: " ".to_owned(), ..estate() },
+        MakeStopRequest { reason: "two\nlines".to_owned(), ..estate() },
+        MakeStopRequest { estate: false, servers: vec!["EX 1".to_owned()], ..estate() },
+    ] {
+        assert_eq!(code(make("operator", wrong.clone()).await), Code::InvalidArgument, "{wrong:?}");
+    }
+    for absent in [
+        MakeStopRequest { estate: false, servers: vec!["EX9".to_owned()], ..estate() },
+        MakeStopRequest { estate: false, dags: vec!["DAG9".to_owned()], ..estate() },
+    ] {
+        assert_eq!(code(make("operator", absent).await), Code::NotFound);
+    }
+    let stop = make("operator", MakeStopRequest { estate: false, servers: ex1(), ..estate() }).await.expect("in force");
+    assert_eq!((stop.covered, stop.confirmed, stop.away, stop.need), (1, 0, ex1(), 1));
+
+    let id = policy::id::Sha256::of(&stop.body);
+    let resume = |signed: SignedBytes| {
+        let request = asked("viewer", SubmitResumeRequest { resume: Some(signed.into()) });
+        async { desk.operators.submit_resume(request).await.map(Response::into_inner) }
+    };
+    let unsigned = SignedBytes::unsigned(desk.people.resume("anna", &[id], "found").body);
+    assert_eq!(code(resume(unsigned).await), Code::PermissionDenied);
+    // Bert's signature under Anna's name.
+    let mut borrowed = SignedBytes::unsigned(desk.people.resume("anna", &[id], "found").body);
+    desk.people.bert.sign(policy::trust::Kind::Resume, &mut borrowed).expect("signed");
+    assert_eq!(code(resume(borrowed).await), Code::PermissionDenied);
+    assert_eq!(code(resume(desk.people.resume("anna", &[policy::id::Sha256::of(b"never")], "found")).await), Code::NotFound);
+    let done = resume(desk.people.resume("anna", &[id], "found")).await.expect("counts");
+    assert!(done.stops[0].lifted_at > 0);
+    let left = desk.operators.list_stops(asked("viewer", ListStopsRequest { all: false })).await.expect("lists").into_inner();
+    assert!(left.stops.is_empty());
+    let told = desk.told().await;
+    assert_eq!(told.iter().filter(|entry| entry.contains(" stop.")).count(), 2, "{told:#?}");
 }

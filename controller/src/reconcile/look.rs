@@ -29,6 +29,8 @@ pub struct Terms<'a> {
     pub trust: Option<&'a TrustDocument>,
     /// The documents in force, as an agent that holds them says.
     pub in_force: Held,
+    /// Why nothing is begun on this server at all: an emergency stop.
+    pub stopped: Option<&'a str>,
     /// The agent's stream is open here.
     pub connected: bool,
     /// Now.
@@ -320,7 +322,10 @@ fn blocked(
     terms: &Terms<'_>,
     times: &mut Vec<Timestamp>,
 ) -> Option<String> {
-    let Terms { policy, in_force, connected, now, .. } = *terms;
+    let Terms { policy, in_force, stopped, connected, now, .. } = *terms;
+    if let Some(why) = stopped {
+        return Some(why.to_owned());
+    }
     if now < opens_at {
         times.push(opens_at);
         return Some(format!("it may run from {opens_at}"));

@@ -33,6 +33,7 @@ fn hello() -> Hello {
         agent_version: "0.1.0".to_owned(),
         lineage: vec![2; 16],
         held: Held::default(),
+        stops: BTreeSet::new(),
         audit: None,
     }
 }
@@ -206,10 +207,29 @@ fn a_receipt_is_acknowledged_only_after_it_was_settled() {
 fn documents_are_sent_when_the_agent_holds_older_ones_and_once_per_session() {
     let document = |version| Document { id: Sha256([1; 32]), version, signed: SignedBytes::unsigned(Vec::new()) };
     let mut session = begun(None);
-    session.on(Said::Held(Held { trust_version: 2, policy_version: 5, ..Held::default() })).expect("taken");
+    session.on(Said::Held(Held { trust_version: 2, policy_version: 5, ..Held::default() }, BTreeSet::new())).expect("taken");
     let chain = || (1..=4).map(document).collect::<Vec<_>>();
     let effects = session.documents(chain(), Some(document(5)));
     assert_eq!(said(&effects).len(), 2, "trust 3 and 4, in order, and no policy that it holds");
     assert!(session.documents(chain(), Some(document(5))).is_empty(), "an agent that refuses one is not sent it for ever");
     assert_eq!(said(&session.documents(Vec::new(), Some(document(6)))).len(), 1);
+}
+
+#[test]
+fn a_stop_is_told_once_in_a_session_to_whom_it_does_not_hold_and_a_yes_to_whom_it_holds() {
+    let (first, second) = (Sha256::of(b"one"), Sha256::of(b"two"));
+    let stops = || vec![(first, b"one".to_vec()), (second, b"two".to_vec())];
+    let hello = Hello { stops: BTreeSet::from([first]), ..hello() };
+    let mut session = Session::begin(&server("EX1"), &hello, &identity(), None, false).expect("welcome");
+    assert_eq!(said(&session.stops(stops(), Vec::new())), [&Say::Stop(b"two".to_vec())]);
+    assert!(session.stops(stops(), Vec::new()).is_empty());
+    let effects = session.on(Said::Held(Held::default(), BTreeSet::from([first, second]))).expect("taken");
+    assert!(matches!(&effects[..], [Effect::Note(_, stops), Effect::Look] if stops.len() == 2));
+    assert_eq!(session.stopped(), &BTreeSet::from([first, second]));
+    let yes = SignedBytes::unsigned(b"yes".to_vec());
+    assert_eq!(said(&session.stops(Vec::new(), vec![yes.clone()])), [&Say::Resume(yes.clone())]);
+    assert!(session.stops(Vec::new(), vec![yes]).is_empty());
+    // Another session begins anew: what was not confirmed may not have arrived.
+    let mut next = Session::begin(&server("EX1"), &hello, &identity(), None, false).expect("welcome");
+    assert_eq!(said(&next.stops(stops(), Vec::new())), [&Say::Stop(b"two".to_vec())]);
 }

@@ -151,11 +151,7 @@ impl Store {
                     if held.as_ref().is_some_and(|held| held.id == next.id) {
                         return Ok(());
                     }
-                    let trust =
-                        newest(connection, "SELECT version, id, signed FROM trust_documents ORDER BY version DESC LIMIT 1")
-                            .await?;
-                    let Some(trust) = trust else { return Err(refused("trust document", "one, before any policy", "none")) };
-                    let trust = trust.trust()?.value;
+                    let trust = trust_in_force(connection).await?;
                     let before = match &held {
                         Some(held) => held.policy()?.value,
                         None => Policy::none_yet(trust.estate.clone()),
@@ -184,6 +180,13 @@ impl Store {
             })
             .await
     }
+}
+
+/// The trust document in force, inside of a write.
+pub(super) async fn trust_in_force(connection: &mut AnyConnection) -> Result<TrustDocument, StoreError> {
+    let trust = newest(connection, "SELECT version, id, signed FROM trust_documents ORDER BY version DESC LIMIT 1").await?;
+    let trust = trust.ok_or_else(|| refused("trust document", "one, before anything that people sign", "none"))?;
+    Ok(trust.trust()?.value)
 }
 
 async fn newest(connection: &mut AnyConnection, sql: &'static str) -> Result<Option<Document>, StoreError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use policy::id::{EstateName, Generation, PlanId, ServerName, Sha256};
 use policy::life::InvalidTransition;
+use policy::stop::{MAX_STOPS, StopId};
 use policy::trust::DocumentError;
 use thiserror::Error;
 
@@ -122,6 +123,22 @@ pub enum StoreError {
     /// No server of that name.
     #[error("server {0}: expected one that is enrolled, found none of that name")]
     NoServer(ServerName),
+    /// No emergency stop of that id.
+    #[error("emergency stop {0}: found none of that id")]
+    NoStop(StopId),
+    /// As many emergency stops as can be are in force.
+    #[error(
+        "emergency stops: expected fewer than {MAX_STOPS} in force, found that many: what is to be stopped is stopped by one of them"
+    )]
+    TooManyStops,
+    /// No server is in that DAG or AD site.
+    #[error("{kind} {name}: expected servers in it, found none; `backstay server list` names them")]
+    NoGroup {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// No plan of that id.
     #[error("plan {0}: found none of that id")]
     NoPlan(String),

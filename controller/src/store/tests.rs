@@ -6,5 +6,6 @@ mod doors;
 mod opening;
 mod plans;
 mod reports;
+mod stops;
 mod waves;
 mod writing;

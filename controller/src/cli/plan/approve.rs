@@ -4,23 +4,22 @@
 //! bytes, and what is signed is that id. The key never leaves this machine.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
 
 use clap::Args;
 use policy::Timestamp;
 use policy::duration::Span;
-use policy::id::{EstateName, KeyId, Person};
-use policy::trust::{Approval, Kind, TrustDocument};
+use policy::id::{EstateName, Person};
+use policy::trust::{Approval, Kind};
 use proto::invalid::Invalid;
 use proto::operator::SubmitApprovalRequest;
 use proto::signed::{SignedBytes, SigningKey};
 
 use super::{PlanList, PlanRow, PlanView, fetch, prefix};
-use crate::cli::connection::{Client, answer};
+use crate::cli::connection::answer;
 use crate::cli::failure::{Doing, Exit, Failure};
 use crate::cli::output::moment;
-use crate::cli::{Context, files, trust};
+use crate::cli::{Context, approver, files};
 
 /// An approval counts from this long before it is signed: the clocks of a workstation and of a host differ.
 const SKEW: Span = Span::seconds(300);
@@ -65,13 +64,14 @@ impl Approve {
             plans.push(fetch(&mut client, id).await?);
         }
         let now = context.clock.now();
-        let trust = trust_in_force(&mut client).await?;
+        let trust = approver::trust_in_force(&mut client).await?;
         let estate = one_estate(&plans)?;
-        let person = owner(&trust, &estate, key.id(), now)?;
+        let person = approver::owner(&trust, &estate, key.id(), now)?;
         for plan in &plans {
             context.output.say(&plan.preview().text());
         }
-        self.agree(context, &person, plans.len()).await?;
+        let what = if plans.len() == 1 { "this plan".to_owned() } else { format!("these {} plans", plans.len()) };
+        approver::agree(context, &format!("Sign {what} as {person}? [y/N]"), self.yes).await?;
 
         let approval = self.approval(estate, person.clone(), &plans, now);
         let until = approval.not_after;
@@ -100,37 +100,11 @@ impl Approve {
             not_after: Span::days(self.days).after(not_before),
         }
     }
-
-    /// Asks the person at the terminal, unless told not to.
-    async fn agree(&self, context: &mut Context, person: &Person, count: usize) -> Result<(), Failure> {
-        if self.yes {
-            return Ok(());
-        }
-        if !stdin().is_terminal() {
-            return Err(Failure::new(Exit::Usage, "approving: expected a person at the terminal, found none").next("add --yes"));
-        }
-        let what = if count == 1 { "this plan".to_owned() } else { format!("these {count} plans") };
-        context.output.ask(&format!("Sign {what} as {person}? [y/N]"));
-        let answer = tokio::task::spawn_blocking(|| {
-            let mut answer = String::new();
-            stdin().read_line(&mut answer).map(|_| answer)
-        });
-        let answer = answer.await.doing(|| "waiting for your answer".to_owned())?.doing(|| "reading your answer".to_owned())?;
-        if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-            return Ok(());
-        }
-        Err(Failure::new(Exit::Error, "not approved: nothing was signed"))
-    }
 }
 
 fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if (1..=1000).contains(&text.len()) { Ok(text.to_owned()) } else { Err("expected 1 to 1000 bytes of text".to_owned()) }
-}
-
-async fn trust_in_force(client: &mut Client) -> Result<TrustDocument, Failure> {
-    let signed = trust::in_force(client).await?;
-    Ok(proto::signed::trust(&signed).doing(|| "checking the trust document".to_owned())?.value)
 }
 
 fn one_estate(plans: &[PlanView]) -> Result<EstateName, Failure> {
@@ -139,26 +113,6 @@ fn one_estate(plans: &[PlanView]) -> Result<EstateName, Failure> {
         (Some(estate), 1) => Ok((*estate).clone()),
         (_, found) => Err(Failure::new(Exit::Usage, format!("approving: expected plans of one estate, found {found}"))),
     }
-}
-
-/// Whose key it is. This is only to sign under the right name: what counts is the trust document that each agent holds.
-fn owner(trust: &TrustDocument, estate: &EstateName, key: KeyId, now: Timestamp) -> Result<Person, Failure> {
-    let denied = |why: String| Failure::new(Exit::Denied, "approving").because(why);
-    if trust.estate != *estate {
-        return Err(denied(format!("expected plans of estate {}, found plans of {estate}", trust.estate)));
-    }
-    let owner = trust.persons.iter().find(|(_, person)| person.keys.iter().any(|own| own.key == key));
-    let Some((name, _)) = owner else {
-        let missing =
-            format!("expected a key of an approver, found key {key}, which nobody in trust version {} has", trust.version);
-        return Err(denied(missing).next("is it the right file? `backstay trust show` lists persons and keys"));
-    };
-    if !trust.approvers(&BTreeSet::from([key]), now).contains(name) {
-        let powerless =
-            format!("expected a key of an approver that counts now, found one of {name} that does not (role, kind or end date)");
-        return Err(denied(powerless).next("`backstay trust show` lists roles and end dates"));
-    }
-    Ok(name.clone())
 }
 
 fn sign(key: &SigningKey, approval: &Approval) -> Result<SignedBytes, Failure> {
@@ -172,41 +126,10 @@ fn sign(key: &SigningKey, approval: &Approval) -> Result<SignedBytes, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use policy::trust::{KeyKind, PersonKey, PersonKeys, PersonRole, Root};
-
     use super::*;
 
     fn at(text: &str) -> Timestamp {
         text.parse().expect("a moment")
-    }
-
-    fn trusting(key: KeyId, role: PersonRole) -> TrustDocument {
-        let keys = vec![PersonKey { key, kind: KeyKind::File, until: at("2027-01-01T00:00:00Z") }];
-        TrustDocument {
-            estate: "contoso".parse().expect("a name"),
-            version: 3,
-            root: Root { threshold: 1, keys: BTreeSet::from([KeyId([9; 32])]) },
-            persons: [("anna".parse().expect("a name"), PersonKeys { roles: [role].into(), keys })].into(),
-            need: [].into(),
-            ca: BTreeSet::new(),
-        }
-    }
-
-    #[test]
-    fn only_the_key_of_an_approver_that_counts_now_signs() {
-        let estate = "contoso".parse().expect("a name");
-        let (key, other, now) = (KeyId([1; 32]), KeyId([2; 32]), at("2026-11-22T00:00:00Z"));
-        let approver = trusting(key, PersonRole::Approver);
-        assert_eq!(owner(&approver, &estate, key, now).expect("anna").as_str(), "anna");
-        for (trust, key, now) in [
-            (&approver, other, now),
-            (&approver, key, at("2027-01-01T00:00:00Z")),
-            (&trusting(key, PersonRole::Operator), key, now),
-        ] {
-            assert_eq!(owner(trust, &estate, key, now).expect_err("must not sign").exit(), Exit::Denied);
-        }
-        let elsewhere = "fabrikam".parse().expect("a name");
-        assert_eq!(owner(&approver, &elsewhere, key, now).expect_err("another estate").exit(), Exit::Denied);
     }
 
     #[test]

@@ -12,6 +12,7 @@ struct Stage {
     policy: Policy,
     trust: TrustDocument,
     people: People,
+    stopped: Option<String>,
     connected: bool,
     in_force: Held,
     now: Timestamp,
@@ -61,7 +62,7 @@ fn stage(certificate: &Certificate) -> Stage {
         neighbours: Vec::new(),
     };
     let trust = TrustDocument::from_bytes(&people.trust(1, 2).body).expect("a trust document");
-    Stage { scene, policy: policy(""), trust, people, connected: true, in_force: Held::default(), now: noon() }
+    Stage { scene, policy: policy(""), trust, people, stopped: None, connected: true, in_force: Held::default(), now: noon() }
 }
 
 impl Stage {
@@ -70,6 +71,7 @@ impl Stage {
             policy: &self.policy,
             trust: Some(&self.trust),
             in_force: self.in_force,
+            stopped: self.stopped.as_deref(),
             connected: self.connected,
             now: self.now,
         };
@@ -196,6 +198,10 @@ fn a_plan_waits_first_for_approvals_then_for_its_window_its_turn_and_its_agent()
     stage.connected = false;
     stage.in_force.policy_version = 2;
     stage.in_force.policy = Some(Sha256([2; 32]));
+    stage.stopped = Some("emergency stop 51b0f3b6b7a4".to_owned());
+    let (life, why) = stage.step();
+    assert_eq!((life, why.as_str()), (Life::Waiting, "emergency stop 51b0f3b6b7a4"));
+    stage.stopped = None;
     let (life, why) = stage.step();
     assert_eq!(life, Life::Waiting);
     assert!(why.contains("payday"), "{why}");

@@ -110,7 +110,13 @@ impl TestHost {
                 panic!("expected the documents in force, trust first")
             };
             let id = |signed: types::Signed| policy::id::Sha256::of(&signed.body).0.to_vec();
-            self.held = agent::Held { trust: id(trust), trust_version: 1, policy: id(policy), policy_version: 1 };
+            self.held = agent::Held {
+                trust: id(trust),
+                trust_version: 1,
+                policy: id(policy),
+                policy_version: 1,
+                ..agent::Held::default()
+            };
             line.say(Request::Held(self.held.clone())).await;
         }
         line

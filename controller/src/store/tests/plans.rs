@@ -14,7 +14,8 @@ async fn look_at(store: &Store, name: &ServerName, when: policy::Timestamp) -> O
     let scene = store.scene(name).await.expect("reads").expect("reported");
     let trust = store.trust().await.expect("reads").map(|document| document.trust().expect("trust").value);
     let policy = store.policy().await.expect("reads").expect("in force").policy().expect("policy").value;
-    let terms = Terms { policy: &policy, trust: trust.as_ref(), in_force: Held::default(), connected: true, now: when };
+    let terms =
+        Terms { policy: &policy, trust: trust.as_ref(), in_force: Held::default(), stopped: None, connected: true, now: when };
     assert_eq!(store.conclude(name, look(&scene, &terms), when).await.expect("written"), Conclude::Kept);
     let filter = PlanFilter { open_only: false, server: Some(name.clone()) };
     store.plans(&filter, None, 1).await.expect("reads").into_iter().next()
@@ -88,7 +89,8 @@ async fn of_one_group_one_plan_is_at_work_and_the_next_waits_until_it_is_confirm
     // Both looks read before either writes, as two controllers would.
     let policy = store.policy().await.expect("reads").expect("in force").policy().expect("policy").value;
     let trust = store.trust().await.expect("reads").expect("in force").trust().expect("trust").value;
-    let terms = Terms { policy: &policy, trust: Some(&trust), in_force: Held::default(), connected: true, now: noon() };
+    let terms =
+        Terms { policy: &policy, trust: Some(&trust), in_force: Held::default(), stopped: None, connected: true, now: noon() };
     let mut conclusions = Vec::new();
     for name in ["EX1", "EX2"] {
         let scene = store.scene(&server(name)).await.expect("reads").expect("reported");
@@ -216,7 +218,8 @@ async fn a_look_that_was_overtaken_by_a_report_or_a_restore_writes_nothing() {
     let (_folder, store, _people, plans) = proposed(1).await;
     let conclude = async |scene: crate::store::Scene| {
         let policy = Policy::none_yet(crate::stage::estate());
-        let terms = Terms { policy: &policy, trust: None, in_force: Held::default(), connected: true, now: later(9) };
+        let terms =
+            Terms { policy: &policy, trust: None, in_force: Held::default(), stopped: None, connected: true, now: later(9) };
         store.conclude(&server("EX1"), look(&scene, &terms), later(9)).await.expect("answered")
     };
     let scene = async || store.scene(&server("EX1")).await.expect("reads").expect("reported");

@@ -53,7 +53,8 @@ impl Wave {
         let policy = self.store.policy().await.expect("reads").expect("in force").policy().expect("policy").value;
         let trust = self.store.trust().await.expect("reads").expect("in force").trust().expect("trust").value;
         let now = later(seconds);
-        let terms = Terms { policy: &policy, trust: Some(&trust), in_force: Held::default(), connected: true, now };
+        let terms =
+            Terms { policy: &policy, trust: Some(&trust), in_force: Held::default(), stopped: None, connected: true, now };
         let mut conclusions = Vec::new();
         for name in names {
             let scene = self.store.scene(&server(name)).await.expect("reads").expect("reported");

@@ -13,6 +13,7 @@ use self::failure::{Doing, Exit, Failure};
 use self::output::{Format, Output};
 use crate::clock::Clock;
 
+pub mod agent;
 mod approver;
 pub mod assess;
 pub mod audit;
@@ -99,6 +100,9 @@ pub enum Command {
     Token(token::Token),
     /// The estate in ten lines.
     Status(status::Status),
+    /// The machines behind the names: who waits for a person, who was sent away.
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// The servers.
     #[command(subcommand)]
     Server(server::Server),
@@ -190,6 +194,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Policy(policy) => interruptible(policy.run(&mut context)),
         Command::Token(token) => interruptible(token.run(&mut context)),
         Command::Status(status) => interruptible(status.run(&mut context)),
+        Command::Agent(agent) => interruptible(agent.run(&mut context)),
         Command::Server(server) => interruptible(server.run(&mut context)),
         Command::Explain(explain) => interruptible(explain.run(&mut context)),
         Command::Preflight(preflight) => interruptible(preflight.run(&mut context)),

@@ -12,13 +12,14 @@ use policy::trust::root_fingerprint;
 use proto::invalid;
 use proto::operator::operator_service_server::OperatorService;
 use proto::operator::{
-    ApplyPolicyRequest, ApplyPolicyResponse, ApplyTrustRequest, ApplyTrustResponse, CreateTokenRequest, CreateTokenResponse,
-    ExplainServerRequest, ExplainServerResponse, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse,
-    GetServerRequest, GetServerResponse, GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse,
-    ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse,
-    ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest, PreflightResponse,
-    RejectPlanRequest, RejectPlanResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest,
-    SubmitResumeResponse,
+    AbandonPlanRequest, AbandonPlanResponse, AdmitAgentRequest, AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse,
+    ApplyTrustRequest, ApplyTrustResponse, CreateTokenRequest, CreateTokenResponse, ExplainServerRequest, ExplainServerResponse,
+    GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse, GetServerRequest, GetServerResponse, GetStatusRequest,
+    GetStatusResponse, GetTrustRequest, GetTrustResponse, ListAgentsRequest, ListAgentsResponse, ListAuditRequest,
+    ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse, ListStopsRequest,
+    ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest, PreflightResponse, RejectPlanRequest,
+    RejectPlanResponse, SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest,
+    SubmitApprovalResponse, SubmitResumeRequest, SubmitResumeResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -33,6 +34,7 @@ use crate::status::failed;
 use crate::store::{Checkups, Judged, PlanFilter, PlanRow, ServerRow};
 
 mod access;
+mod agents;
 mod approval;
 mod explain;
 mod pages;
@@ -228,11 +230,7 @@ impl OperatorService for Operators {
     async fn reject_plan(&self, request: Request<RejectPlanRequest>) -> Answer<RejectPlanResponse> {
         let by = self.caller(&request, Right::Reject)?;
         let RejectPlanRequest { id, reason } = request.into_inner();
-        let reason = reason.trim();
-        if !(1..=MAX_REASON).contains(&reason.len()) {
-            let found = reason.len();
-            return Err(Status::invalid_argument(format!("reason: expected 1 to {MAX_REASON} bytes of text, found {found}")));
-        }
+        let reason = reason_given(&reason)?;
         let Parts { store, connections, nudge, clock, .. } = &self.parts;
         let plan = self.plan_named(&id).await?;
         if plan.life.ended() {
@@ -241,10 +239,36 @@ impl OperatorService for Operators {
                 "plan {short} of {server}: expected one that has not ended, found it {life}"
             )));
         }
-        let row = store.reject(&plan.id, by, reason.to_owned(), clock.now()).await.map_err(failed)?;
+        let row = store.reject(&plan.id, by, reason, clock.now()).await.map_err(failed)?;
         nudge.look(&row.server);
         connections.wake(&row.server);
         Ok(Response::new(RejectPlanResponse { plan: Some(wire::plan(&row)) }))
+    }
+
+    async fn abandon_plan(&self, request: Request<AbandonPlanRequest>) -> Answer<AbandonPlanResponse> {
+        let by = self.caller(&request, Right::Abandon)?;
+        let AbandonPlanRequest { id, reason } = request.into_inner();
+        let reason = reason_given(&reason)?;
+        let Parts { store, connections, nudge, clock, .. } = &self.parts;
+        let plan = self.plan_named(&id).await?;
+        let (short, server) = (plan.id.short(), &plan.server);
+        if !plan.life.in_flight() {
+            let life = plan.life.as_str();
+            return Err(Status::failed_precondition(format!(
+                "plan {short} of {server}: expected one that is offered or running, found it {life}; one that has not begun is rejected"
+            )));
+        }
+        if connections.is_connected(server) {
+            return Err(Status::failed_precondition(format!(
+                "plan {short} of {server}: expected its agent to be away, found it connected: it will say what became of the plan;                  `backstay plan reject` calls it back"
+            )));
+        }
+        let row = store.abandon(&plan.id, by, reason, clock.now()).await.map_err(failed)?;
+        nudge.look(&row.server);
+        for waiting in store.waiting_beside(&row.server).await.map_err(failed)? {
+            nudge.look(&waiting);
+        }
+        Ok(Response::new(AbandonPlanResponse { plan: Some(wire::plan(&row)) }))
     }
 
     async fn get_trust(&self, request: Request<GetTrustRequest>) -> Answer<GetTrustResponse> {
@@ -320,6 +344,32 @@ impl OperatorService for Operators {
         Ok(Response::new(CreateTokenResponse { token, expires_at: invalid::micros(expires_at) }))
     }
 
+    async fn list_agents(&self, request: Request<ListAgentsRequest>) -> Answer<ListAgentsResponse> {
+        self.caller(&request, Right::Read)?;
+        let ListAgentsRequest { page_size, page_token, all } = request.into_inner();
+        let limit = pages::size(page_size)?;
+        let after = pages::agent(&page_token, all)?;
+        let Parts { store, clock, .. } = &self.parts;
+        let decide = (!all).then(|| clock.now());
+        let found = store.identities_behind(after, decide, limit).await.map_err(failed)?;
+        let next_page_token = pages::next(&found, limit, |identity| pages::of_agent(identity, all));
+        let agents = found.into_iter().map(|identity| agents::agent(identity, &self.parts)).collect();
+        Ok(Response::new(ListAgentsResponse { agents, next_page_token }))
+    }
+
+    async fn admit_agent(&self, request: Request<AdmitAgentRequest>) -> Answer<AdmitAgentResponse> {
+        let by = self.caller(&request, Right::Token)?;
+        let agent = agents::admit(&self.parts, &request.into_inner().agent, by).await?;
+        Ok(Response::new(AdmitAgentResponse { agent: Some(agent) }))
+    }
+
+    async fn send_agent_away(&self, request: Request<SendAgentAwayRequest>) -> Answer<SendAgentAwayResponse> {
+        let by = self.caller(&request, Right::SendAway)?;
+        let admits = self.caller(&request, Right::Token).is_ok();
+        let agent = agents::send_away(&self.parts, request.into_inner(), by, admits).await?;
+        Ok(Response::new(SendAgentAwayResponse { agent: Some(agent) }))
+    }
+
     async fn make_stop(&self, request: Request<MakeStopRequest>) -> Answer<MakeStopResponse> {
         let by = self.caller(&request, Right::Stop)?;
         let stop = stop::make(&self.parts, request.into_inner(), by).await?;
@@ -350,6 +400,15 @@ impl OperatorService for Operators {
         let next_page_token = pages::next(&entries, if cut { 0 } else { limit }, |entry| pages::of_audit(entry.sequence));
         Ok(Response::new(ListAuditResponse { entries: entries.into_iter().map(wire::audit).collect(), next_page_token }))
     }
+}
+
+/// Why a person wants it, within its bounds.
+fn reason_given(reason: &str) -> Result<String, Status> {
+    let reason = reason.trim();
+    if (1..=MAX_REASON).contains(&reason.len()) {
+        return Ok(reason.to_owned());
+    }
+    Err(Status::invalid_argument(format!("reason: expected 1 to {MAX_REASON} bytes of text, found {}", reason.len())))
 }
 
 fn signed(field: &'static str, wire: Option<proto::types::Signed>) -> Result<SignedBytes, Status> {

@@ -13,6 +13,7 @@ use crate::outside::{Client, Shown};
 
 mod renewal;
 mod restore;
+mod stop;
 mod theft;
 
 /// For whatever should happen at once or after a quiet time of two seconds, also on a machine that has much else to do.
@@ -21,12 +22,13 @@ const SOON: Duration = Duration::from_secs(30);
 /// A step, and what is done in it.
 type Step = (&'static str, fn(&mut Tour) -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("mode observe: a deletion is told, nothing is done", restore::observe),
     ("mode act: deleted, put back with the same thumbprint while 444 served", restore::undelete),
     ("the record is removed, and comes back after the quiet time", restore::record),
     ("a tool that deletes and adds is not raced", restore::not_raced),
     ("expiring: proposed, approved, renewed make-before-break, nothing else touched", renewal::renew),
+    ("emergency stop: nothing moves, and going on takes an approver", stop::stand_still),
     ("early renewal by a stolen controller is refused, with rule and date", theft::stolen),
     ("the audit trail verifies", theft::audit),
 ];

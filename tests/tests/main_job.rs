@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent::driver::fault::{Call, Fault, Mode};
 use policy::trust::{Approval, Kind};
 use proto::operator::SubmitApprovalRequest;
 use tests::desk::hex;
@@ -91,6 +92,69 @@ fn a_host_that_is_alone_puts_back_what_it_lost_and_the_controller_learns_of_it()
     let receipt = estate.desk().plan(&plan.id).expect("a plan").receipt.expect("a receipt");
     assert!(!receipt.standing.is_empty(), "{receipt:?}");
     estate.wait_verdict(SERVER, "healthy", LIMIT).expect("seen");
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}
+
+#[test]
+fn a_machine_that_is_sent_away_loses_its_stream_at_once_and_learns_why() {
+    let mut estate = estate(Vec::new(), "act");
+    let agents = |estate: &Estate, all: bool| {
+        let line: &[&str] = if all { &["agent", "list", "--all"] } else { &["agent", "list"] };
+        estate.desk().json(line).expect("a list").as_array().expect("an array").clone()
+    };
+    assert!(agents(&estate, false).is_empty(), "nobody waits for a person");
+    estate.desk().ok(&["agent", "evict", SERVER, "--reason", "decommissioned, CHG-77"]).expect("sent away");
+    estate
+        .wait_server(SERVER, "the end of the link", LIMIT, |response| {
+            wait::when(response.server.as_ref().is_some_and(|server| !server.connected), || "it is connected".to_owned())
+        })
+        .expect("its stream ends");
+    let all = agents(&estate, true);
+    assert_eq!((&all[0]["state"], &all[0]["why"]), (&"evicted".into(), &"decommissioned, CHG-77".into()), "{all:#?}");
+    let log = || std::fs::read_to_string(estate.folder().join(format!("logs/agent-{SERVER}.log"))).unwrap_or_default();
+    let told = || wait::when(log().contains("decommissioned, CHG-77"), log);
+    wait::until("the agent to learn why", LIMIT, told).expect("told");
+    estate.stop().expect("stops");
+}
+
+#[test]
+fn a_plan_whose_agent_is_gone_is_given_up_by_a_person_and_its_receipt_is_taken_when_the_agent_comes_back() {
+    let mut estate = estate(Vec::new(), "propose");
+    let host = estate.host(SERVER).expect("a host");
+    host.damage(&Damage::Expiring { days: 20 }).expect("ages");
+    let plan = estate.wait_plan(SERVER, "proposed", LIMIT, |plan| plan.life == "proposed").expect("a plan");
+    let id = hex(&plan.id);
+    let abandon = |estate: &Estate| {
+        let ended = estate.desk().run(&["plan", "abandon", &id, "--reason", "the host burned down"]).expect("ends");
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    let (code, said) = abandon(&estate);
+    assert!(code == Some(5) && said.contains("rejected"), "{said}");
+    host.fault(Fault::new(Call::Set, Mode::Hang).millis(20_000).times(1)).expect("slow");
+    estate.desk().approve(&id, "anna", "CHG-1").expect("approved");
+    estate.wait_plan(SERVER, "running", LIMIT, |found| found.id == plan.id && found.life == "running").expect("runs");
+    let (code, said) = abandon(&estate);
+    assert!(code == Some(5) && said.contains("connected"), "{said}");
+    estate.kill_agent(SERVER).expect("killed");
+    estate
+        .wait_server(SERVER, "the end of the link", LIMIT, |response| {
+            wait::when(response.server.as_ref().is_some_and(|server| !server.connected), || "it is connected".to_owned())
+        })
+        .expect("gone");
+    let (code, said) = abandon(&estate);
+    assert!(code == Some(0) && said.contains("given up"), "{said}");
+    estate.wait_plan(SERVER, "abandoned", LIMIT, |found| found.id == plan.id && found.life == "abandoned").expect("given up");
+
+    host.clear_faults().expect("as before");
+    estate.start_agent(SERVER).expect("comes back");
+    let receipt = || estate.desk().plan(&plan.id).map(|found| found.receipt.is_some());
+    wait::until("its receipt", LIMIT, || match receipt() {
+        Ok(true) => wait::Look::Found(()),
+        other => wait::Look::NotYet(format!("{other:?}")),
+    })
+    .expect("the host has the last word about what was done there");
+    Client::find().look(estate.back_end(SERVER).expect("444")).expect("serves");
     estate.stop().expect("stops");
     estate.check_logs(&[]).expect("quiet logs");
 }

@@ -5,7 +5,7 @@ use policy::Timestamp;
 use policy::id::{PlanId, ServerName};
 use policy::receipt::Receipt;
 use proto::invalid::{Invalid, moment, present};
-use proto::operator::{self, GetPlanRequest, GetPlanResponse, ListPlansRequest, RejectPlanRequest};
+use proto::operator::{self, AbandonPlanRequest, GetPlanRequest, GetPlanResponse, ListPlansRequest, RejectPlanRequest};
 use serde::Serialize;
 
 use self::preview::Preview;
@@ -31,6 +31,8 @@ pub enum Plan {
     Approve(approve::Approve),
     /// Takes a plan back before it begins.
     Reject(Reject),
+    /// Gives up a plan whose agent is away and whose fate nobody knows.
+    Abandon(Abandon),
 }
 
 impl Plan {
@@ -40,6 +42,7 @@ impl Plan {
             Self::Show(show) => show.run(context).await,
             Self::Approve(approve) => approve.run(context).await,
             Self::Reject(reject) => reject.run(context).await,
+            Self::Abandon(abandon) => abandon.run(context).await,
         }
     }
 }
@@ -127,6 +130,36 @@ impl Reject {
         let response = answer(&doing, client.reject_plan(request)).await?;
         let plan = present("RejectPlanResponse.plan", response.plan).and_then(PlanRow::try_from).doing(|| doing)?;
         context.output.say(&format!("plan {} is {}", plan.id.short(), plan.life));
+        context.output.show(&PlanList(vec![plan]))?;
+        Ok(Exit::Ok)
+    }
+}
+
+/// Gives a plan up.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:
+  backstay plan abandon 3f2a9c01 --reason \"EX1 burned down\"")]
+pub struct Abandon {
+    /// The plan: its id, or the first 8 digits or more.
+    #[arg(value_name = "ID", value_parser = prefix)]
+    id: String,
+
+    /// Why; it stands in the audit trail.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+impl Abandon {
+    async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        let mut client = context.connection.connect().await?;
+        let doing = format!("abandoning plan {}", self.id);
+        let request = AbandonPlanRequest { id: self.id.clone(), reason: self.reason.clone() };
+        let response = answer(&doing, client.abandon_plan(request)).await?;
+        let plan = present("AbandonPlanResponse.plan", response.plan).and_then(PlanRow::try_from).doing(|| doing)?;
+        context.output.say(&format!(
+            "plan {} is given up, and others have their turn; should its agent come back, it ends the plan by its journal and says how",
+            plan.id.short()
+        ));
         context.output.show(&PlanList(vec![plan]))?;
         Ok(Exit::Ok)
     }

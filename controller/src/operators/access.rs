@@ -18,6 +18,10 @@ pub(super) enum Right {
     Reject,
     /// Stop servers: narrows, too, and must not wait for anybody (DESIGN 6 rule 8).
     Stop,
+    /// Give a plan up whose fate is unknown: others of its group have their turn then.
+    Abandon,
+    /// Send a machine away: narrows.
+    SendAway,
     /// Let a host in.
     Token,
     /// Put a trust document in force.
@@ -31,7 +35,10 @@ pub(super) fn may(role: PersonRole, right: Right) -> bool {
         // What is handed in carries its own authority: a signature counts or does not, whoever brings it, and a document that was
         // signed is meant to be handed in. So that an approver needs no second credential, everybody may.
         Right::Submit => true,
-        Right::Reject | Right::Stop => matches!(role, PersonRole::Operator | PersonRole::Approver | PersonRole::Admin),
+        Right::Reject | Right::Stop | Right::SendAway => {
+            matches!(role, PersonRole::Operator | PersonRole::Approver | PersonRole::Admin)
+        }
+        Right::Abandon => matches!(role, PersonRole::Approver | PersonRole::Admin),
         // The first trust document is signed by nobody but itself, and a token lets a machine in: neither carries its own authority.
         Right::Token | Right::Trust => role == PersonRole::Admin,
     }
@@ -83,6 +90,8 @@ mod tests {
             (Right::Submit, &[Viewer, Operator, Approver, Auditor, Admin]),
             (Right::Reject, &[Operator, Approver, Admin]),
             (Right::Stop, &[Operator, Approver, Admin]),
+            (Right::Abandon, &[Approver, Admin]),
+            (Right::SendAway, &[Operator, Approver, Admin]),
             (Right::Token, &[Admin]),
             (Right::Trust, &[Admin]),
         ];

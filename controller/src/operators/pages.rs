@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use policy::Timestamp;
-use policy::id::ServerName;
+use policy::id::{ServerName, Sha256};
 use tonic::Status;
 
 use crate::audit::Entry;
-use crate::store::{MAX_PAGE, PlanCursor, PlanFilter, PlanRow};
+use crate::store::{Identity, MAX_PAGE, PlanCursor, PlanFilter, PlanRow};
 
 /// Entries of a page when nobody says how many.
 const DEFAULT: u32 = 100;
@@ -58,6 +58,19 @@ pub(super) fn plan(token: &str, filter: &PlanFilter) -> Result<Option<PlanCursor
 
 fn of_filter(PlanFilter { open_only, server }: &PlanFilter) -> String {
     format!("plan {open_only} {} ", server.as_ref().map_or("*", ServerName::as_str))
+}
+
+/// A token behind an agent. It holds the kind of list, too.
+pub(super) fn of_agent(identity: &Identity, all: bool) -> String {
+    encode(&format!("agent {all} {} {}", identity.server, identity.key_id))
+}
+
+/// The agent behind which the page begins.
+pub(super) fn agent(token: &str, all: bool) -> Result<Option<(ServerName, Sha256)>, Status> {
+    read(token, |text| {
+        let (server, key) = text.strip_prefix(&format!("agent {all} "))?.split_once(' ')?;
+        Some((server.parse().ok()?, key.parse().ok()?))
+    })
 }
 
 /// A token behind an audit entry.

@@ -366,3 +366,48 @@ async fn a_stop_needs_a_role_and_one_scope_and_going_on_needs_an_approver() {
     let told = desk.told().await;
     assert_eq!(told.iter().filter(|entry| entry.contains(" stop.")).count(), 2, "{told:#?}");
 }
+
+#[tokio::test]
+async fn a_second_machine_for_a_name_waits_for_an_admin_and_whoever_is_sent_away_is_told_why() {
+    let (desk, _) = Desk::with_plan(1).await;
+    let store = &desk.operators.parts.store;
+    let secret = Secret::generate().expect("random");
+    store.create_token(&server("EX1"), secret.hash(), 600, Actor::Console, noon()).await.expect("a token");
+    let newcomer = stage::key("the second EX1");
+    let knock = crate::store::Knock { key_id: newcomer, machine_id: "copy".to_owned(), ..stage::knock("EX1", secret) };
+    store.enrol(knock, noon()).await.expect("waits");
+
+    let list = |all: bool| {
+        let request = asked("viewer", ListAgentsRequest { all, ..ListAgentsRequest::default() });
+        async { desk.operators.list_agents(request).await.expect("lists").into_inner().agents }
+    };
+    let states = |agents: Vec<proto::operator::Agent>| agents.into_iter().map(|agent| agent.state).collect::<Vec<_>>();
+    let waiting = list(false).await;
+    assert_eq!((waiting.len(), waiting[0].state.as_str(), &waiting[0].key[..]), (1, "pending", &newcomer.0[..]));
+    let admit = |role: &str, agent: String| {
+        let request = asked(role, AdmitAgentRequest { agent });
+        async { desk.operators.admit_agent(request).await.map(|answer| answer.into_inner().agent.expect("an agent")) }
+    };
+    let away = |role: &str, agent: &str, ban: bool, reason: &str| {
+        let request = SendAgentAwayRequest { agent: agent.to_owned(), ban, reason: reason.to_owned() };
+        let request = asked(role, request);
+        async { desk.operators.send_agent_away(request).await.map(|answer| answer.into_inner().agent.expect("an agent")) }
+    };
+    let key = newcomer.to_string();
+    assert_eq!(code(admit("operator", key.clone()).await), Code::PermissionDenied);
+    assert_eq!(code(admit("admin", "00000000".to_owned()).await), Code::NotFound);
+    assert_eq!(code(admit("admin", "EX 1".to_owned()).await), Code::InvalidArgument);
+    assert_eq!(code(away("operator", &key[..8], true, "copy").await), Code::FailedPrecondition, "it does not hold the name");
+    assert_eq!(code(away("operator", "EX1", false, "  ").await), Code::InvalidArgument);
+    assert_eq!(code(away("viewer", "EX1", false, "x").await), Code::PermissionDenied);
+
+    assert_eq!(admit("admin", key[..8].to_owned()).await.expect("let in").state, "active");
+    assert!(list(false).await.is_empty());
+    assert_eq!(states(list(true).await).len(), 2, "whoever held the name was evicted");
+    assert_eq!(away("operator", "EX1", true, "stolen").await.expect("banned").key, newcomer.0);
+    assert_eq!(states(list(false).await), ["banned"]);
+    assert_eq!(code(away("operator", "EX1", false, "found again").await), Code::PermissionDenied, "that widens");
+    assert_eq!(away("admin", "EX1", false, "found again").await.expect("lifted").state, "evicted");
+    assert_eq!(code(away("admin", "EX1", false, "again").await), Code::NotFound, "nobody holds the name");
+    assert_eq!(states(list(true).await), ["evicted", "evicted"]);
+}

@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use super::error::{Doing, StoreError};
 use super::row::{Columns, count, micros};
 use super::trail::tell;
-use super::{Store, servers, tokens};
+use super::{Store, page, servers, tokens};
 use crate::audit::Actor;
 
 /// Machines that may wait for one name.
@@ -44,6 +44,11 @@ impl IdentityState {
             Self::Banned => "banned",
             Self::Quarantined => "quarantined",
         }
+    }
+
+    /// Nobody else may enrol under its name.
+    pub fn holds_the_name(self) -> bool {
+        matches!(self, Self::Active | Self::Quarantined | Self::Banned)
     }
 
     fn from_word(word: &str) -> Option<Self> {
@@ -132,6 +137,48 @@ impl Store {
     pub async fn identities(&self, server: &ServerName) -> Result<Vec<Identity>, StoreError> {
         let rows = sqlx::query("SELECT * FROM identities WHERE server = $1 ORDER BY enrolled_at DESC, key_id LIMIT 100")
             .bind(server.as_str())
+            .fetch_all(self.readers())
+            .await
+            .doing("reading identities")?;
+        rows.iter().map(identity).collect()
+    }
+
+    /// Identities behind this one, by server and key: all, or those about which a person must decide at `decide`, which are those that
+    /// wait, are quarantined or banned, and those that let their certificate end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn identities_behind(
+        &self,
+        after: Option<(ServerName, Sha256)>,
+        decide: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<Identity>, StoreError> {
+        let (server, key) = after.map(|(server, key)| (server.to_string(), key.to_string())).unwrap_or_default();
+        let rows = sqlx::query(
+            "SELECT * FROM identities WHERE (server > $1 OR (server = $1 AND key_id > $2))
+             AND ($3 = 0 OR state IN ('pending', 'quarantined', 'banned') OR (state = 'active' AND not_after <= $4))
+             ORDER BY server, key_id LIMIT $5",
+        )
+        .bind(server)
+        .bind(key)
+        .bind(i64::from(decide.is_some()))
+        .bind(decide.map_or(0, micros))
+        .bind(page(limit))
+        .fetch_all(self.readers())
+        .await
+        .doing("reading identities")?;
+        rows.iter().map(identity).collect()
+    }
+
+    /// Identities whose key begins with these hexadecimal digits, two at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn identities_by_prefix(&self, digits: &str) -> Result<Vec<Identity>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM identities WHERE key_id >= $1 AND key_id < $2 ORDER BY key_id LIMIT 2")
+            .bind(digits)
+            .bind(format!("{digits}g"))
             .fetch_all(self.readers())
             .await
             .doing("reading identities")?;
@@ -233,7 +280,8 @@ impl Store {
             .await
     }
 
-    /// A person lets a machine in that waits or was quarantined. Whoever held the name is evicted; reports begin a new epoch.
+    /// A person lets a machine in that waits or was quarantined. Whoever held the name is evicted; reports begin a new epoch. One that is let
+    /// in already, and whose certificate has ended, may renew it anew from now on.
     ///
     /// # Errors
     /// [`StoreError::UnknownKey`], [`StoreError::NotActive`] for one that was sent away.
@@ -243,7 +291,13 @@ impl Store {
                 Box::pin(async move {
                     let identity = by_key(connection, &key_id).await?.ok_or(StoreError::UnknownKey)?;
                     match identity.state {
-                        IdentityState::Active => return Ok(identity),
+                        IdentityState::Active if now < identity.not_after => return Ok(identity),
+                        IdentityState::Active => {
+                            certify(connection, &key_id, &identity.certificate, now).await?;
+                            let detail = json!({"key": key_id, "ended": identity.not_after});
+                            tell(connection, now, &by, "agent.admitted", identity.server.as_str(), detail).await?;
+                            return by_key(connection, &key_id).await?.ok_or(StoreError::UnknownKey);
+                        }
                         IdentityState::Pending | IdentityState::Quarantined => {}
                         IdentityState::Evicted | IdentityState::Banned => identity.active()?,
                     }

@@ -64,7 +64,7 @@ impl Exchange {
         machine.create_service("W3SVC", r"C:\windows\system32\svchost.exe", true)?;
         let mut exchange = Self { http_sys: None, server: String::new(), machine, logs, guard };
         exchange.server = serde_json::from_str::<Installed>(&exchange.host(&["install"])?).context("what install prints")?.server;
-        exchange.serve()?;
+        exchange.start_http_sys()?;
         Ok(exchange)
     }
 
@@ -107,10 +107,16 @@ impl Exchange {
     /// # Errors
     /// When it does not come up.
     pub fn restart_http_sys(&mut self) -> Result<()> {
-        if let Some(mut process) = self.http_sys.take() {
-            process.kill()?;
-        }
-        self.serve()
+        self.stop_http_sys()?;
+        self.start_http_sys()
+    }
+
+    /// Stops http.sys: nobody listens on 443 and 444.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop_http_sys(&mut self) -> Result<()> {
+        self.http_sys.take().map_or(Ok(()), |mut process| process.kill())
     }
 
     /// Cuts the power and boots. What runs by itself on this machine runs then, and http.sys, which belongs to Windows.
@@ -141,7 +147,11 @@ impl Exchange {
         self.machine.write(&format!(r"{DATA}\agent.toml"), "look_every = \"1s\"\n")
     }
 
-    fn serve(&mut self) -> Result<()> {
+    /// Starts http.sys, which loads what its records name.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub fn start_http_sys(&mut self) -> Result<()> {
         let ready = self.machine.path(READY)?;
         let _ = fs::remove_file(&ready);
         let mut command = self.machine.command(HOST);

@@ -1,11 +1,17 @@
 //! What a Windows machine with a controller is brought to do: lost things put back, approved things done.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use proto::operator::Plan;
 use tests::alone::alone;
 use tests::wait;
 
+use crate::kills::{lines, settled};
 use crate::scene::{LIMIT, Scene, changes};
+
+/// For what depends on how soon http.sys is back.
+const TRIES: usize = 4;
 
 #[test]
 fn outside_windows_isolated_what_is_lost_is_put_back_as_it_was() {
@@ -73,6 +79,41 @@ fn outside_windows_isolated_what_somebody_archived_is_told_and_left_alone() {
 }
 
 #[test]
+fn outside_windows_isolated_what_is_archived_and_not_served_is_unarchived_after_approval() {
+    alone("WIN9", || {
+        let mut scene = Scene::set("act")?;
+        let journal = scene.exchange.machine().path(r"C:\ProgramData\Backstay\agent\journal")?;
+        let (good, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
+        let mut known = Vec::new();
+        // The proof waits some seconds for 444 to serve. When http.sys is back later than that, the mark is set again, and a person is asked again.
+        for _ in 0..TRIES {
+            scene.exchange.stop_http_sys()?;
+            if known.is_empty() {
+                scene.exchange.damage(&["archive"])?;
+            }
+            let archived = scene.exchange.snapshot()?;
+            ensure!(changes(&before, &archived) == ["~stores/MY"], "found {:?}", changes(&before, &archived));
+            let plan = scene.propose("unarchive", &known)?;
+            ensure!(scene.exchange.snapshot()? == archived, "nothing is done before it is approved");
+            let plan = scene.approve(plan)?;
+            // Begun, the mark taken off: now whatever kept 444 from serving ends.
+            wait::until("the mark to be taken off", LIMIT, || wait::when(lines(&journal) >= 3, || "it is not".to_owned()))?;
+            scene.exchange.start_http_sys()?;
+            let end = settled(&scene, &plan)?;
+            if matches!(end.life.as_str(), "restored" | "confirmed") {
+                scene.verdict("healthy")?;
+                ensure!(scene.exchange.look()? == good && scene.exchange.snapshot()? == before, "all as it was");
+                return scene.end();
+            }
+            ensure!(end.life == "undone", "found {}: {}", end.life, end.waits_for);
+            known.push(plan.id);
+        }
+        anyhow::bail!("444 was never back in time")
+    })
+    .expect("an approval takes the mark off");
+}
+
+#[test]
 fn outside_windows_isolated_a_renewal_that_http_sys_refuses_is_taken_back() {
     alone("WIN7", || {
         let scene = Scene::set("act")?;
@@ -104,6 +145,20 @@ fn outside_windows_isolated_a_service_joins_reports_what_calls_of_windows_made_a
         let told = scene.estate.desk().json(&["server", "show", &server])?.to_string();
         ensure!(told.contains(&shown), "expected the certificate that 444 shows, {shown}, in what is told: {told}");
         scene.put_back("delete-certificate", "deleted")?;
+
+        // An operator stops it, it says so, and nothing but an approver's signature lets it go on.
+        let made = scene.estate.desk().json(&["stop", "estate", "--reason", "mail flow is broken"])?;
+        ensure!(made[0]["confirmed"] == 1, "found {made:#}");
+        scene.exchange.damage(&["remove-record"])?;
+        scene.verdict("unbound")?;
+        let lost = scene.exchange.snapshot()?;
+        wait::throughout(Duration::from_secs(4), || {
+            ensure!(scene.exchange.snapshot()? == lost, "something moved");
+            Ok(())
+        })?;
+        let key = scene.estate.desk().key_file("anna").display().to_string();
+        scene.estate.desk().ok(&["resume", "--all", "--key", &key, "--reason", "the cause is found", "--yes"])?;
+        scene.verdict("healthy")?;
 
         scene.exchange.reboot()?;
         scene.estate.wait_connected(&server, LIMIT)?;

@@ -133,13 +133,13 @@ fn proposed(scene: &Scene) -> Result<Plan> {
 }
 
 /// Waits until the controller knows how the plan ended on the host.
-fn settled(scene: &Scene, plan: &Plan) -> Result<Plan> {
+pub(crate) fn settled(scene: &Scene, plan: &Plan) -> Result<Plan> {
     let ended = |life: &str| matches!(life, "restored" | "confirmed" | "undone" | "failed" | "refused" | "superseded");
     scene.estate.wait_plan(scene.server(), "ended", LIMIT, |found| found.id == plan.id && ended(&found.life))
 }
 
 /// How many whole lines a journal has: behind eight bytes, each is its length, four bytes of a sum, and itself.
-fn lines(journal: &Path) -> usize {
+pub(crate) fn lines(journal: &Path) -> usize {
     let Ok(bytes) = fs::read(journal) else { return 0 };
     let mut rest = bytes.get(8..).unwrap_or_default();
     let mut lines = 0;

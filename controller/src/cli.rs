@@ -19,6 +19,7 @@ pub mod assess;
 pub mod audit;
 #[cfg(feature = "server")]
 pub mod ca;
+mod completions;
 pub mod connection;
 #[cfg(feature = "server")]
 pub mod events;
@@ -123,6 +124,8 @@ pub enum Command {
     Audit(audit::Audit),
     /// Judges servers from exported files; needs no controller and changes nothing.
     Assess(assess::Assess),
+    /// Prints what a shell needs to complete commands and options.
+    Completions(completions::Completions),
 }
 
 /// Where a controller's configuration lies.
@@ -203,6 +206,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Resume(resume) => interruptible(resume.run(&mut context)),
         Command::Audit(audit) => interruptible(audit.run(&mut context)),
         Command::Assess(assess) => assess.run(&mut context),
+        Command::Completions(completions) => completions.run(&mut context),
     }
 }
 

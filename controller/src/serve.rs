@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use crate::agents::Gateway;
 use crate::ca::{Authority, CaError};
@@ -299,7 +300,8 @@ impl Ports {
             health.set_serving::<OperatorServiceServer<Operators>>().await;
         });
         let operators = OperatorServiceServer::new(Operators::new(parts.clone())).max_decoding_message_size(proto::MAX_MESSAGE);
-        guard.listen("operators", self.operators, mutual, OTHERS, Server::builder(), Routes::new(service).add_service(operators));
+        let routes = Routes::new(service).add_service(operators).add_service(reflection());
+        guard.listen("operators", self.operators, mutual, OTHERS, Server::builder(), routes);
 
         let (router, until) = (telemetry::router(parts.clone()), ending.clone());
         guard.watch("metrics and health", async move {
@@ -315,6 +317,17 @@ impl Ports {
         tasks.spawn(renew_own(parts.clone(), Arc::clone(own), ending.clone()));
         Ok(failures)
     }
+}
+
+/// Answers what is answered on the operators' port, for tools that have no `.proto` files.
+fn reflection() -> ServerReflectionServer<impl ServerReflection> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("backstay.operator.v1.OperatorService")
+        .with_service_name("grpc.health.v1.Health")
+        .build_v1()
+        .expect("files that were compiled")
 }
 
 /// Spawns listeners and notices when one ends that should not.

@@ -33,6 +33,9 @@ pub const PROTOCOL: u32 = 1;
 /// a little over one MiB.
 pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
+/// The `.proto` files, compiled: for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 /// What agents and controllers say to each other: messages, and both ends of the two services.
 pub mod agent {
     pub use crate::backstay::agent::v1::enrolment_service_client::EnrolmentServiceClient;

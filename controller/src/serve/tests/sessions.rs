@@ -222,3 +222,29 @@ async fn an_agent_that_does_not_read_is_dropped_and_the_others_are_not_held_up()
     deaf.connected(&running).await.report(&sight("EX1", &certificate_until("EX1", Span::days(1_000).after(now()))), 1, 1).await;
     running.stopped().await;
 }
+
+#[tokio::test]
+async fn the_operators_port_says_what_it_answers() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+    let running = running().await;
+    let carl = channel(running.addresses.operators, running.client(Some(running.operator("carl", PersonRole::Viewer)))).await;
+    let mut client = ServerReflectionClient::new(carl.expect("connects"));
+    let mut ask = async |wanted| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(wanted) };
+        let mut answers = client.server_reflection_info(tokio_stream::iter([request])).await.expect("answers").into_inner();
+        answers.message().await.expect("a message").expect("one").message_response.expect("an answer")
+    };
+    let MessageResponse::ListServicesResponse(listed) = ask(MessageRequest::ListServices(String::new())).await else {
+        panic!("expected a list")
+    };
+    let names: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
+    assert!(names.contains(&"backstay.operator.v1.OperatorService".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("agent")), "what is not answered here: {names:?}");
+    let symbol = MessageRequest::FileContainingSymbol("backstay.operator.v1.OperatorService".to_owned());
+    let MessageResponse::FileDescriptorResponse(file) = ask(symbol).await else { panic!("expected a file") };
+    assert!(file.file_descriptor_proto[0].windows(8).any(|bytes| bytes == b"MakeStop"));
+}

@@ -22,7 +22,8 @@ int main(void) {
 }
 "#;
 
-const SLEEPER: &str = "#include <windows.h>\nint main(void) { Sleep(INFINITE); }";
+const SLEEPER: &str =
+    "#include <stdio.h>\n#include <windows.h>\nint main(void) { puts(\"sleeps\"); fflush(stdout); Sleep(INFINITE); }";
 
 const DOUBLE: &str = "__declspec(dllexport) int TEST_DOUBLE(void) { return 1; }";
 
@@ -82,6 +83,8 @@ fn outside_windows_the_registry_outlives_a_power_cut_and_a_program_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let program = compile(folder.path(), "sleeper.exe", SLEEPER, &[]);
     let mut sleeper = Process::start("sleeper", machine.command(program), folder.path(), &Guard::new().unwrap()).unwrap();
+    // One that is only starting is not on the machine yet, and would boot it again.
+    wait::until("the program to run", LIMIT, || wait::when(sleeper.log().contains("sleeps"), || sleeper.log())).unwrap();
     machine.cut_power().unwrap();
     let ended = || sleeper.ended().unwrap().map_or_else(|| Look::NotYet("it runs".to_owned()), Look::Found);
     wait::until("the program to die", LIMIT, ended).unwrap();

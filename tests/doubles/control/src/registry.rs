@@ -64,6 +64,24 @@ pub fn remove(path: &str) -> u32 {
 
 /// The names of the keys below one, in order; none below one that is not there.
 pub fn keys(path: &str) -> Vec<String> {
+    listed(path, |key, index, name| {
+        // SAFETY: the key is open, and there is room for 256 units.
+        unsafe { RegEnumKeyW(key, index, name.as_mut_ptr(), 256) }
+    })
+}
+
+/// The names of the values of a key, in order; none of one that is not there.
+pub fn values(path: &str) -> Vec<String> {
+    listed(path, |key, index, name| {
+        let (mut length, none) = (256, ptr::null_mut());
+        let place = name.as_mut_ptr();
+        // SAFETY: the key is open, and there is room for 256 units.
+        unsafe { RegEnumValueW(key, index, place, &raw mut length, ptr::null(), none, ptr::null_mut(), ptr::null_mut()) }
+    })
+}
+
+/// Every name that `next` gives by its number, until it gives none; each ends with a NUL.
+fn listed(path: &str, next: impl Fn(HKEY, u32, &mut [u16; 256]) -> u32) -> Vec<String> {
     let path = wide(path);
     let mut key = HKEY::default();
     // SAFETY: the name is terminated, and the handle is written where one has room.
@@ -73,38 +91,11 @@ pub fn keys(path: &str) -> Vec<String> {
     let mut names = Vec::new();
     for index in 0.. {
         let mut name = [0; 256];
-        // SAFETY: the key is open, and there is room for 256 units.
-        if unsafe { RegEnumKeyW(key, index, name.as_mut_ptr(), 256) } != ERROR_SUCCESS {
+        if next(key, index, &mut name) != ERROR_SUCCESS {
             break;
         }
         let end = name.iter().position(|unit| *unit == 0).unwrap_or(name.len());
         names.push(String::from_utf16_lossy(&name[..end]));
-    }
-    // SAFETY: the handle is used no more.
-    unsafe { RegCloseKey(key) };
-    names.sort();
-    names
-}
-
-/// The names of the values of a key, in order; none of one that is not there.
-pub fn values(path: &str) -> Vec<String> {
-    let path = wide(path);
-    let mut key = HKEY::default();
-    // SAFETY: the name is terminated, and the handle is written where one has room.
-    if unsafe { RegOpenKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), 0, KEY_READ, &raw mut key) } != ERROR_SUCCESS {
-        return Vec::new();
-    }
-    let mut names = Vec::new();
-    for index in 0.. {
-        let (mut name, mut length) = ([0; 256], 256);
-        let (place, none) = (name.as_mut_ptr(), ptr::null_mut());
-        // SAFETY: the key is open, and there is room for 256 units.
-        let code =
-            unsafe { RegEnumValueW(key, index, place, &raw mut length, ptr::null(), none, ptr::null_mut(), ptr::null_mut()) };
-        if code != ERROR_SUCCESS {
-            break;
-        }
-        names.push(String::from_utf16_lossy(&name[..usize::try_from(length).unwrap_or(0)]));
     }
     // SAFETY: the handle is used no more.
     unsafe { RegCloseKey(key) };

@@ -158,3 +158,36 @@ fn a_plan_whose_agent_is_gone_is_given_up_by_a_person_and_its_receipt_is_taken_w
     estate.stop().expect("stops");
     estate.check_logs(&[]).expect("quiet logs");
 }
+
+#[test]
+fn an_approvers_key_is_replaced_and_from_then_on_only_the_new_one_counts_on_the_host() {
+    let mut estate = estate(vec!["renew=2"], "propose");
+    let desk = estate.desk();
+    let (trust, new, next) = (desk.file("trust"), desk.file("ben-2.key"), desk.file("trust-2.signed"));
+    let path = |path: &std::path::Path| path.display().to_string();
+    let key = desk.ok(&["trust", "key", "--out", &path(&new)]).expect("made");
+    let admit = format!("ben={}", key.trim());
+    let (from, root, out) = (path(&trust.join("trust.signed")), path(&trust.join("root.key")), path(&next));
+    desk.ok(&["trust", "next", "--from", &from, "--admit", &admit, "--key", &root, "--out", &out]).expect("written");
+    desk.ok(&["trust", "apply", &out]).expect("in force");
+    estate
+        .wait_server(SERVER, "trust version 2", LIMIT, |response| {
+            let held = response.server.as_ref().map(|server| server.trust_version).unwrap_or_default();
+            wait::when(held == 2, || format!("version {held}"))
+        })
+        .expect("the agent takes it");
+
+    estate.host(SERVER).expect("a host").damage(&Damage::Expiring { days: 20 }).expect("ages");
+    let plan = estate.wait_plan(SERVER, "proposed", LIMIT, |plan| plan.life == "proposed").expect("a plan");
+    let id = hex(&plan.id);
+    let desk = estate.desk();
+    desk.approve(&id, "anna", "CHG-1").expect("approved");
+    let old = path(&desk.key_file("ben"));
+    let refused = desk.run(&["plan", "approve", &id, "--key", &old, "--reason", "x", "--yes"]).expect("ends");
+    assert_eq!(refused.status.code(), Some(5), "{}", String::from_utf8_lossy(&refused.stderr));
+    desk.ok(&["plan", "approve", &id, "--key", &path(&new), "--reason", "ends soon", "--yes"]).expect("counts");
+    let done = |found: &proto::operator::Plan| found.id == plan.id && found.life == "confirmed";
+    estate.wait_plan(SERVER, "confirmed", LIMIT, done).expect("runs");
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}

@@ -1,4 +1,4 @@
-//! `backstay trust init|show|apply`: who may approve. The root key is made on a workstation and never leaves it.
+//! `backstay trust init|key|next|sign|show|apply`: who may approve. The root key is made on a workstation and never leaves it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,11 +18,19 @@ use super::failure::{Doing, Exit, Failure};
 use super::output::{View, moment, pairs};
 use super::{Context, files, wire};
 
+mod next;
+
 /// The trust document.
 #[derive(Debug, Subcommand)]
 pub enum Trust {
     /// Makes the root key, a key for each approver, and the first trust document; needs no controller.
     Init(Init),
+    /// Makes a key for another approver, or another root key.
+    Key(next::Key),
+    /// Writes the trust document that follows: people, keys, numbers, controllers.
+    Next(next::Next),
+    /// Signs a trust document with another root key.
+    Sign(next::Sign),
     /// Shows the trust document in force, or one in a file.
     Show(Show),
     /// Puts a trust document in force.
@@ -33,6 +41,9 @@ impl Trust {
     pub(super) async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         match self {
             Self::Init(init) => init.run(context),
+            Self::Key(key) => key.run(context),
+            Self::Next(next) => next.run(context),
+            Self::Sign(sign) => sign.run(context),
             Self::Show(show) => show.run(context).await,
             Self::Apply(apply) => apply.run(context).await,
         }
@@ -298,13 +309,13 @@ impl View for TrustView {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cli::connection::Connection;
     use crate::cli::output::{Format, tests::kept};
     use crate::clock::Clock;
 
-    fn init(out: &Path, approvers: &[&str], need: &[&str]) -> Init {
+    pub(in crate::cli) fn init(out: &Path, approvers: &[&str], need: &[&str]) -> Init {
         Init {
             estate: "contoso".parse().expect("a name"),
             ca: vec![Sha256([5; 32])],
@@ -315,7 +326,7 @@ mod tests {
         }
     }
 
-    fn run(init: &Init) -> Result<String, Failure> {
+    pub(in crate::cli) fn run(init: &Init) -> Result<String, Failure> {
         let (output, data, _) = kept(Format::Table);
         let connection = Connection { controller: "127.0.0.1:1".parse().expect("an address"), identity: PathBuf::new() };
         let clock = Clock::of(|| "2026-11-22T00:00:00Z".parse().expect("a moment"));

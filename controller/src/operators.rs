@@ -260,7 +260,8 @@ impl OperatorService for Operators {
         }
         if connections.is_connected(server) {
             return Err(Status::failed_precondition(format!(
-                "plan {short} of {server}: expected its agent to be away, found it connected: it will say what became of the plan;                  `backstay plan reject` calls it back"
+                "plan {short} of {server}: expected its agent to be away, found it connected: it will say what became of the plan; \
+                 `backstay plan reject` calls it back"
             )));
         }
         let row = store.abandon(&plan.id, by, reason, clock.now()).await.map_err(failed)?;

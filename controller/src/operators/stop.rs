@@ -103,10 +103,11 @@ pub(super) async fn told(parts: &Parts, rows: Vec<StopRow>) -> Result<Vec<operat
         None => 1,
     };
     let everybody = everybody(parts).await?;
+    let mut stopped = store.stopped().await.map_err(failed)?;
     let mut told = Vec::new();
     for StopRow { id, stop, body, lifted_at } in rows {
         let covered: Vec<&ServerName> = everybody.iter().filter(|name| stop.covers(name)).collect();
-        let confirmed = store.stopped_by(&id).await.map_err(failed)?;
+        let confirmed = stopped.remove(&id).unwrap_or_default();
         // Whoever let it go does not say so any more, and nobody waits for that.
         let open = || covered.iter().filter(|name| lifted_at.is_none() && !confirmed.contains(**name));
         let (waiting, away): (Vec<String>, Vec<String>) = {

@@ -8,8 +8,8 @@ use policy::stop::{MAX_STOPS, Resume, Stop, StopId, lifted, yes};
 use policy::trust::Verified;
 use proto::signed::SignedBytes;
 use serde_json::json;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::Store;
 use super::documents::trust_in_force;
@@ -38,7 +38,7 @@ impl Store {
     /// Puts a stop in force.
     ///
     /// # Errors
-    /// [`StoreError::TooMany`] when so many are in force already.
+    /// [`StoreError::TooManyStops`] when so many are in force already.
     pub async fn make_stop(&self, stop: Stop, now: Timestamp) -> Result<StopId, StoreError> {
         let body = stop.to_bytes();
         let id = StopId::of(&body);
@@ -91,20 +91,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn resumes(&self, stops: &BTreeSet<StopId>) -> Result<Vec<SignedBytes>, StoreError> {
-        let mut found = BTreeMap::new();
-        // Bounded by how many stops one host may hold.
-        for stop in stops {
-            let rows = sqlx::query("SELECT id, signed FROM resumes WHERE stop = $1 ORDER BY received_at, id")
-                .bind(stop.to_string())
-                .fetch_all(self.readers())
-                .await
-                .doing("reading who said yes to going on")?;
-            for row in &rows {
-                let signed = signed(row)?;
-                found.insert(signed.id(), signed);
-            }
+        if stops.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(found.into_values().collect())
+        // Bounded by how many are listed.
+        let places: Vec<String> = (1..=stops.len()).map(|at| format!("${at}")).collect();
+        let text = format!("SELECT DISTINCT id, signed FROM resumes WHERE stop IN ({}) ORDER BY id", places.join(", "));
+        let query = stops.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, stop| query.bind(stop.to_string()));
+        let rows = query.fetch_all(self.readers()).await.doing("reading who said yes to going on")?;
+        rows.iter().map(signed).collect()
     }
 
     /// Who said yes to going on after each stop, by the trust document in force.
@@ -170,11 +165,18 @@ impl Store {
             .await
     }
 
-    /// Notes which stops hold a host, as its agent says.
+    /// Notes which stops hold a host, as its agent says. It says so at each beginning and with each new document, and mostly nothing changed:
+    /// then nothing is written.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn note_stopped(&self, server: &ServerName, stops: BTreeSet<StopId>) -> Result<(), StoreError> {
+        let noted =
+            sqlx::query("SELECT stop FROM stopped WHERE server = $1").bind(server.as_str()).fetch_all(self.readers()).await;
+        let noted = noted.doing("reading which emergency stops hold a host")?;
+        if noted.iter().map(|row| Columns(row).parsed("stop")).collect::<Result<BTreeSet<StopId>, _>>()? == stops {
+            return Ok(());
+        }
         let server = server.clone();
         self.writer()
             .write(move |connection| {
@@ -199,17 +201,18 @@ impl Store {
             .await
     }
 
-    /// Whose agents say that this stop holds them.
+    /// Which stops hold whom, as the agents say.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn stopped_by(&self, stop: &StopId) -> Result<BTreeSet<ServerName>, StoreError> {
-        let rows = sqlx::query("SELECT server FROM stopped WHERE stop = $1")
-            .bind(stop.to_string())
-            .fetch_all(self.readers())
-            .await
-            .doing("reading whom an emergency stop holds")?;
-        rows.iter().map(|row| Columns(row).parsed("server")).collect()
+    pub async fn stopped(&self) -> Result<BTreeMap<StopId, BTreeSet<ServerName>>, StoreError> {
+        let rows = sqlx::query("SELECT stop, server FROM stopped").fetch_all(self.readers()).await;
+        let mut stopped: BTreeMap<StopId, BTreeSet<ServerName>> = BTreeMap::new();
+        for row in &rows.doing("reading whom emergency stops hold")? {
+            let row = Columns(row);
+            stopped.entry(row.parsed("stop")?).or_default().insert(row.parsed("server")?);
+        }
+        Ok(stopped)
     }
 
     /// The servers of these DAGs and AD sites, by their newest reports.

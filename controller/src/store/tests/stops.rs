@@ -74,11 +74,17 @@ async fn who_is_stopped_is_what_the_agent_said_last() {
     let (first, second) = (StopId::of(b"1"), StopId::of(b"2"));
     store.note_stopped(&server("EX1"), BTreeSet::from([first, second])).await.expect("kept");
     store.note_stopped(&server("EX2"), BTreeSet::from([first])).await.expect("kept");
-    assert_eq!(store.stopped_by(&first).await.expect("reads"), BTreeSet::from([server("EX1"), server("EX2")]));
+    let both = BTreeSet::from([server("EX1"), server("EX2")]);
+    let stopped = store.stopped().await.expect("reads");
+    assert_eq!((&stopped[&first], &stopped[&second]), (&both, &BTreeSet::from([server("EX1")])));
+    // Said once more by an agent that comes back: nothing changes.
+    store.note_stopped(&server("EX1"), BTreeSet::from([first, second])).await.expect("kept");
+    assert_eq!(store.stopped().await.expect("reads"), stopped);
     store.note_stopped(&server("EX1"), BTreeSet::from([second])).await.expect("kept");
-    assert_eq!(store.stopped_by(&first).await.expect("reads"), BTreeSet::from([server("EX2")]));
+    assert_eq!(store.stopped().await.expect("reads")[&first], BTreeSet::from([server("EX2")]));
     store.note_stopped(&server("EX2"), BTreeSet::new()).await.expect("kept");
-    assert!(store.stopped_by(&first).await.expect("reads").is_empty());
+    let stopped = store.stopped().await.expect("reads");
+    assert_eq!(stopped.keys().collect::<Vec<_>>(), [&second]);
 }
 
 #[tokio::test]

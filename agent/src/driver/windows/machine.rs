@@ -33,7 +33,7 @@ pub fn machine(
     app_pools: Fact<BTreeMap<String, AppPool>>,
     events: &Events,
 ) -> Machine {
-    // A later step reads the server's object as the machine's own account.
+    // Which certificates transport and OAuth use stands in the directory alone, and this driver speaks no LDAP.
     let not_asked = || "the directory was not asked".to_owned();
     Machine {
         booted: fact(machine::booted()),

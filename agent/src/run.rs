@@ -96,14 +96,14 @@ enum Phase {
     PutBack { at: usize },
     /// Is step `at` done?
     Check { at: usize, tries: u32 },
-    /// Wait, then check again.
-    Pause { at: usize, tries: u32, until: Timestamp },
+    /// Wait, then check again; with the gap, where the step was just done.
+    Pause { at: usize, tries: u32, until: Timestamp, applied: Option<Duration> },
     /// Note that step `at` is intended.
     Intend { at: usize },
     /// Do it.
     Apply { at: usize },
     /// Does the host now say done?
-    Verify { at: usize, gap: Duration },
+    Verify { at: usize, gap: Duration, tries: u32 },
     /// Note that it was done.
     Did { at: usize, gap: Duration },
     /// Note that the run turns back.
@@ -245,7 +245,7 @@ impl Run {
             (Phase::Ask { at, .. }, Event::Checked(Ok(State::Ready))) => self.taken_up(at),
             (Phase::Ask { at, .. }, Event::Checked(Ok(State::Half))) => self.put_back(at),
             (Phase::Ask { at, .. }, Event::Checked(Ok(State::Blocked(difference)))) => self.foreign(at, &difference.to_string()),
-            (Phase::Ask { at, tries }, Event::Checked(Err(why))) => self.retry(at, tries, &why, now),
+            (Phase::Ask { at, tries }, Event::Checked(Err(why))) => self.retry(at, tries, &why, None, now),
 
             (Phase::PutBack { at }, Event::Undone(Ok(()))) => {
                 self.say(at, "the record was gone in mid-change: the old one was written back");
@@ -260,13 +260,9 @@ impl Run {
             }
 
             (Phase::Check { at, tries }, Event::Checked(answer)) => self.checked(at, tries, answer, now),
-            (Phase::Pause { at, tries, .. }, Event::Waited) => {
-                if self.commits(at) {
-                    Phase::Ask { at, tries }
-                } else {
-                    Phase::Check { at, tries }
-                }
-            }
+            (Phase::Pause { at, tries, applied: Some(gap), .. }, Event::Waited) => Phase::Verify { at, gap, tries },
+            (Phase::Pause { at, tries, .. }, Event::Waited) if self.commits(at) => Phase::Ask { at, tries },
+            (Phase::Pause { at, tries, .. }, Event::Waited) => Phase::Check { at, tries },
 
             (Phase::Intend { at }, Event::Noted(Ok(()))) => {
                 if let Some(slot) = self.intended.get_mut(at) {
@@ -280,15 +276,15 @@ impl Run {
 
             (Phase::Apply { at }, Event::Applied(Ok(gap))) => {
                 self.gap = self.gap.max(gap);
-                Phase::Verify { at, gap }
+                Phase::Verify { at, gap, tries: 0 }
             }
             (Phase::Apply { at }, Event::Applied(Err(why))) => {
                 self.say(at, &format!("did not succeed: {why}"));
                 // Perhaps it did all the same: the host is asked.
-                Phase::Verify { at, gap: Duration::ZERO }
+                Phase::Verify { at, gap: Duration::ZERO, tries: 0 }
             }
 
-            (Phase::Verify { at, gap }, Event::Checked(Ok(State::Done))) => Phase::Did { at, gap },
+            (Phase::Verify { at, gap, .. }, Event::Checked(Ok(State::Done))) => Phase::Did { at, gap },
             (Phase::Verify { at, .. }, Event::Checked(Ok(State::Half))) => self.put_back(at),
             (Phase::Verify { at, .. }, Event::Checked(Ok(State::Blocked(difference)))) => {
                 self.foreign(at, &difference.to_string())
@@ -296,7 +292,8 @@ impl Run {
             (Phase::Verify { at, .. }, Event::Checked(Ok(State::Ready))) => {
                 self.turn(at, "the host does not say that it is done".to_owned())
             }
-            (Phase::Verify { at, .. }, Event::Checked(Err(why))) => self.turn(at, why),
+            // A call that did not come back in time may still be done: nobody goes back before the host says how far it came.
+            (Phase::Verify { at, gap, tries }, Event::Checked(Err(why))) => self.retry(at, tries, &why, Some(gap), now),
 
             // What was done is done, whether it could be noted or not; recovery asks the host.
             (Phase::Did { at, .. }, Event::Noted(_)) => {
@@ -358,11 +355,11 @@ impl Run {
                 Phase::Check { at: at + 1, tries: 0 }
             }
             Ok(State::Ready) if !proof => Phase::Intend { at },
-            Ok(State::Ready) => self.retry(at, tries, "not shown yet", now),
+            Ok(State::Ready) => self.retry(at, tries, "not shown yet", None, now),
             Ok(State::Half) => self.put_back(at),
-            Ok(State::Blocked(difference)) if proof => self.retry(at, tries, &difference.to_string(), now),
+            Ok(State::Blocked(difference)) if proof => self.retry(at, tries, &difference.to_string(), None, now),
             Ok(State::Blocked(difference)) => self.foreign(at, &difference.to_string()),
-            Err(why) => self.retry(at, tries, &why, now),
+            Err(why) => self.retry(at, tries, &why, None, now),
         }
     }
 
@@ -377,12 +374,12 @@ impl Run {
     }
 
     /// Tries again a few times with a growing pause, then turns back.
-    fn retry(&mut self, at: usize, tries: u32, why: &str, now: Timestamp) -> Phase {
+    fn retry(&mut self, at: usize, tries: u32, why: &str, applied: Option<Duration>, now: Timestamp) -> Phase {
         if tries + 1 >= PROOF_TRIES {
             return self.turn(at, format!("{}: {why}", self.name(at)));
         }
         let pause = PROOF_PAUSE.saturating_mul(1 << tries);
-        Phase::Pause { at, tries: tries + 1, until: now.checked_add(pause).unwrap_or(Timestamp::MAX) }
+        Phase::Pause { at, tries: tries + 1, until: now.checked_add(pause).unwrap_or(Timestamp::MAX), applied }
     }
 
     /// Goes back over what was done; a restore has nothing to go back over.

@@ -58,7 +58,7 @@ impl Bench for Wine<'_> {
 
     /// Only the calls of the double can be told to fail: the others are Wine's own.
     fn fault(&self, fault: Fault) -> Result<bool> {
-        let Fault { call, mode, code, millis: _, after: 0, times } = fault else { return Ok(false) };
+        let Fault { call, mode, code, millis, after: 0, times } = fault else { return Ok(false) };
         #[expect(clippy::wildcard_enum_match_arm, reason = "the other calls are Wine's own")]
         let (double, name) = match call {
             Call::Query => ("httpapi", "query"),
@@ -74,7 +74,8 @@ impl Bench for Wine<'_> {
         match (mode, times) {
             (Mode::Fail, _) => machine::fail(double, name, code, times)?,
             (Mode::Lie, Some(times)) if !matches!(call, Call::Query | Call::StoreRead) => machine::lie(double, name, times)?,
-            (Mode::Lie | Mode::Hang, _) => return Ok(false),
+            (Mode::Hang, _) => machine::slow(double, name, millis, times)?,
+            (Mode::Lie, _) => return Ok(false),
         }
         Ok(true)
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use policy::id::Thumbprint;
@@ -39,6 +39,7 @@ pub mod host;
 pub mod iis;
 mod keyfile;
 pub mod keys;
+pub mod limited;
 pub mod machine;
 pub mod records;
 mod rsa;
@@ -54,7 +55,7 @@ pub struct WindowsDriver {
     directory: Directory,
     events: Events,
     running: Running,
-    records: OnceLock<Records>,
+    records: Records,
     remembered: Mutex<BTreeSet<String>>,
     watching: Mutex<Watching>,
 }
@@ -63,15 +64,6 @@ impl WindowsDriver {
     /// Nothing is read before the first look.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// http.sys, opened when it is first asked for: a machine on which IIS is only being installed has it a moment later.
-    fn http_sys(&self) -> Result<&Records, DriverError> {
-        if let Some(open) = self.records.get() {
-            return Ok(open);
-        }
-        let opened = Records::open()?;
-        Ok(self.records.get_or_init(|| opened))
     }
 }
 
@@ -186,23 +178,23 @@ impl System for WindowsDriver {
     }
 
     fn records(&self) -> Result<Vec<SslRecord>, DriverError> {
-        self.http_sys()?.records()
+        self.records.records()
     }
 
     fn set_record(&self, record: &SslRecord) -> Result<(), DriverError> {
-        self.http_sys()?.set_record(record)
+        self.records.set_record(record)
     }
 
     fn update_record(&self, record: &SslRecord) -> Result<bool, DriverError> {
-        self.http_sys()?.update_record(record)
+        self.records.update_record(record)
     }
 
     fn replaces_records(&self) -> Result<bool, DriverError> {
-        Ok(self.http_sys()?.replaces())
+        self.records.replaces()
     }
 
     fn delete_record(&self, record: &SslRecord) -> Result<(), DriverError> {
-        self.http_sys()?.delete_record(record)
+        self.records.delete_record(record)
     }
 
     fn configuration(&self) -> Result<String, DriverError> {

@@ -297,6 +297,27 @@ fn a_swap_that_somebody_else_overtook_writes_nothing_more() {
     assert_eq!(host.writes, writes);
 }
 
+/// A swap whose call hangs is done late, or never; meanwhile the host cannot say how far it came.
+#[test]
+fn a_swap_that_hangs_is_judged_when_the_host_can_say_what_became_of_it() {
+    for (seen, outcome) in [(Seen::New, Outcome::Restored), (Seen::Old, Outcome::Undone), (Seen::Nothing, Outcome::Restored)] {
+        let (mut run, mut host, mut journal) = (Run::begin(renewal()), Host::new(&renewal()), Vec::new());
+        while run.next() != Next::Apply(SWAP) {
+            step(&mut run, &mut host, &mut journal);
+        }
+        run.handle(Event::Applied(Err("no answer in time".to_owned())), NOW);
+        for _ in 0..3 {
+            assert_eq!(run.next(), Next::Check(SWAP));
+            run.handle(Event::Checked(Err("an earlier call has not come back".to_owned())), NOW);
+            assert!(matches!(run.next(), Next::Wait(_)), "{:?}", run.next());
+            run.handle(Event::Waited, NOW);
+        }
+        host.seen[SWAP] = seen;
+        assert_eq!(finish(&mut run, &mut host, &mut journal), outcome, "{seen:?}");
+        assert!(host.all(if outcome == Outcome::Restored { Seen::New } else { Seen::Old }), "{seen:?}: {:?}", host.seen);
+    }
+}
+
 #[test]
 fn a_run_called_off_turns_back_before_the_swap_and_goes_on_after_it() {
     let mut before = Run::begin(renewal());

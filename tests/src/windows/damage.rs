@@ -48,7 +48,7 @@ pub enum Damage {
         /// Which
         call: String,
         /// How long; 0 for no longer than it takes
-        millis: u32,
+        millis: u64,
     },
     /// F1: years pass, and the back-end certificate ends soon
     Expiring {
@@ -88,7 +88,7 @@ impl Damage {
             }
             Self::Archive => Ok(driver.mark_archived(&record.store(), thumbprint, true)?),
             Self::Refuse { call, times } => machine::fail("httpapi", call, ACCESS_DENIED, Some(*times)),
-            Self::Slow { call, millis } => machine::slow("httpapi", call, *millis),
+            Self::Slow { call, millis } => machine::slow("httpapi", call, *millis, None),
             Self::WrongStore => machine::rename_store(ENDPOINT, "WebHosting"),
             Self::Expiring { days } => age(&driver, &record, thumbprint, *days),
         }

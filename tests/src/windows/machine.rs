@@ -3,6 +3,7 @@
 //! What an installation does, the driver's own calls do here, for there are no others; what an administrator breaks is broken behind
 //! their back, in the registry, where Wine keeps stores and keys.
 
+use std::fmt::Display;
 use std::fs;
 
 use agent::driver::mint::Profile;
@@ -163,8 +164,7 @@ pub fn rename_store(endpoint: &str, store: &str) -> Result<()> {
 /// # Errors
 /// When the registry cannot be written.
 pub fn fail(double: &str, call: &str, code: u32, times: Option<u32>) -> Result<()> {
-    let value = times.map_or_else(|| code.to_string(), |times| format!("{code},{times}"));
-    Ok(control(double)?.set_string(format!("fail_{call}"), value)?)
+    say(double, &format!("fail_{call}"), code, times)
 }
 
 /// Lets a call of a double say so many times that it did what it did not do.
@@ -175,12 +175,18 @@ pub fn lie(double: &str, call: &str, times: u32) -> Result<()> {
     Ok(control(double)?.set_string(format!("lie_{call}"), times.to_string())?)
 }
 
-/// Lets a call of a double take so long, until the machine is installed anew.
+/// Lets a call of a double take so long: so many times, or until the machine is installed anew.
 ///
 /// # Errors
 /// When the registry cannot be written.
-pub fn slow(double: &str, call: &str, millis: u32) -> Result<()> {
-    Ok(control(double)?.set_u32(format!("slow_{call}"), millis)?)
+pub fn slow(double: &str, call: &str, millis: u64, times: Option<u32>) -> Result<()> {
+    say(double, &format!("slow_{call}"), millis, times)
+}
+
+/// A value for so many calls, or for all.
+fn say(double: &str, name: &str, value: impl Display, times: Option<u32>) -> Result<()> {
+    let value = times.map_or_else(|| value.to_string(), |times| format!("{value},{times}"));
+    Ok(control(double)?.set_string(name, value)?)
 }
 
 fn control(double: &str) -> Result<Key> {

@@ -49,7 +49,8 @@ fn outside_windows_isolated_a_service_that_is_told_to_stop_within_a_renewal_ends
         let journal = scene.exchange.machine().path(r"C:\ProgramData\Backstay\agent\journal")?;
         let plan = proposed(&scene)?;
         let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
-        scene.exchange.damage(&["slow", "set", "8000"])?;
+        // Less than the agent has patience for.
+        scene.exchange.damage(&["slow", "set", "4000"])?;
         let plan = scene.approve(plan)?;
         wait::until("the renewal to begin", LIMIT, || wait::when(lines(&journal) > 3, || "it does not".to_owned()))?;
         thread::scope(|both| {

@@ -11,7 +11,7 @@ use windows_service::service::{ServiceAccess, ServiceStartType, ServiceState};
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use super::ffi::{failed, file, schannel, security};
-use super::records::{Kept, Records};
+use super::records::{self, Kept};
 use super::{WindowsDriver, host, watch};
 use crate::doctor::{Attempt, Checks, Trouble, way_in};
 use crate::driver::{Driver, DriverError};
@@ -29,7 +29,7 @@ const SERVICES: &str = "S-1-5-80-";
 
 /// Tries them all. `state` is the agent's state folder.
 pub(super) fn examine(driver: &WindowsDriver, state: &Path, checks: &mut Checks) {
-    let record = records(driver, checks);
+    let record = kept(driver, checks);
     let armed = "run doctor as an administrator; until then the agent looks once a minute";
     let iis = "are the services WAS and W3SVC running? Get-Service WAS, W3SVC";
     checks.attempt(Attempt::useful("iis.running", iis), || {
@@ -47,26 +47,25 @@ pub(super) fn examine(driver: &WindowsDriver, state: &Path, checks: &mut Checks)
 }
 
 /// What the registry keeps of each record for the next start of Windows.
-fn records(driver: &WindowsDriver, checks: &mut Checks) -> Option<SslRecord> {
+fn kept(driver: &WindowsDriver, checks: &mut Checks) -> Option<SslRecord> {
     let next =
         "compare `netsh http show sslcert` with HKLM\\SYSTEM\\CurrentControlSet\\Services\\HTTP\\Parameters\\SslBindingInfo";
     let back_end = checks.attempt(Attempt::needed("records.registry", next), || {
-        let http_sys = driver.http_sys()?;
-        let records = http_sys.records()?;
-        let kept: Vec<Kept> = records.iter().map(|record| http_sys.kept(record)).collect::<Result<_, _>>()?;
+        let records = driver.records.records()?;
+        let kept: Vec<Kept> = records.iter().map(records::kept).collect::<Result<_, _>>()?;
         let nowhere = kept.iter().filter(|kept| **kept == Kept::Nowhere).count();
         let words = format!("{} records, {nowhere} of them not found in the registry, the others the same there", records.len());
         Ok((records.into_iter().find(SslRecord::is_back_end), words))
     });
     checks.attempt(Attempt::useful("record.444.extras", ""), || {
         let record = back_end.clone().flatten().ok_or_else(|| Trouble::NotTried("there is no record on 444".to_owned()))?;
-        extras(driver.http_sys()?, &record).map(|found| ((), found))
+        extras(&record).map(|found| ((), found))
     });
     back_end.flatten()
 }
 
-fn extras(http_sys: &Records, record: &SslRecord) -> Result<String, Trouble> {
-    let extras = http_sys.extras(record)?;
+fn extras(record: &SslRecord) -> Result<String, Trouble> {
+    let extras = records::extras(record)?;
     Ok(match extras.as_slice() {
         [] => "none: nothing is lost where a record is deleted and set".to_owned(),
         some => format!("{}: a system that deletes and sets the record loses them", some.join(", ")),

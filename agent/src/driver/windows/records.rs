@@ -8,12 +8,16 @@
 //! `SslBindingInfo` holds a key per endpoint, called `0.0.0.0:444`; `SslSniBindingInfo` holds keys called otherwise, whose value
 //! `HostnamePort` is the endpoint. `SslCertHash` is `REG_BINARY`. How records of the central store are called is not known.
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use policy::id::Thumbprint;
 use policy::report::{Fact, RecordKind, SslParameters, SslRecord};
 use uuid::Uuid;
 
-use super::ffi::http::{At, Entry, Http};
+use super::ffi::http::{At, Entry, Http, QUERY};
 use super::ffi::registry::Key;
+use super::limited::{Late, Limited};
 use crate::driver::DriverError;
 use crate::event;
 
@@ -60,38 +64,49 @@ pub enum Kept {
     Nowhere,
 }
 
+/// How long a call of http.sys may take. One reads or writes a record in a few milliseconds, and has the certificate's key opened.
+const LIMIT: Duration = Duration::from_secs(5);
+
 /// The records of this host.
+///
+/// A call that hangs is an error in time; it may then still be done. So nothing is read while a write has not come back: what would be
+/// seen is not what will be.
 #[derive(Debug)]
 pub struct Records {
-    http: Http,
+    http: Arc<OnceLock<Http>>,
+    reads: Limited,
+    writes: Limited,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        let reads = Limited::new("http.sys", LIMIT, 1);
+        // Beside one that hangs there is the one that puts the old record back.
+        Self { http: Arc::default(), reads, writes: Limited::new("http.sys", LIMIT, 2) }
+    }
 }
 
 impl Records {
-    /// Opens the configuration of http.sys.
-    ///
-    /// # Errors
-    /// [`DriverError`] when there is none.
-    pub fn open() -> Result<Self, DriverError> {
-        Ok(Self { http: Http::open()? })
-    }
-
     /// All records, by kind and endpoint.
     ///
     /// # Errors
     /// [`DriverError`] when they cannot be read, or change faster than they can be listed.
     pub fn records(&self) -> Result<Vec<SslRecord>, DriverError> {
-        agreed(|| self.list())
+        self.read("its records", |http| agreed(|| list(http)))
     }
 
     /// Writes a record where none is.
     ///
     /// # Errors
-    /// [`DriverError::Refused`]: 183 where one is, 1312 where its certificate or key cannot be used. [`DriverError::Unreadable`]
-    /// when not every field of it is known, or when it is written and http.sys or the registry show another certificate.
+    /// [`DriverError::Refused`]: 183 where one is, 1312 where its certificate or key cannot be used, 1460 where http.sys does not
+    /// answer. [`DriverError::Unreadable`] when not every field of it is known, or when it is written and http.sys or the registry
+    /// show another certificate.
     pub fn set_record(&self, record: &SslRecord) -> Result<(), DriverError> {
-        let entry = entry(record)?;
-        self.http.set(&entry)?;
-        self.confirm(record, &entry)
+        let (record, entry) = (record.clone(), entry(record)?);
+        self.write("HttpSetServiceConfiguration", &entry.at.clone(), move |http| {
+            http.set(&entry)?;
+            confirm(http, &record, &entry)
+        })
     }
 
     /// Puts a record in place of the one at its endpoint, without a gap. False where this Windows has no such call, and nothing was
@@ -100,68 +115,104 @@ impl Records {
     /// # Errors
     /// As [`Records::set_record`], and [`DriverError::Refused`] 2 where there is none.
     pub fn update_record(&self, record: &SslRecord) -> Result<bool, DriverError> {
-        let entry = entry(record)?;
-        Ok(self.http.update(&entry)? && self.confirm(record, &entry).map(|()| true)?)
+        let (record, entry) = (record.clone(), entry(record)?);
+        self.write("HttpUpdateServiceConfiguration", &entry.at.clone(), move |http| {
+            Ok(http.update(&entry)? && confirm(http, &record, &entry).map(|()| true)?)
+        })
     }
 
     /// Whether this Windows has the call of [`Records::update_record`].
-    pub fn replaces(&self) -> bool {
-        self.http.replaces()
+    ///
+    /// # Errors
+    /// [`DriverError`] when there is no configuration of http.sys.
+    pub fn replaces(&self) -> Result<bool, DriverError> {
+        self.read("its calls", |http| Ok(http.replaces()))
     }
 
     /// Removes a record.
     ///
     /// # Errors
-    /// [`DriverError::Refused`]: 2 where there is none.
+    /// [`DriverError::Refused`]: 2 where there is none, 1460 where http.sys does not answer.
     pub fn delete_record(&self, record: &SslRecord) -> Result<(), DriverError> {
+        let at = at(record)?;
         // Nothing is compared: between this and the next write the port has no record.
-        self.http.delete(&at(record)?)
+        self.write("HttpDeleteServiceConfiguration", &at.clone(), move |http| http.delete(&at))
     }
 
-    /// Compares the record's certificate with the one in the registry.
-    ///
-    /// # Errors
-    /// [`DriverError::Unreadable`] with both, when they differ; [`DriverError`] when the registry cannot be read.
-    pub fn kept(&self, record: &SslRecord) -> Result<Kept, DriverError> {
-        let Some(key) = key(&at(record)?)? else { return Ok(Kept::Nowhere) };
-        let found = key.bytes(HASH)?.unwrap_or_default();
-        if hash(record) == found { Ok(Kept::Same) } else { Err(differs(record, format!("HKLM\\{}", key.path()), &found)) }
+    fn read<T: Send + 'static>(
+        &self,
+        what: &str,
+        read: impl FnOnce(&Http) -> Result<T, DriverError> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let late = |late: Late| late.of(QUERY, what);
+        self.writes.settled().map_err(late)?;
+        let http = self.http.clone();
+        self.reads.call(move || read(opened(&http)?)).map_err(late)?
     }
 
-    /// What Windows keeps of this record beside the fields of [`SslRecord`], by name: switches that newer Windows has per record. An
-    /// update leaves it alone; a record that is deleted and set loses it.
-    ///
-    /// # Errors
-    /// [`DriverError`] when the registry cannot be read.
-    pub fn extras(&self, record: &SslRecord) -> Result<Vec<String>, DriverError> {
-        let Some(key) = key(&at(record)?)? else { return Ok(Vec::new()) };
-        let carried = |name: &str| CARRIED.iter().any(|carried| carried.eq_ignore_ascii_case(name));
-        let below = key.subkeys()?.into_iter().map(|name| format!("{name}\\"));
-        Ok(key.values()?.into_iter().filter(|name| !carried(name)).chain(below).collect())
+    fn write<T: Send + 'static>(
+        &self,
+        call: &'static str,
+        at: &At,
+        write: impl FnOnce(&Http) -> Result<T, DriverError> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let http = self.http.clone();
+        self.writes.call(move || write(opened(&http)?)).map_err(|late| late.of(call, at.to_string()))?
     }
+}
 
-    fn list(&self) -> Result<Vec<SslRecord>, DriverError> {
-        let mut records = Vec::new();
-        for kind in [RecordKind::Address, RecordKind::Sni, RecordKind::Ccs] {
-            records.extend(self.http.entries(kind)?.into_iter().map(record));
-        }
-        records.sort_by(|a, b| (a.kind, &a.endpoint).cmp(&(b.kind, &b.endpoint)));
-        Ok(records)
+/// http.sys, opened when it is first asked for: a machine on which IIS is only being installed has it a moment later.
+fn opened(http: &OnceLock<Http>) -> Result<&Http, DriverError> {
+    if let Some(open) = http.get() {
+        return Ok(open);
     }
+    let opened = Http::open()?;
+    Ok(http.get_or_init(|| opened))
+}
 
-    /// Looks whether what was written is there, for http.sys and for the next start.
-    fn confirm(&self, record: &SslRecord, entry: &Entry) -> Result<(), DriverError> {
-        match self.http.entry(&entry.at)? {
-            Some(found) if found.hash == entry.hash => {}
-            Some(found) => return Err(differs(record, "http.sys".to_owned(), &found.hash)),
-            None => return Err(differs(record, "http.sys".to_owned(), &[])),
-        }
-        if self.kept(record)? == Kept::Nowhere {
-            let (event, endpoint) = (event::RECORD_NOT_SHOWN.id, &record.endpoint);
-            tracing::warn!(event, endpoint, "the registry does not show a record that was written");
-        }
-        Ok(())
+fn list(http: &Http) -> Result<Vec<SslRecord>, DriverError> {
+    let mut records = Vec::new();
+    for kind in [RecordKind::Address, RecordKind::Sni, RecordKind::Ccs] {
+        records.extend(http.entries(kind)?.into_iter().map(record));
     }
+    records.sort_by(|a, b| (a.kind, &a.endpoint).cmp(&(b.kind, &b.endpoint)));
+    Ok(records)
+}
+
+/// Looks whether what was written is there, for http.sys and for the next start.
+fn confirm(http: &Http, record: &SslRecord, entry: &Entry) -> Result<(), DriverError> {
+    match http.entry(&entry.at)? {
+        Some(found) if found.hash == entry.hash => {}
+        Some(found) => return Err(differs(record, "http.sys".to_owned(), &found.hash)),
+        None => return Err(differs(record, "http.sys".to_owned(), &[])),
+    }
+    if kept(record)? == Kept::Nowhere {
+        let (event, endpoint) = (event::RECORD_NOT_SHOWN.id, &record.endpoint);
+        tracing::warn!(event, endpoint, "the registry does not show a record that was written");
+    }
+    Ok(())
+}
+
+/// Compares the record's certificate with the one in the registry.
+///
+/// # Errors
+/// [`DriverError::Unreadable`] with both, when they differ; [`DriverError`] when the registry cannot be read.
+pub fn kept(record: &SslRecord) -> Result<Kept, DriverError> {
+    let Some(key) = key(&at(record)?)? else { return Ok(Kept::Nowhere) };
+    let found = key.bytes(HASH)?.unwrap_or_default();
+    if hash(record) == found { Ok(Kept::Same) } else { Err(differs(record, format!("HKLM\\{}", key.path()), &found)) }
+}
+
+/// What Windows keeps of this record beside the fields of [`SslRecord`], by name: switches that newer Windows has per record. An
+/// update leaves it alone; a record that is deleted and set loses it.
+///
+/// # Errors
+/// [`DriverError`] when the registry cannot be read.
+pub fn extras(record: &SslRecord) -> Result<Vec<String>, DriverError> {
+    let Some(key) = key(&at(record)?)? else { return Ok(Vec::new()) };
+    let carried = |name: &str| CARRIED.iter().any(|carried| carried.eq_ignore_ascii_case(name));
+    let below = key.subkeys()?.into_iter().map(|name| format!("{name}\\"));
+    Ok(key.values()?.into_iter().filter(|name| !carried(name)).chain(below).collect())
 }
 
 /// A list that the next one agrees with. A list is read record by record, by number, and one that is written or removed meanwhile

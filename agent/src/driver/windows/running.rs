@@ -1,27 +1,25 @@
 //! Whether the sites and application pools of IIS run (EXCHANGE.md F13): what IIS itself says, which no file knows.
 //!
-//! It answers by objects in this process that ask WAS; and WAS may hang, as any service may. So it is asked on a thread of its own, for
-//! whose answer a look waits a few seconds and no longer. As long as that thread has no answer there is no other one: a look
-//! then does not wait at all, and the deletion of a certificate is told as soon as ever.
+//! It answers by objects in this process that ask WAS; and WAS may hang, as any service may. So a look waits a few seconds for its
+//! answer and no longer ([`super::limited`]), and as long as one is owed not at all: the deletion of a certificate is told as soon as
+//! ever.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use policy::report::{AppPool, Fact, Site};
 
 use super::ffi::Code;
 use super::ffi::administration::{Administration, Section, Stated};
+use super::limited::Limited;
 
 /// How long a look waits for IIS.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// IIS, and whether it still owes an answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Running {
-    owed: Mutex<Option<Receiver<Answer>>>,
+    calls: Limited,
 }
 
 /// What IIS said, or why it did not.
@@ -45,31 +43,13 @@ pub struct Seen {
 impl Running {
     /// Asks IIS.
     pub fn look(&self) -> Seen {
-        Seen::of(self.ask(ask, LIMIT))
+        Seen::of(self.calls.call(ask).unwrap_or_else(|late| Err(late.to_string())))
     }
+}
 
-    fn ask(&self, ask: fn() -> Answer, limit: Duration) -> Answer {
-        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answer) = owed.take() {
-            // What comes so late says nothing of this moment. It only shows that IIS answers again.
-            if let Err(TryRecvError::Empty) = answer.try_recv() {
-                *owed = Some(answer);
-                return Err("IIS still owes the answer to an earlier look".to_owned());
-            }
-        }
-        let (answers, answer) = mpsc::channel();
-        let thread = thread::Builder::new().name("iis".to_owned());
-        // Whoever waited may have gone on: then nobody takes the answer.
-        let started = thread.spawn(move || answers.send(ask()).unwrap_or_default());
-        started.map_err(|error| format!("no thread to ask IIS on: {error}"))?;
-        match answer.recv_timeout(limit) {
-            Ok(answered) => answered,
-            Err(RecvTimeoutError::Timeout) => {
-                *owed = Some(answer);
-                Err(format!("expected an answer of IIS within {} s, found none", limit.as_secs()))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err("IIS was asked, and the asking ended without an answer".to_owned()),
-        }
+impl Default for Running {
+    fn default() -> Self {
+        Self { calls: Limited::new("IIS", LIMIT, 1) }
     }
 }
 

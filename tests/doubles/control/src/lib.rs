@@ -12,7 +12,7 @@ use windows_sys::Win32::System::Threading::Sleep;
 /// | --- | --- |
 /// | `fail_CALL` (REG_SZ) | the code to answer with before anything is done, as `5`; or `5,2` for the next two calls |
 /// | `lie_CALL` (REG_SZ) | `2`: the next two calls say that they did what they did not do |
-/// | `slow_CALL` (REG_DWORD) | milliseconds that the call waits before it does anything |
+/// | `slow_CALL` (REG_SZ) | milliseconds that the call waits before it does anything; `8000,1` for the next call only |
 #[derive(Debug, Clone, Copy)]
 pub struct Control(pub &'static str);
 
@@ -26,12 +26,22 @@ pub enum Fault {
 }
 
 impl Control {
-    /// What is to become of this call, if a test wants anything of it. One that is to be slow has been so when this returns.
-    pub fn fault(&self, call: &str) -> Option<Fault> {
-        if let Some(millis) = self.number(&format!("slow_{call}")) {
+    /// Waits as long as a test wants this call to be slow.
+    pub fn wait(&self, call: &str) {
+        let slow = format!("slow_{call}");
+        let Some(wanted) = self.text(&slow) else { return };
+        let (millis, slows) = match wanted.split_once(',') {
+            Some((millis, times)) => (millis, self.once(&slow, times, &format!("{millis},"))),
+            None => (wanted.as_str(), true),
+        };
+        if slows && let Ok(millis) = millis.trim().parse() {
             // SAFETY: waits, and has no preconditions.
             unsafe { Sleep(millis) };
         }
+    }
+
+    /// What is to become of this call, if a test wants anything of it.
+    pub fn fault(&self, call: &str) -> Option<Fault> {
         let (fail, lie) = (format!("fail_{call}"), format!("lie_{call}"));
         if let Some(wanted) = self.text(&fail) {
             let Some((code, times)) = wanted.split_once(',') else { return wanted.trim().parse().ok().map(Fault::Fail) };

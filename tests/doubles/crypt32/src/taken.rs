@@ -44,11 +44,12 @@ pub unsafe extern "system" fn CertOpenStore(
     parameter: *const c_void,
 ) -> HCERTSTORE {
     type Call = unsafe extern "system" fn(*const u8, u32, usize, u32, *const c_void) -> HCERTSTORE;
-    if flags & TO_READ == TO_READ
-        && let Some(Fault::Fail(code)) = CONTROL.fault("read")
-    {
-        fail(code);
-        return ptr::null_mut();
+    if flags & TO_READ == TO_READ {
+        CONTROL.wait("read");
+        if let Some(Fault::Fail(code)) = CONTROL.fault("read") {
+            fail(code);
+            return ptr::null_mut();
+        }
     }
     // SAFETY: the call has this signature, and what it is given is the caller's.
     let store = unsafe { real::<Call>(c"CertOpenStore")(provider, encoding, reserved, flags, parameter) };
@@ -203,6 +204,7 @@ pub unsafe extern "system" fn CertDeleteCertificateFromStore(context: *const CER
 
 /// What a test wants this call to answer without doing anything.
 fn faulted(call: &str) -> Option<i32> {
+    CONTROL.wait(call);
     CONTROL.fault(call).map(|fault| match fault {
         Fault::Fail(code) => fail(code),
         Fault::Lie => 1,

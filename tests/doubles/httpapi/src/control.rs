@@ -11,6 +11,11 @@ const CONTROL: Control = Control("httpapi");
 /// Where Windows keeps its records.
 const HOME: &str = r"SYSTEM\CurrentControlSet\Services\HTTP\Parameters";
 
+/// Waits as long as a test wants this call to be slow.
+pub(crate) fn wait(call: &str) {
+    CONTROL.wait(call);
+}
+
 /// What this call is to answer without doing anything, if a test wants that.
 pub(crate) fn fault(call: &str) -> Option<u32> {
     CONTROL.fault(call).map(|fault| match fault {

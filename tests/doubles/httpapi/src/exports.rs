@@ -1,4 +1,5 @@
-//! The calls of httpapi.dll that configure TLS. All of them are one after the other, in every process: http.sys is one.
+//! The calls of httpapi.dll that configure TLS. All of them are one after the other, in every process: http.sys is one. A call that is
+//! slow is so before its turn: what holds it up is not what the others wait for.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -33,6 +34,7 @@ const HASH: usize = 20;
 /// See its page at Microsoft.
 #[unsafe(no_mangle)]
 pub extern "system" fn HttpInitialize(version: HTTPAPI_VERSION, flags: HTTP_INITIALIZE, reserved: *mut c_void) -> u32 {
+    control::wait("initialize");
     let answer = (|| {
         if let Some(code) = control::fault("initialize") {
             return code;
@@ -142,6 +144,7 @@ pub unsafe extern "system" fn HttpQueryServiceConfiguration(
     needed: *mut u32,
     overlapped: *const c_void,
 ) -> u32 {
+    control::wait("query");
     let _turn = Turn::take();
     let (mut object, mut answer) = (format!("{id}"), ready(handle, overlapped, "query"));
     if answer == NO_ERROR {
@@ -244,6 +247,7 @@ type Change = (HANDLE, HTTP_SERVICE_CONFIG_ID, *const c_void, u32, *const c_void
 /// # Safety
 /// The information has so many bytes, and what it points to is there.
 unsafe fn change(call: &str, (handle, id, info, length, overlapped): Change, todo: impl FnOnce(Kind, &Place) -> u32) -> u32 {
+    control::wait(call);
     let _turn = Turn::take();
     let (mut object, mut answer) = (format!("{id}"), ready(handle, overlapped, call));
     if answer == NO_ERROR {

@@ -42,6 +42,7 @@ pub(crate) fn section(path: &str) -> Option<Result<Said, u32>> {
         "system.applicationHost/applicationPools" => "pools",
         _ => return None,
     };
+    CONTROL.wait("section");
     if let Some(Fault::Fail(code)) = CONTROL.fault("section") {
         return Some(Err(code));
     }

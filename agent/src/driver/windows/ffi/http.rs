@@ -235,7 +235,8 @@ impl Drop for Http {
 /// What the first call has room for: a record with short names.
 const FIRST_ROOM: usize = 512;
 
-const QUERY: &str = "HttpQueryServiceConfiguration";
+/// The call that every reading comes to.
+pub const QUERY: &str = "HttpQueryServiceConfiguration";
 
 type Entrance = unsafe extern "system" fn() -> isize;
 

@@ -41,7 +41,7 @@ fn key_of_back_end() -> String {
 #[test]
 fn records_of_every_kind_are_listed_by_kind_and_endpoint() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     assert_eq!(records.records().unwrap(), []);
     let [one, two, three] = double.certificates().map(back_end);
     let wanted = [
@@ -64,7 +64,7 @@ fn records_of_every_kind_are_listed_by_kind_and_endpoint() {
 #[test]
 fn every_field_is_carried_over_when_a_record_is_deleted_and_set() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let like = back_end(double.certificates()[0]);
     let with = |parameters| SslRecord { parameters: Fact::Known(parameters), ..like.clone() };
     let default = SslParameters::default;
@@ -98,11 +98,11 @@ fn every_field_is_carried_over_when_a_record_is_deleted_and_set() {
 #[test]
 fn a_record_that_is_larger_than_the_buffer_is_asked_for_again_with_room() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let long = SslParameters { ctl_identifier: Some("x".repeat(4000)), ..SslParameters::default() };
     let large = SslRecord { parameters: Fact::Known(long), ..back_end(double.certificates()[0]) };
     records.set_record(&large).unwrap();
-    assert_eq!(records.list().unwrap(), [large]);
+    assert_eq!(list(opened(&records.http).unwrap()).unwrap(), [large]);
     let calls = double.calls().join("\n");
     assert!(calls.contains("query 1 0 = 122\nquery 1 0 = 0\nquery 1 1 = 259\n"), "{calls}");
 }
@@ -110,7 +110,7 @@ fn a_record_that_is_larger_than_the_buffer_is_asked_for_again_with_room() {
 #[test]
 fn a_record_beyond_every_bound_is_an_error() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     records.set_record(&back_end(double.certificates()[0])).unwrap();
     scratch::set(&key_of_back_end(), "DefaultSslCtlIdentifier", REG_SZ, &wide(&"x".repeat(600_000)));
     assert_eq!(code(records.records()), 122);
@@ -119,7 +119,7 @@ fn a_record_beyond_every_bound_is_an_error() {
 #[test]
 fn a_record_that_exists_is_not_set() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let [one, two, _] = double.certificates().map(back_end);
     records.set_record(&one).unwrap();
     assert_eq!(code(records.set_record(&two)), 183);
@@ -132,7 +132,7 @@ fn a_record_that_exists_is_not_set() {
 #[test]
 fn a_certificate_that_cannot_be_used_is_not_set() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let good = back_end(double.certificates()[0]);
     let unusable = [
         back_end(Thumbprint([7; 20])),
@@ -154,7 +154,7 @@ fn a_certificate_that_cannot_be_used_is_not_set() {
 #[test]
 fn a_record_that_does_not_exist_is_not_deleted() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let record = back_end(double.certificates()[0]);
     let other = at_endpoint(RecordKind::Address, "[::]:444", &record);
     records.set_record(&other).unwrap();
@@ -168,7 +168,7 @@ fn a_record_that_does_not_exist_is_not_deleted() {
 fn an_update_replaces_a_record_at_once_where_windows_can() {
     let double = Double::take();
     double.switch_on("updates");
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let [one, two, _] = double.certificates().map(back_end);
     assert_eq!(code(records.update_record(&one)), 2);
     records.set_record(&one).unwrap();
@@ -182,7 +182,7 @@ fn an_update_replaces_a_record_at_once_where_windows_can() {
 fn an_update_does_nothing_where_windows_cannot() {
     let double = Double::take();
     let [one, two, _] = double.certificates().map(back_end);
-    let records = Records::open().unwrap();
+    let records = Records::default();
     records.set_record(&one).unwrap();
     // The call is there, and says that it does not do it.
     assert!(!records.update_record(&two).unwrap());
@@ -191,7 +191,8 @@ fn an_update_does_nothing_where_windows_cannot() {
     assert_eq!(double.calls().iter().filter(|call| call.starts_with("update")).count(), 2);
     // There is no such call.
     double.switch_on("updates");
-    let records = Records { http: records.http.without_update() };
+    let records = Records::default();
+    records.http.set(Http::open().unwrap().without_update()).unwrap();
     assert!(!records.update_record(&two).unwrap());
     assert_eq!(records.records().unwrap(), [one]);
 }
@@ -199,7 +200,7 @@ fn an_update_does_nothing_where_windows_cannot() {
 #[test]
 fn what_is_not_wholly_known_is_not_written() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let record = back_end(double.certificates()[0]);
     let half_known = [
         SslRecord { parameters: Fact::Unknown("netsh did not show them".to_owned()), ..record.clone() },
@@ -220,7 +221,7 @@ fn what_is_not_wholly_known_is_not_written() {
 #[test]
 fn a_hash_that_is_no_thumbprint_leaves_the_record_unwritable() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let record = back_end(double.certificates()[0]);
     records.set_record(&record).unwrap();
     scratch::set(&key_of_back_end(), HASH, REG_BINARY, &[7; 32]);
@@ -235,10 +236,10 @@ fn a_hash_that_is_no_thumbprint_leaves_the_record_unwritable() {
 #[test]
 fn what_http_sys_and_the_registry_show_must_agree_after_a_write() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let [one, two, _] = double.certificates().map(back_end);
     records.set_record(&one).unwrap();
-    assert_eq!(records.kept(&one).unwrap(), Kept::Same);
+    assert_eq!(kept(&one).unwrap(), Kept::Same);
     // http.sys keeps its records elsewhere from here on; what the registry shows is of yesterday.
     let elsewhere = Scratch::new();
     double.say("home", elsewhere.path());
@@ -251,9 +252,9 @@ fn what_http_sys_and_the_registry_show_must_agree_after_a_write() {
     assert_eq!(records.update_record(&two).unwrap_err().to_string(), error);
     // A key without a hash, and one that is no hash.
     scratch::unset(&key_of_back_end(), HASH);
-    assert_eq!(records.kept(&two).unwrap_err().to_string(), format!("{object}: expected {wanted}, found none"));
+    assert_eq!(kept(&two).unwrap_err().to_string(), format!("{object}: expected {wanted}, found none"));
     scratch::set(&key_of_back_end(), HASH, REG_DWORD, &[0; 4]);
-    assert!(records.kept(&two).unwrap_err().to_string().ends_with("expected REG_BINARY, found REG_DWORD of 4 bytes"));
+    assert!(kept(&two).unwrap_err().to_string().ends_with("expected REG_BINARY, found REG_DWORD of 4 bytes"));
 }
 
 #[test]
@@ -261,12 +262,12 @@ fn a_record_that_only_http_sys_knows_is_said_and_is_no_failure() {
     let double = Double::take();
     let elsewhere = Scratch::new();
     double.say("home", elsewhere.path());
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let record = back_end(double.certificates()[0]);
     for record in [record.clone(), at_endpoint(RecordKind::Sni, "ex1.lab.test:444", &record), central("*:444", &record)] {
         records.set_record(&record).unwrap();
-        assert_eq!(records.kept(&record).unwrap(), Kept::Nowhere);
-        assert_eq!(records.extras(&record).unwrap(), Vec::<String>::new());
+        assert_eq!(kept(&record).unwrap(), Kept::Nowhere);
+        assert_eq!(extras(&record).unwrap(), Vec::<String>::new());
     }
     assert_eq!(records.records().unwrap().len(), 3);
 }
@@ -274,7 +275,7 @@ fn a_record_that_only_http_sys_knows_is_said_and_is_no_failure() {
 #[test]
 fn a_write_that_leaves_no_record_is_an_error() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let record = back_end(double.certificates()[0]);
     // Answered with "done" before anything was.
     double.say("fail_set", "0");
@@ -285,37 +286,37 @@ fn a_write_that_leaves_no_record_is_an_error() {
 #[test]
 fn records_by_name_are_found_in_the_registry_by_their_endpoint() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let [one, two, _] = double.certificates().map(back_end);
     let first = at_endpoint(RecordKind::Sni, "a.lab.test:444", &one);
     let second = at_endpoint(RecordKind::Sni, "b.lab.test:444", &two);
     records.set_record(&first).unwrap();
     records.set_record(&second).unwrap();
-    assert_eq!(records.kept(&second).unwrap(), Kept::Same);
+    assert_eq!(kept(&second).unwrap(), Kept::Same);
     let swapped = SslRecord { thumbprint: first.thumbprint, ..second };
-    assert!(records.kept(&swapped).unwrap_err().to_string().contains(r"SslSniBindingInfo\{"));
+    assert!(kept(&swapped).unwrap_err().to_string().contains(r"SslSniBindingInfo\{"));
 }
 
 #[test]
 fn what_a_delete_would_lose_is_known_before() {
     let double = Double::take();
     double.switch_on("updates");
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let [one, two, _] = double.certificates().map(back_end);
     records.set_record(&one).unwrap();
-    assert_eq!(records.extras(&one).unwrap(), Vec::<String>::new());
+    assert_eq!(extras(&one).unwrap(), Vec::<String>::new());
     scratch::set(&key_of_back_end(), "Http2WindowSize", REG_DWORD, &[0; 4]);
     scratch::create(&format!("{}\\TlsRestrictions", key_of_back_end()));
-    let extras = ["Http2WindowSize", "TlsRestrictions\\"];
-    assert_eq!(records.extras(&one).unwrap(), extras);
+    let more = ["Http2WindowSize", "TlsRestrictions\\"];
+    assert_eq!(extras(&one).unwrap(), more);
     records.update_record(&two).unwrap();
-    assert_eq!(records.extras(&two).unwrap(), extras);
+    assert_eq!(extras(&two).unwrap(), more);
     records.delete_record(&two).unwrap();
     records.set_record(&two).unwrap();
-    assert_eq!(records.extras(&two).unwrap(), Vec::<String>::new());
+    assert_eq!(extras(&two).unwrap(), Vec::<String>::new());
     let by_name = at_endpoint(RecordKind::Sni, "a.lab.test:444", &one);
     records.set_record(&by_name).unwrap();
-    assert_eq!(records.extras(&by_name).unwrap(), Vec::<String>::new());
+    assert_eq!(extras(&by_name).unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -324,8 +325,8 @@ fn what_may_not_be_read_or_written_is_said_with_its_code() {
     double.switch_on("updates");
     let record = back_end(double.certificates()[0]);
     double.say("fail_initialize", "5,1");
-    assert_eq!(code(Records::open()), 5);
-    let records = Records::open().unwrap();
+    assert_eq!(code(Records::default().records()), 5);
+    let records = Records::default();
     records.set_record(&record).unwrap();
     for call in ["query", "set", "delete", "update"] {
         double.say(&format!("fail_{call}"), "5,1");
@@ -342,7 +343,7 @@ fn what_may_not_be_read_or_written_is_said_with_its_code() {
 fn an_old_windows_has_records_by_address_only() {
     let double = Double::take();
     double.switch_on("old");
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let record = back_end(double.certificates()[0]);
     records.set_record(&record).unwrap();
     assert_eq!(code(records.set_record(&at_endpoint(RecordKind::Sni, "a.lab.test:444", &record))), 87);
@@ -355,10 +356,10 @@ fn an_old_windows_has_records_by_address_only() {
 #[test]
 fn the_api_is_left_as_it_was_entered() {
     let double = Double::take();
-    drop(Records::open().unwrap());
+    assert!(Records::default().replaces().unwrap());
     assert_eq!(double.calls(), ["initialize 2 = 0", "terminate 2 = 0"]);
     double.say("fail_initialize", "5");
-    assert_eq!(code(Records::open()), 5);
+    assert_eq!(code(Records::default().records()), 5);
     assert_eq!(double.calls().len(), 3);
 }
 
@@ -378,7 +379,7 @@ fn a_list_is_believed_when_the_next_one_agrees() {
 #[test]
 fn a_change_of_a_record_ends_a_wait() {
     let double = Double::take();
-    let records = Records::open().unwrap();
+    let records = Records::default();
     let record = back_end(double.certificates()[0]);
     KEYS.iter().for_each(|key| scratch::create(key));
     let mut watch = Watch::on(&KEYS).unwrap();

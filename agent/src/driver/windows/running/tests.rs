@@ -1,6 +1,4 @@
-//! What IIS says, by the double of nativerd, and what a look does when it says nothing.
-
-use std::sync::{Condvar, Mutex};
+//! What IIS says, by the double of nativerd.
 
 use windows_sys::Win32::System::Registry::{REG_DWORD, REG_SZ};
 
@@ -70,37 +68,4 @@ fn iis_says_which_sites_and_pools_run_and_why_it_does_not() {
     assert!(denied.unknown().unwrap().contains("found error 2147942405"), "{denied:?}");
     scratch::remove(DOUBLE);
     scratch::remove(CLASS);
-}
-
-#[test]
-fn a_look_does_not_wait_for_an_answer_that_is_owed_and_asks_again_when_it_has_come() {
-    static HANGS: Mutex<bool> = Mutex::new(true);
-    static CHANGED: Condvar = Condvar::new();
-    fn said() -> Answer {
-        Ok(Said { sites: Vec::new(), pools: Vec::new() })
-    }
-    fn hanging() -> Answer {
-        drop(CHANGED.wait_while(HANGS.lock().unwrap(), |hangs| *hangs).unwrap());
-        said()
-    }
-    fn asked_in_vain() -> Answer {
-        unreachable!("nobody is asked while an answer is owed")
-    }
-
-    let iis = Running::default();
-    assert_eq!(iis.ask(said, LIMIT), said());
-    let late = iis.ask(hanging, Duration::from_millis(1)).unwrap_err();
-    assert!(late.contains("within"), "{late}");
-    for _ in 0..3 {
-        let owed = iis.ask(asked_in_vain, LIMIT).unwrap_err();
-        assert!(owed.contains("still owes"), "{owed}");
-    }
-    *HANGS.lock().unwrap() = false;
-    CHANGED.notify_all();
-    // The answer that is owed comes in a moment; until then each look says so.
-    let again = (0..1_000).find_map(|_| {
-        thread::sleep(Duration::from_millis(5));
-        iis.ask(said, LIMIT).ok()
-    });
-    assert_eq!(again, Some(said().unwrap()));
 }

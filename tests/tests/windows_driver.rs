@@ -17,7 +17,7 @@ use agent::driver::windows::WindowsDriver;
 use anyhow::Result;
 use policy::checkup::Kind;
 use policy::id::Thumbprint;
-use policy::report::{SslRecord, Store};
+use policy::report::{AuthCertificates, Fact, SslRecord, Store};
 use tests::conformance::{Bench, CHECKS};
 use tests::windows::http_sys::HttpSys;
 use tests::windows::machine::{self, Machine};
@@ -95,10 +95,14 @@ fn check(name: &str) -> Result<()> {
 #[test]
 fn doctor_proves_a_whole_host_and_a_rehearsal_leaves_it_as_it_was() {
     let http_sys = HTTP_SYS.lock().unwrap_or_else(PoisonError::into_inner);
-    Machine::install().unwrap();
+    let installed = Machine::install().unwrap();
     http_sys.restart();
     http_sys.load_all();
     let driver = WindowsDriver::new();
+    let machine = driver.observe().unwrap().report.machine;
+    assert_eq!(machine.transport, Fact::Known(Some(installed.back_end)));
+    let auth = Thumbprint([0xA0; 20]);
+    assert_eq!(machine.auth, Fact::Known(AuthCertificates { current: Some(auth), next: None }));
     let around = || (driver.stored(&Store::My).unwrap(), driver.stored(&Store::Root).unwrap(), driver.records().unwrap());
     let before = around();
     let state = tempfile::tempdir().unwrap();
@@ -118,6 +122,8 @@ fn doctor_proves_a_whole_host_and_a_rehearsal_leaves_it_as_it_was() {
         "iis.configuration",
         "iis.running",
         "iis.site",
+        "directory.transport",
+        "directory.auth",
         "probe.rustls.loopback",
         "probe.schannel.loopback",
         "rehearse.sign",

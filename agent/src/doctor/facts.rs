@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use policy::report::{BACK_END_SITE, Exchange, Fact, Report, Service, Setup};
+use policy::id::Thumbprint;
+use policy::report::{AuthCertificates, BACK_END_SITE, Exchange, Fact, Report, Service, Setup};
 
 use super::{Attempt, Checks, Trouble};
 
 const ELEVATE: &str = "run doctor as an administrator, or as SYSTEM";
+
+/// Beyond so many minutes Kerberos refuses to know this machine.
+const SKEW: u32 = 5;
 
 /// Notes every part of the report that a renewal rests on, and those that are good to have.
 pub(super) fn note(checks: &mut Checks, report: &Report) {
@@ -30,6 +34,11 @@ pub(super) fn note(checks: &mut Checks, report: &Report) {
     checks.note(Attempt::useful("directory.forest", "nltest /dsgetdc: on this host"), text(&machine.forest));
     let group = |group: &Option<String>| group.clone().unwrap_or_else(|| "in no database availability group".to_owned());
     checks.note(Attempt::useful("directory.dag", "Get-Service ClusSvc"), said(&host.dag, group));
+    let rights = "may this computer's account read Exchange's objects in the directory? Get-TransportService, Get-AuthConfig";
+    let named = |thumbprint: &Option<Thumbprint>| thumbprint.map_or_else(|| "none".to_owned(), |named| named.to_string());
+    checks.note(Attempt::useful("directory.transport", rights), said(&machine.transport, named));
+    let auth = |auth: &AuthCertificates| format!("{}, next {}", named(&auth.current), named(&auth.next));
+    checks.note(Attempt::useful("directory.auth", rights), said(&machine.auth, auth));
     checks.note(Attempt::useful("tls_policy", ELEVATE), said(&machine.tls, |tls| format!("{} values are set", tls.values.len())));
     checks.note(Attempt::useful("clock", "w32tm /query /status"), clock(&machine.clock_ahead));
     let events = |events: &Vec<_>| format!("{} of the last week matter", events.len());
@@ -81,10 +90,10 @@ fn iis_site(report: &Report) -> Result<String, Trouble> {
 
 fn clock(ahead: &Fact<i32>) -> Result<String, Trouble> {
     match ahead {
-        Fact::Known(seconds) if seconds.unsigned_abs() > 300 => {
-            Err(Trouble::Wrong(format!("expected the time of the domain, found a clock that is {seconds} s ahead of it")))
+        Fact::Known(minutes) if minutes.unsigned_abs() > SKEW => {
+            Err(Trouble::Wrong(format!("expected the time of the domain, found a clock that is {minutes} minutes ahead of it")))
         }
-        Fact::Known(seconds) => Ok(format!("{seconds} s ahead of the domain")),
+        Fact::Known(minutes) => Ok(format!("{minutes} minutes ahead of the domain")),
         Fact::Unknown(why) => Err(Trouble::Lacks(why.clone())),
     }
 }
@@ -147,6 +156,8 @@ mod tests {
             Service { running: Fact::Known(false), disabled: Fact::Known(true) },
         )]));
         report.machine.clock_ahead = Fact::Known(-3);
+        report.machine.transport = Fact::Known(Some(Thumbprint([0xAB; 20])));
+        report.machine.auth = Fact::Known(AuthCertificates { current: Some(Thumbprint([0xCD; 20])), next: None });
         let binding = Binding { protocol: "https".to_owned(), information: "*:444:".to_owned(), ssl_flags: 0 };
         let site = Site { id: 2, name: BACK_END_SITE.to_owned(), bindings: vec![binding], running: Fact::not_observed() };
         report.sites = Fact::Known(vec![site]);
@@ -156,14 +167,16 @@ mod tests {
         assert_eq!(text("exchange.setup"), ("proven", "ExSetup.exe is at work: a renewal waits for its end"));
         assert_eq!(text("services"), ("proven", "1 services, 0 of them run; W3SVC does not run"));
         assert_eq!(text("iis.site"), ("proven", "site \"Exchange Back End\" is bound to *:444:"));
-        assert_eq!(text("clock"), ("proven", "-3 s ahead of the domain"));
+        assert_eq!(text("directory.transport"), ("proven", "AB".repeat(20).as_str()));
+        assert_eq!(text("directory.auth"), ("proven", format!("{}, next none", "CD".repeat(20)).as_str()));
+        assert_eq!(text("clock"), ("proven", "-3 minutes ahead of the domain"));
     }
 
     #[test]
     fn a_site_without_its_binding_and_a_wrong_clock_are_named() {
         let mut report = unknown();
         report.sites = Fact::Known(Vec::new());
-        report.machine.clock_ahead = Fact::Known(-301);
+        report.machine.clock_ahead = Fact::Known(-6);
         let checks = checked(&report);
         assert_eq!((checks["iis.site"].outcome.as_str(), checks["clock"].outcome.as_str()), ("failed", "failed"));
     }

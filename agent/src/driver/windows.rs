@@ -19,6 +19,7 @@ use self::directory::Directory;
 use self::events::Events;
 use self::iis::Iis;
 use self::keys::WindowsKey;
+use self::pointers::Pointers;
 use self::records::Records;
 use self::running::Running;
 use self::stores::Stores;
@@ -41,6 +42,7 @@ mod keyfile;
 pub mod keys;
 pub mod limited;
 pub mod machine;
+pub mod pointers;
 pub mod records;
 mod rsa;
 pub mod running;
@@ -53,6 +55,7 @@ mod watch;
 pub struct WindowsDriver {
     stores: Stores,
     directory: Directory,
+    pointers: Pointers,
     events: Events,
     running: Running,
     records: Records,
@@ -71,6 +74,7 @@ impl Driver for WindowsDriver {
     fn observe(&self) -> Result<Sight, DriverError> {
         let domain = self.directory.look();
         let host = host::host(&domain)?;
+        let named = self.pointers.look(&host.name);
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let stores::Seen { stores, containers, certificates } = self.stores.look(&remembered);
         let running = self.running.look();
@@ -89,7 +93,7 @@ impl Driver for WindowsDriver {
             sites: running.tell(sites),
             metabase,
             services: services::services(),
-            machine: machine::machine(&domain, redirected, running.pools, &self.events),
+            machine: machine::machine(&domain, named, redirected, running.pools, &self.events),
             probes: Vec::new(),
             hold: None,
         };

@@ -16,7 +16,7 @@ use policy::id::Thumbprint;
 use policy::plan::Der;
 use policy::report::{Access, Fact, IIS_APP_ID, RecordKind, SslParameters, SslRecord, Store};
 use uuid::Uuid;
-use windows_registry::{Key, LOCAL_MACHINE};
+use windows_registry::{Key, LOCAL_MACHINE, Type};
 
 /// The domain of the machine.
 pub const DOMAIN: &str = "lab.test";
@@ -89,8 +89,30 @@ impl Machine {
                 parameters: Fact::Known(SslParameters::default()),
             })?;
         }
+        directory(&host, back_end)?;
         Ok(Self { back_end })
     }
+}
+
+/// What Setup writes into the directory: which certificates transport and OAuth use.
+fn directory(host: &str, transport: Thumbprint) -> Result<()> {
+    const CONFIGURATION: &str = "CN=Configuration,DC=lab,DC=test";
+    let object = |name: &str, class: &str, cn: &str| -> Result<Key> {
+        let key = LOCAL_MACHINE.create(format!(r"{DOUBLES}\wldap32\objects\{name}"))?;
+        key.set_string("objectClass", class)?;
+        key.set_string("cn", cn)?;
+        Ok(key)
+    };
+    let exchange = format!("CN=Microsoft Exchange,CN=Services,{CONFIGURATION}");
+    let value = |key: &Key, attribute: &str, bytes: &[u8]| key.set_bytes(format!("{attribute}#0"), Type::Bytes, bytes);
+    value(&object("rootDSE", "top", "")?, "configurationNamingContext", CONFIGURATION.as_bytes())?;
+    object(&exchange, "msExchConfigurationContainer", "Microsoft Exchange")?;
+    let server = object(&format!("CN={host},CN=Servers,CN=Lab,{exchange}"), "msExchExchangeServer", host)?;
+    let stored = WindowsDriver::new().stored(&Store::My)?;
+    let named = stored.into_iter().find(|stored| Thumbprint::of(&stored.der.0) == transport);
+    value(&server, "msExchServerInternalTLSCert", &named.context("the certificate that was just made")?.der.0)?;
+    let auth = object(&format!("CN=Auth Configuration,CN=Lab,{exchange}"), "msExchAuthAuthConfig", "Auth Configuration")?;
+    Ok(value(&auth, "msExchAuthCertificateThumbprint", format!("0:{}", "A0".repeat(20)).as_bytes())?)
 }
 
 /// A certificate of 60 months with a key of its own in `My`, and if Setup made it in Root.

@@ -11,7 +11,7 @@ use super::{LIMIT, Prefix, built, ended};
 const MARK: &[u8] = b"TEST_DOUBLE";
 
 /// What an Exchange host calls and Wine lacks.
-const OF_AN_EXCHANGE_HOST: [&str; 4] = ["crypt32.dll", "httpapi.dll", "nativerd.dll", "wevtapi.dll"];
+const OF_AN_EXCHANGE_HOST: [&str; 5] = ["crypt32.dll", "httpapi.dll", "nativerd.dll", "wevtapi.dll", "wldap32.dll"];
 
 impl Prefix {
     /// Puts every double in its place.

@@ -19,6 +19,7 @@ pub mod event_log;
 pub mod file;
 pub mod http;
 pub mod key;
+pub mod ldap;
 mod library;
 pub mod machine;
 pub mod ncrypt;

@@ -10,6 +10,7 @@ use super::directory::Domain;
 use super::events::Events;
 use super::ffi::machine;
 use super::ffi::registry::Key;
+use super::pointers::Named;
 use super::{DriverError, exchange, fact};
 
 /// What Schannel is allowed, for the whole machine; read when Windows starts.
@@ -26,15 +27,15 @@ const SWITCHES: [&str; 2] = ["SchUseStrongCrypto", "SystemDefaultTlsVersions"];
 /// Where Exchange keeps what its components are to do.
 const COMPONENTS: &str = r"SOFTWARE\Microsoft\ExchangeServer\v15\ServerComponentStates";
 
-/// Everything of the machine. What IIS says of itself comes from the caller, who has asked it.
+/// Everything of the machine. What the directory and IIS say comes from the caller, who has asked them.
 pub fn machine(
     domain: &Domain,
+    named: Named,
     iis_redirected: Fact<Option<String>>,
     app_pools: Fact<BTreeMap<String, AppPool>>,
     events: &Events,
 ) -> Machine {
-    // Which certificates transport and OAuth use stands in the directory alone, and this driver speaks no LDAP.
-    let not_asked = || "the directory was not asked".to_owned();
+    let Named { transport, auth } = named;
     Machine {
         booted: fact(machine::booted()),
         clock_ahead: domain.clock_ahead.clone(),
@@ -43,8 +44,8 @@ pub fn machine(
         iis_redirected,
         app_pools,
         tls: fact(tls(PROTOCOLS, &[("", DOT_NET), (r"Wow6432Node\", DOT_NET_32)])),
-        auth: Fact::Unknown(not_asked()),
-        transport: Fact::Unknown(not_asked()),
+        auth,
+        transport,
         forest: domain.forest.clone(),
         events: events.look(),
     }

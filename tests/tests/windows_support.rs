@@ -144,7 +144,8 @@ fn linked(text: &str) -> BTreeSet<String> {
 fn literals(text: &str) -> BTreeSet<String> {
     let texts = text.split("c\"").skip(1).filter_map(|rest| rest.split('"').next());
     texts
-        .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(is_name))
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()) || name.starts_with("ldap_"))
+        .filter(|name| name.chars().all(is_name))
         .map(str::to_owned)
         .collect()
 }

@@ -1,11 +1,13 @@
 //! Calls of Windows that may hang: each is made on a thread of its own, whose answer is waited for so long and no longer.
 //!
-//! A call that hangs can be neither taken back nor ended. It stays *owed* until it comes back, and how many may be owed is bounded: where
-//! one hangs, the next would only hang beside it.
+//! A call that hangs can be neither taken back nor ended. It stays *owed* until it comes back, and how many are made at once is bounded:
+//! where one hangs, the next would only hang beside it. One that is merely under way is waited for.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -53,23 +55,37 @@ pub struct Limited {
     whom: &'static str,
     limit: Duration,
     most: usize,
-    owed: Arc<Owed>,
+    calls: Arc<Calls>,
 }
 
-/// How many answers are owed.
+/// The calls that have not come back, each by its number.
 #[derive(Debug, Default)]
-struct Owed {
-    count: Mutex<usize>,
-    fewer: Condvar,
+struct Calls {
+    out: Mutex<BTreeMap<u64, Waits>>,
+    ended: Condvar,
+    /// How many were ever made: the next one's number.
+    made: AtomicU64,
 }
 
-/// One answer that is owed, until the call has ended.
-struct Debt(Arc<Owed>);
+/// Who waits for the answer of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// Whoever made it.
+    Somebody,
+    /// Nobody any more: it is owed.
+    Nobody,
+}
+
+/// One call, until it has come back.
+struct Out {
+    calls: Arc<Calls>,
+    number: u64,
+}
 
 impl Limited {
-    /// Calls to `whom`, each with that limit, of which at most so many are owed.
+    /// Calls to `whom`, each with that limit, of which at most so many are made at once.
     pub fn new(whom: &'static str, limit: Duration, most: usize) -> Self {
-        Self { whom, limit, most, owed: Arc::default() }
+        Self { whom, limit, most, calls: Arc::default() }
     }
 
     /// Makes the call and waits for its answer.
@@ -77,49 +93,63 @@ impl Limited {
     /// # Errors
     /// [`Late`] when there is none in time. The call may then still do what it was asked to.
     pub fn call<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Result<T, Late> {
-        let debt = Debt::begin(&self.owed, self.most).ok_or(Late::Owed(self.whom))?;
+        let out = self.begin()?;
+        let number = out.number;
         let (give, answer) = mpsc::sync_channel(1);
         let work = move || {
             let answered = call();
             // Before the answer, so that whoever has it finds nothing owed.
-            drop(debt);
+            drop(out);
             // Whoever waited may have gone on: then nobody takes it.
             give.send(answered).unwrap_or_default();
         };
         let thread = thread::Builder::new().name(self.whom.to_owned());
         thread.spawn(work).map_err(|error| Late::NoThread(self.whom, error))?;
         answer.recv_timeout(self.limit).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Late::Limit(self.whom, self.limit),
+            RecvTimeoutError::Timeout => {
+                self.calls.out().entry(number).and_modify(|waits| *waits = Waits::Nobody);
+                // Whoever waits for a place learns that none may come.
+                self.calls.ended.notify_all();
+                Late::Limit(self.whom, self.limit)
+            }
             RecvTimeoutError::Disconnected => Late::BrokenOff(self.whom),
         })
     }
 
-    /// Waits until no answer is owed, as long as a call may take.
+    /// Waits until no call is out, as long as a call may take.
     ///
     /// # Errors
-    /// [`Late::Owed`] when one is owed then, too.
+    /// [`Late::Owed`] when one is then, too.
     pub fn settled(&self) -> Result<(), Late> {
-        let count = self.owed.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.owed.fewer.wait_timeout_while(count, self.limit, |count| *count > 0);
-        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if *count == 0 { Ok(()) } else { Err(Late::Owed(self.whom)) }
+        let waited = self.calls.ended.wait_timeout_while(self.calls.out(), self.limit, |out| !out.is_empty());
+        let (out, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if out.is_empty() { Ok(()) } else { Err(Late::Owed(self.whom)) }
+    }
+
+    /// Takes a place among the calls. One that is under way is waited for; where only owed answers stand in the way, nobody waits.
+    fn begin(&self) -> Result<Out, Late> {
+        let busy = |out: &mut BTreeMap<u64, Waits>| out.len() >= self.most && out.values().any(|waits| *waits == Waits::Somebody);
+        let waited = self.calls.ended.wait_timeout_while(self.calls.out(), self.limit, busy);
+        let (mut out, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if out.len() >= self.most {
+            return Err(Late::Owed(self.whom));
+        }
+        let number = self.calls.made.fetch_add(1, Ordering::Relaxed);
+        out.insert(number, Waits::Somebody);
+        Ok(Out { calls: self.calls.clone(), number })
     }
 }
 
-impl Debt {
-    fn begin(owed: &Arc<Owed>, most: usize) -> Option<Self> {
-        let mut count = owed.count.lock().unwrap_or_else(PoisonError::into_inner);
-        (*count < most).then(|| {
-            *count += 1;
-            Self(owed.clone())
-        })
+impl Calls {
+    fn out(&self) -> MutexGuard<'_, BTreeMap<u64, Waits>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Debt {
+impl Drop for Out {
     fn drop(&mut self) {
-        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.fewer.notify_all();
+        self.calls.out().remove(&self.number);
+        self.calls.ended.notify_all();
     }
 }
 
@@ -141,6 +171,19 @@ mod tests {
         for number in 0..100 {
             assert_eq!(calls.call(move || number).unwrap(), number);
         }
+        calls.settled().unwrap();
+    }
+
+    #[test]
+    fn a_call_that_is_merely_under_way_is_waited_for() {
+        let calls = Arc::new(Limited::new("somebody", LONG, 1));
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let calls = calls.clone();
+                thread::spawn(move || (0..20).for_each(|number| assert_eq!(calls.call(move || number).unwrap(), number)))
+            })
+            .collect();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
         calls.settled().unwrap();
     }
 

@@ -97,6 +97,7 @@ impl Attendant {
                 sight = turns::ended(&mut turns.glance) => self.glanced(sight, &mut turns),
                 checkup = turns::ended(&mut turns.checkup) => self.examined(checkup, &mut turns),
                 renewed = turns::ended(&mut turns.renewal) => self.renewed(renewed, &mut turns),
+                found = turns::ended(&mut turns.successors) => self.succeeded(found, &mut turns),
                 () = sleep_until(due) => {
                     if leave_by.is_some_and(|by| by <= Instant::now()) {
                         let (event, version) = (event::LEFT_AT_WORK.id, VERSION);
@@ -132,6 +133,7 @@ impl Attendant {
         let taken_back = std::mem::take(&mut turns.cancels).into_iter();
         let receipts: Vec<_> =
             taken_back.map(|plan| workbench.ended(&plan).unwrap_or_else(|| turns::taken_back(plan, now))).collect();
+        let recalled = std::mem::take(&mut turns.recall).then(|| workbench.every_receipt());
         let open = workbench.open_plan().filter(|_| !turns.recovered);
         let own = turns.own.take().map(|plan| plan.untried(|id| workbench.has_begun(id)));
         if let Some(Offer { id, plan, approvals }) = turns.offer.take() {
@@ -163,6 +165,9 @@ impl Attendant {
         for receipt in receipts {
             let effects = self.session.settled(receipt, turns.up());
             self.perform(effects, turns);
+        }
+        if let Some(receipts) = recalled {
+            self.recall(receipts, turns);
         }
     }
 

@@ -13,12 +13,12 @@ use jiff::{SignedDuration, Timestamp};
 use policy::document::Policy;
 use policy::id::{PolicyId, Sha256};
 use policy::stop::StopId;
-use policy::trust::{Class, TrustDocument, Verified, root_fingerprint};
+use policy::trust::{Class, Root, TrustDocument, Verified, root_fingerprint};
 use proto::signed::{self, SignedBytes};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::replace;
-use crate::session::{Document, Held, Version};
+use crate::session::{Document, Held, Remembered, Version};
 use crate::stops::Stops;
 use crate::work::Standing;
 
@@ -198,6 +198,24 @@ impl Authority {
     pub fn held(&self) -> Held {
         let Floors { trust, policy } = self.floors();
         Held { trust, policy, stops: self.stops.ids() }
+    }
+
+    /// What is held, as it was signed or said.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] when a document's file does not read any more.
+    pub fn remembered(&self) -> Result<Remembered, AuthorityError> {
+        let Floors { trust, policy } = self.floors();
+        Ok(Remembered {
+            trust: held_document(&self.folder, trust.id)?,
+            policy: policy.map(|version| held_document(&self.folder, version.id)).transpose()?,
+            stops: self.stops.bodies(),
+        })
+    }
+
+    /// The root by which the next trust document is signed.
+    pub fn root(&self) -> &Root {
+        &self.trust.value.root
     }
 
     /// Fingerprints of the CA certificates whose controllers are believed.

@@ -4,3 +4,4 @@ pub(crate) mod configuration;
 pub(crate) mod doctor;
 pub(crate) mod hold;
 pub(crate) mod run;
+pub(crate) mod trust;

@@ -3,6 +3,7 @@
 //! `joined.json` is written last, so a host has joined when it is there. The key is made before the first try and used by
 //! every later one: an answer that was lost on the way costs a try, not a token.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,7 @@ mod key;
 
 use key::{HostKey, KEY_FILE};
 
-pub use enrol::{Admission, enrol, read_token};
+pub use enrol::{Admission, enrol, read_token, successors};
 
 /// The most CA certificates that are kept.
 const MAX_CA: usize = 16;
@@ -145,6 +146,15 @@ pub struct Joined {
     pub agents: Vec<Address>,
 }
 
+/// A renewed certificate, and the CA certificates by which the controller that issued it proved itself.
+#[derive(Debug)]
+pub struct Renewed {
+    /// In DER.
+    pub certificate: Vec<u8>,
+    /// In DER.
+    pub ca: Vec<CertificateDer<'static>>,
+}
+
 /// The identity of a host that has joined.
 pub struct Identity {
     folder: PathBuf,
@@ -208,15 +218,24 @@ impl Identity {
         end.checked_sub(third).unwrap_or(end)
     }
 
+    /// Whether whoever issued it is not believed any more: a controller of this estate would not know this host by it. Not known where the
+    /// issuer proved itself by no CA of its own.
+    pub fn is_of_the_past(&self, believed: &BTreeSet<Sha256>) -> bool {
+        !self.ca.is_empty() && !self.ca.iter().any(|der| believed.contains(&Sha256::of(der)))
+    }
+
     /// Keeps a renewed certificate.
     ///
     /// # Errors
     /// [`IdentityError`] when it is not for this host and its key, or cannot be written; the present one stays.
-    pub fn keep(&mut self, der: Vec<u8>) -> Result<(), IdentityError> {
+    pub fn keep(&mut self, renewed: Renewed) -> Result<(), IdentityError> {
+        let Renewed { certificate: der, ca } = renewed;
         let certificate = check_certificate(&der, &self.key, &self.joined.estate, &self.joined.server)?;
         write(&self.folder.join("identity.der"), &der)?;
+        write(&self.folder.join("ca.der"), &ca.iter().flat_map(|der| der.iter().copied()).collect::<Vec<_>>())?;
         self.certificate = certificate;
         self.der = der.into();
+        self.ca = ca;
         Ok(())
     }
 }

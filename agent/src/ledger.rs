@@ -158,6 +158,11 @@ impl Ledger {
         self.receipts.values().filter(|kept| !kept.acknowledged).map(|kept| kept.receipt.clone()).collect()
     }
 
+    /// Every receipt that is kept, whether or not the controller has it.
+    pub fn receipts(&self) -> Vec<Receipt> {
+        self.receipts.values().map(|kept| kept.receipt.clone()).collect()
+    }
+
     /// When the last of the plans ended whose receipts are here.
     pub fn last_end(&self) -> Option<Timestamp> {
         self.receipts.values().map(|kept| kept.receipt.ended_at).max()

@@ -29,6 +29,7 @@ use crate::session::{Kept, Session, Speaker};
 use crate::watcher::Watcher;
 use crate::work::{WorkError, Workbench};
 
+pub mod anew;
 mod attend;
 pub mod authority;
 pub mod backoff;

@@ -61,6 +61,13 @@ impl LinkError {
     }
 }
 
+impl LinkError {
+    /// Somebody answers who is not believed to be a controller of this estate.
+    pub fn is_unbelieved(&self) -> bool {
+        matches!(self, Self::Dial(error) if error.is_unbelieved())
+    }
+}
+
 /// What happened on the line.
 #[derive(Debug)]
 pub enum Event {

@@ -13,7 +13,7 @@ use agent::{chain, event, observe, setup};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::commands::{configuration, doctor, hold, run};
+use self::commands::{configuration, doctor, hold, run, trust};
 
 mod commands;
 #[cfg(windows)]
@@ -76,6 +76,9 @@ enum Command {
     /// Keep the agent from doing anything on this host: beats policy and orders
     #[command(subcommand)]
     Hold(hold::Command),
+    /// Whom this host believes, and a person's decisions about that at its console
+    #[command(subcommand)]
+    Trust(trust::Command),
     /// What the agent is told, by agent.toml, command line and Group Policy
     #[command(name = "config", subcommand)]
     Configuration(configuration::Command),
@@ -118,7 +121,12 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             say(&command.run()?);
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Run { .. } | Command::Observe | Command::Doctor(_) | Command::Hold(_) | Command::Configuration(_) => {}
+        Command::Run { .. }
+        | Command::Observe
+        | Command::Doctor(_)
+        | Command::Hold(_)
+        | Command::Trust(_)
+        | Command::Configuration(_) => {}
     }
     let layers = cli.layers();
     if let Command::Configuration(command) = &cli.command {
@@ -140,6 +148,9 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
     };
     let driver = driver(&cli.host)?;
+    if let Command::Trust(command) = &cli.command {
+        return command.carry_out(&config, driver);
+    }
     if let Command::Doctor(doctor) = &cli.command {
         return Ok(doctor.examine(&config, driver.as_ref()));
     }

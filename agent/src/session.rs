@@ -28,7 +28,8 @@ mod message;
 mod tests;
 
 pub use message::{
-    Acknowledged, Anchor, Document, FromController, Held, Hello, Kept, Latest, Offer, Speaker, ToController, Version, Welcome,
+    Acknowledged, Anchor, Document, FromController, Held, Hello, Kept, Latest, Offer, Remembered, Speaker, ToController, Version,
+    Welcome,
 };
 
 /// How long the controller may take to answer a hello, a report, a receipt or a checkup.
@@ -68,6 +69,8 @@ pub enum Effect {
         /// The controller's clock.
         clock: Timestamp,
     },
+    /// Gather what is held and every receipt that is kept, then [`Session::recalled`].
+    Recall,
     /// Drop the connection and begin anew.
     Reconnect(&'static str),
 }
@@ -215,6 +218,18 @@ impl Session {
         effects
     }
 
+    /// This is what is held here, and these are the receipts that are kept, acknowledged or not: a store that was put back from a
+    /// backup does not have them all, and acknowledges each again.
+    pub fn recalled(&mut self, remembered: Remembered, receipts: Vec<Receipt>, now: Duration) -> Vec<Effect> {
+        if !matches!(self.line, Line::Open(_)) {
+            return Vec::new();
+        }
+        self.receipts.extend(receipts.into_iter().map(|receipt| (receipt.plan, receipt)));
+        let mut effects = vec![Effect::Send(ToController::Remembered(Box::new(remembered)))];
+        effects.extend(self.tell_receipts(now));
+        effects
+    }
+
     /// The agent is about to run a plan of its own.
     pub fn starts(&mut self, plan: PlanId) {
         self.work = Some(Work { plan, offered: false, begun: false });
@@ -295,7 +310,7 @@ impl Session {
     fn welcomed(&mut self, welcome: Welcome, now: Duration) -> Vec<Effect> {
         let Line::Hailing { until, told, .. } = &self.line else { return Vec::new() };
         let (until, changed) = (*until, *told != self.held);
-        let Welcome { lineage, epoch, acknowledged, heartbeat, clock, policy, checkups } = welcome;
+        let Welcome { lineage, epoch, acknowledged, heartbeat, clock, policy, checkups, recall } = welcome;
         // A host that was put back to an older state must not use a number twice.
         let known =
             acknowledged.map(|known| known.generation).filter(|known| known.epoch == epoch).map_or(0, |known| known.counter);
@@ -317,6 +332,9 @@ impl Session {
         let mut effects = vec![Effect::Keep(self.kept.clone()), Effect::Confirm { policy, clock }];
         if changed {
             effects.push(Effect::Send(ToController::Held(self.held.clone())));
+        }
+        if recall {
+            effects.push(Effect::Recall);
         }
         effects.extend(self.tell_receipts(now));
         effects.extend(self.tell_report(now));

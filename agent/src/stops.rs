@@ -101,6 +101,11 @@ impl Stops {
         self.kept.iter().flat_map(|kept| kept.in_force.keys().copied()).collect()
     }
 
+    /// The bytes of the stops that are in force here.
+    pub fn bodies(&self) -> Vec<Vec<u8>> {
+        self.kept.iter().flat_map(|kept| kept.in_force.values().map(Stop::to_bytes)).collect()
+    }
+
     /// Somebody stopped this host; in force when this returns. False when it is already, or was let go.
     ///
     /// # Errors

@@ -74,6 +74,15 @@ pub enum DialError {
     },
 }
 
+impl DialError {
+    /// Somebody answers by a certificate that is not believed: another CA, or nobody's business.
+    pub fn is_unbelieved(&self) -> bool {
+        let Self::Handshake { source, .. } = self else { return false };
+        let error = source.get_ref().and_then(|error| error.downcast_ref::<Error>());
+        matches!(error, Some(Error::InvalidCertificate(_)))
+    }
+}
+
 /// A connection, and the certificates by which the controller proved itself.
 #[derive(Debug)]
 pub struct Dialled {
@@ -152,12 +161,27 @@ pub fn identified(
     Ok(Arc::new(config))
 }
 
+/// For the enrolment port of whoever answers there: what is asked proves itself, and nothing that matters is said.
+pub fn unbelieved() -> Arc<ClientConfig> {
+    let anybody = Anybody { provider: Arc::new(aws_lc_rs::default_provider()) };
+    let mut config = with(anybody.provider.clone(), Arc::new(anybody)).with_no_client_auth();
+    finish(&mut config);
+    Arc::new(config)
+}
+
 fn builder(ca: PinnedCa) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
-    ClientConfig::builder_with_provider(ca.provider.clone())
+    with(ca.provider.clone(), Arc::new(ca))
+}
+
+fn with(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the provider has cipher suites of TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ca))
+        .with_custom_certificate_verifier(verifier)
 }
 
 fn finish(config: &mut ClientConfig) {
@@ -183,6 +207,47 @@ impl PinnedCa {
 
     fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
         &self.provider.signature_verification_algorithms
+    }
+}
+
+/// Takes whoever answers: what is learnt so must prove itself.
+#[derive(Debug)]
+struct Anybody {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

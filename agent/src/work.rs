@@ -357,6 +357,11 @@ impl Workbench {
         self.ledger.last_end()
     }
 
+    /// Every receipt that is kept, whether or not the controller has it.
+    pub fn every_receipt(&self) -> Vec<Receipt> {
+        self.ledger.receipts()
+    }
+
     /// What became of a plan.
     pub fn ended(&self, plan: &PlanId) -> Option<Receipt> {
         self.ledger.ended(plan)

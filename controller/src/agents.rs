@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::audit::Actor;
+use crate::audit::{Actor, Head};
 use crate::connections::Seat;
 use crate::event::{self, tell};
 use crate::listen::Caller;
 use crate::parts::Parts;
-use crate::session::{Breach, Effect, Hello, Said, Say, Session, Told};
+use crate::session::{Breach, Effect, Hello, Remembered, Said, Say, Session, Told};
 use crate::status::{chain, failed, told};
-use crate::store::{Identity, IdentityState, Recording, StoreError};
+use crate::store::{Adopted, Forgotten, Identity, IdentityState, Recording, StoreError};
 
 mod wire;
 
@@ -66,21 +66,21 @@ impl SessionService for Gateway {
     type OpenStream = ReceiverStream<Result<OpenResponse, Status>>;
 
     async fn open(&self, request: Request<Streaming<OpenRequest>>) -> Result<Response<Self::OpenStream>, Status> {
-        let (server, key_id) = agent(&request)?;
+        let (server, key_id, certificate) = agent(&request)?;
         let (outgoing, responses) = mpsc::channel(OUTGOING);
         let (parts, stop, refusals) = (self.parts.clone(), self.stop.clone(), Arc::clone(&self.refusals));
-        let line = Line { parts, server, key_id, outgoing, stop, refusals };
+        let line = Line { parts, server, key_id, certificate, outgoing, stop, refusals };
         self.streams.spawn(line.hold(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 }
 
 /// Who is at the other end.
-fn agent(request: &Request<Streaming<OpenRequest>>) -> Result<(ServerName, Sha256), Status> {
+fn agent(request: &Request<Streaming<OpenRequest>>) -> Result<(ServerName, Sha256, Sha256), Status> {
     let caller = request.extensions().get::<Caller>().and_then(|caller| caller.identity.as_ref());
     let Some(caller) = caller else { return Err(Status::unauthenticated("expected the certificate of an agent, found none")) };
     match &caller.peer {
-        Peer::Agent { estate: _, server } => Ok((server.clone(), caller.key_id)),
+        Peer::Agent { estate: _, server } => Ok((server.clone(), caller.key_id, caller.certificate)),
         operator @ Peer::Operator { .. } => {
             Err(Status::permission_denied(format!("expected the certificate of an agent, found one of {operator}")))
         }
@@ -92,6 +92,7 @@ struct Line {
     parts: Parts,
     server: ServerName,
     key_id: Sha256,
+    certificate: Sha256,
     outgoing: mpsc::Sender<Result<OpenResponse, Status>>,
     stop: CancellationToken,
     refusals: Refusals,
@@ -148,12 +149,16 @@ impl Line {
     /// Hello and welcome.
     async fn greet(&self, incoming: &mut Streaming<OpenRequest>) -> Result<(Session, Seat), Status> {
         let Parts { store, connections, clock, .. } = &self.parts;
-        let identity = self.identity().await?;
+        let identity = match self.parts.store.identity(&self.key_id).await.map_err(failed)? {
+            Some(_) => self.identity().await?,
+            None => return Err(self.forgotten(incoming).await?),
+        };
         let hello = self.hello(incoming).await?;
         let row = store.server(&self.server).await.map_err(failed)?;
         let on_disk = row.and_then(|row| Some((row.generation, row.digest?)));
         let alive = connections.is_connected(&self.server);
-        let mut session = match Session::begin(&self.server, &hello, &identity, on_disk, alive) {
+        let audit = store.audit_head().await.map_err(failed)?;
+        let mut session = match Session::begin(&self.server, &hello, &identity, on_disk, alive, audit) {
             Ok(session) => session,
             Err(breach) => return Err(self.breached(breach).await),
         };
@@ -166,14 +171,41 @@ impl Line {
         let seat = connections.open(&self.server, clock.now());
         store.note_agent(&self.server, Some(hello.agent_version.clone()), hello.held).await.map_err(failed)?;
         store.note_stopped(&self.server, hello.stops.clone()).await.map_err(failed)?;
-        self.check_anchor(&hello).await?;
+        let recall = store.awaits(&self.server).await.map_err(failed)?;
+        if !recall {
+            self.check_anchor(&hello).await?;
+        }
         let policy = store.policy().await.map_err(failed)?.map(|document| document.id);
         let missing = self.missing_on_disk().await?;
-        let audit = store.audit_head().await.map_err(failed)?;
         let checkups = store.checkup_ids(&self.server).await.map_err(failed)?;
-        let effects = session.welcome(lineage, policy, missing, audit, checkups);
+        let effects = session.welcome(lineage, policy, missing, audit, checkups, recall);
         self.perform(&mut session, effects).await?;
         Ok((session, seat))
+    }
+
+    /// A key that enrolled with our CA and is not known here: a store that was put back from a backup forgot it, and a person lets it in
+    /// again. Else nobody enrolled with it.
+    async fn forgotten(&self, incoming: &mut Streaming<OpenRequest>) -> Result<Status, Status> {
+        let Parts { store, clock, .. } = &self.parts;
+        if store.last_restore().await.map_err(failed)?.is_none() {
+            return Ok(failed(StoreError::UnknownKey));
+        }
+        let hello = self.hello(incoming).await?;
+        if hello.server != self.server {
+            let (expected, found) = (self.server.clone(), hello.server);
+            return Ok(self.breached(Breach::OtherServer { expected, found }).await);
+        }
+        let forgotten = Forgotten {
+            server: self.server.clone(),
+            machine_id: hello.machine_id,
+            key_id: self.key_id,
+            certificate: self.certificate,
+        };
+        let identity = store.remember(forgotten, clock.now()).await.map_err(failed)?;
+        let why = identity.active().err().map_or_else(|| failed(StoreError::UnknownKey), failed);
+        let (event, server) = (event::AGENT_WAITS.id, &self.server);
+        tracing::warn!(event, %server, why = why.message(), "a machine that this store forgot waits for a person");
+        Ok(why)
     }
 
     async fn hello(&self, incoming: &mut Streaming<OpenRequest>) -> Result<Hello, Status> {
@@ -243,6 +275,10 @@ impl Line {
                     store.keep_checkup(&self.server, *named, clock.now()).await.map_err(failed)?;
                     session.filed(id)
                 }
+                Effect::Adopt(remembered, seen) => {
+                    self.adopt(*remembered, seen).await?;
+                    Vec::new()
+                }
                 Effect::Note(held, stops) => {
                     store.note_agent(&self.server, None, held).await.map_err(failed)?;
                     store.note_stopped(&self.server, stops).await.map_err(failed)?;
@@ -281,6 +317,25 @@ impl Line {
         let missing = store.certificates_missing(&named).await.map_err(failed)?;
         let audit = store.audit_head().await.map_err(failed)?;
         Ok(session.recorded(generation, digest, missing, audit))
+    }
+
+    /// Takes what the agent holds and this store, put back from a backup, does not. Others may have waited for just that.
+    async fn adopt(&self, remembered: Remembered, seen: Option<Head>) -> Result<(), Status> {
+        let Parts { store, nudge, connections, clock, .. } = &self.parts;
+        let Adopted { taken, refused, lost } = store.adopt(&self.server, remembered, seen, clock.now()).await.map_err(failed)?;
+        let (event, server) = (event::REMEMBERED.id, &self.server);
+        let taken = if taken.is_empty() { "nothing that was not here".to_owned() } else { taken.join(", ") };
+        tracing::info!(event, %server, taken, "an agent told what it holds to a store that was put back");
+        for what in refused {
+            tracing::warn!(event = event::NOT_ADOPTED.id, %server, what, "what an agent holds was not taken");
+        }
+        if let Some((first, last)) = lost {
+            let (event, what) = (event::AUDIT_LOST.id, format!("{first} to {last}"));
+            tracing::warn!(event, %server, what, "entries of the audit trail were lost with the store");
+        }
+        nudge.look_at_all();
+        connections.wake_all();
+        Ok(())
     }
 
     /// Never waits: an agent that does not read is dropped, and the others are not held up.

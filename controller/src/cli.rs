@@ -18,6 +18,8 @@ mod approver;
 pub mod assess;
 pub mod audit;
 #[cfg(feature = "server")]
+pub mod backup;
+#[cfg(feature = "server")]
 pub mod ca;
 mod completions;
 pub mod connection;
@@ -78,6 +80,12 @@ pub enum Command {
     /// Makes state folder, CA, database and the first operator's certificate; overwrites nothing.
     #[cfg(feature = "server")]
     Init(init::Init),
+    /// Copies the controller's memory into a new folder, also while it works.
+    #[cfg(feature = "server")]
+    Backup(backup::Backup),
+    /// Puts a backup in the place of the controller's memory; what was there is kept beside it.
+    #[cfg(feature = "server")]
+    Restore(backup::Restore),
     /// The certification authority's key, for the safe.
     #[cfg(feature = "server")]
     #[command(subcommand)]
@@ -188,6 +196,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         #[cfg(feature = "server")]
         Command::Init(init) => interruptible(init.run(&mut context)),
         #[cfg(feature = "server")]
+        Command::Backup(backup) => interruptible(backup.run(&mut context)),
+        #[cfg(feature = "server")]
+        Command::Restore(restore) => interruptible(restore.run(&mut context)),
+        #[cfg(feature = "server")]
         Command::Ca(ca) => ca.run(&mut context),
         #[cfg(feature = "server")]
         Command::Events(events) => events.run(&mut context),
@@ -276,7 +288,7 @@ mod tests {
         }
         let mut lines: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
         if cfg!(not(feature = "server")) {
-            let of_the_server = ["init", "serve", "ca", "events"].map(|name| format!("backstay {name} "));
+            let of_the_server = ["init", "serve", "backup", "restore", "ca", "events"].map(|name| format!("backstay {name} "));
             lines.retain(|line| !of_the_server.iter().any(|start| line.starts_with(start)));
         }
         assert!(lines.len() > 15, "{lines:?}");

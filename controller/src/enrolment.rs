@@ -4,8 +4,10 @@
 
 use policy::Timestamp;
 use policy::duration::Span;
-use policy::id::ServerName;
-use proto::agent::{EnrolRequest, EnrolResponse, EnrolmentService, RenewRequest, RenewResponse};
+use policy::id::{ServerName, Sha256};
+use proto::agent::{
+    EnrolRequest, EnrolResponse, EnrolmentService, GetSuccessorsRequest, GetSuccessorsResponse, RenewRequest, RenewResponse,
+};
 use proto::invalid;
 use proto::names::Peer;
 use proto::token::Secret;
@@ -103,6 +105,22 @@ impl Door {
     }
 }
 
+impl Door {
+    /// Whoever does not know a document learns nothing of those that follow it: they name people.
+    async fn successors(&self, request: GetSuccessorsRequest) -> Result<GetSuccessorsResponse, Status> {
+        let GetSuccessorsRequest { version, id } = request;
+        let id = Sha256(invalid::exactly("GetSuccessorsRequest.id", &id)?);
+        let chain = self.parts.store.trust_chain(version.saturating_sub(1)).await.map_err(failed)?;
+        let mut chain = chain.into_iter();
+        if chain.next().is_none_or(|held| held.version != version || held.id != id) {
+            return Err(Status::not_found(
+                "trust document: expected one that was in force here, found none of that version and id",
+            ));
+        }
+        Ok(GetSuccessorsResponse { trust: chain.map(|document| document.signed.into()).collect() })
+    }
+}
+
 fn within_grace(identity: &Identity, now: Timestamp) -> Result<(), Status> {
     let last = GRACE.after(identity.not_after);
     if now <= last {
@@ -123,6 +141,10 @@ impl EnrolmentService for Door {
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         self.renewal(request.into_inner()).await.map(Response::new)
     }
+
+    async fn get_successors(&self, request: Request<GetSuccessorsRequest>) -> Result<Response<GetSuccessorsResponse>, Status> {
+        self.successors(request.into_inner()).await.map(Response::new)
+    }
 }
 
 #[cfg(test)]
@@ -133,12 +155,12 @@ mod tests {
     fn an_identity_renews_itself_until_its_grace_ends_and_then_a_person_must() {
         let end: Timestamp = "2026-06-01T00:00:00Z".parse().expect("a moment");
         let identity = Identity {
-            key_id: policy::id::Sha256([1; 32]),
+            key_id: Sha256([1; 32]),
             server: "EX1".parse().expect("a name"),
             machine_id: "m".to_owned(),
             state: IdentityState::Active,
             why: String::new(),
-            certificate: policy::id::Sha256([2; 32]),
+            certificate: Sha256([2; 32]),
             not_after: end,
             lineage: Vec::new(),
             previous_lineage: Vec::new(),

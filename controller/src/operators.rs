@@ -15,11 +15,11 @@ use proto::operator::{
     AbandonPlanRequest, AbandonPlanResponse, AdmitAgentRequest, AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse,
     ApplyTrustRequest, ApplyTrustResponse, CreateTokenRequest, CreateTokenResponse, ExplainServerRequest, ExplainServerResponse,
     GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse, GetServerRequest, GetServerResponse, GetStatusRequest,
-    GetStatusResponse, GetTrustRequest, GetTrustResponse, ListAgentsRequest, ListAgentsResponse, ListAuditRequest,
-    ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse, ListStopsRequest,
-    ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest, PreflightResponse, RejectPlanRequest,
-    RejectPlanResponse, SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest,
-    SubmitApprovalResponse, SubmitResumeRequest, SubmitResumeResponse,
+    GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse, ListAgentsRequest,
+    ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest,
+    ListServersResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest,
+    PreflightResponse, RejectPlanRequest, RejectPlanResponse, SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight,
+    SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest, SubmitResumeResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -95,6 +95,11 @@ impl OperatorService for Operators {
         let verdicts = store.verdicts().await.map_err(failed)?;
         let lives = store.lives().await.map_err(failed)?;
         let head = store.audit_head().await.map_err(failed)?;
+        let restored_at = store.last_restore().await.map_err(failed)?.map(|restore| invalid::micros(restore.at));
+        let awaited = match restored_at {
+            Some(_) => store.awaited().await.map_err(failed)?,
+            None => Vec::new(),
+        };
         Ok(Response::new(GetStatusResponse {
             estate: store.estate().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -110,6 +115,8 @@ impl OperatorService for Operators {
                 .collect(),
             audit_sequence: head.sequence,
             audit_head: head.hash.0.to_vec(),
+            restored_at,
+            awaited: awaited.into_iter().map(|row| row.server.to_string()).collect(),
         }))
     }
 
@@ -369,6 +376,17 @@ impl OperatorService for Operators {
         let admits = self.caller(&request, Right::Token).is_ok();
         let agent = agents::send_away(&self.parts, request.into_inner(), by, admits).await?;
         Ok(Response::new(SendAgentAwayResponse { agent: Some(agent) }))
+    }
+
+    async fn go_without_agent(&self, request: Request<GoWithoutAgentRequest>) -> Answer<GoWithoutAgentResponse> {
+        let by = self.caller(&request, Right::Token)?;
+        let GoWithoutAgentRequest { server, reason } = request.into_inner();
+        let server = invalid::id("GoWithoutAgentRequest.server", &server)?;
+        let reason = reason_given(&reason)?;
+        let Parts { store, nudge, clock, .. } = &self.parts;
+        store.go_without(&server, reason, Actor::Person(by), clock.now()).await.map_err(failed)?;
+        nudge.look_at_all();
+        Ok(Response::new(GoWithoutAgentResponse {}))
     }
 
     async fn make_stop(&self, request: Request<MakeStopRequest>) -> Answer<MakeStopResponse> {

@@ -47,6 +47,19 @@ pub enum Said {
     Held(Held, BTreeSet<StopId>),
     /// What doctor found on the host.
     Checkup(Box<Named>),
+    /// What it holds, when it was asked.
+    Remembered(Box<Remembered>),
+}
+
+/// What an agent holds, as it was signed or said; nothing of it is believed yet.
+#[derive(Debug, Clone)]
+pub struct Remembered {
+    /// Its trust document.
+    pub trust: SignedBytes,
+    /// Its policy, if it holds one.
+    pub policy: Option<SignedBytes>,
+    /// The emergency stops that hold it, as bytes.
+    pub stops: Vec<Vec<u8>>,
 }
 
 /// How an agent introduces itself.
@@ -133,6 +146,8 @@ pub struct Welcome {
     pub policy: Option<PolicyId>,
     /// The checkups that are on disk, by the agent's names for them.
     pub checkups: Vec<Sha256>,
+    /// This store was put back from a backup: what the agent holds is wanted.
+    pub recall: bool,
 }
 
 /// What is to be done, in order.
@@ -150,6 +165,8 @@ pub enum Effect {
     Begun(PlanId),
     /// Write this checkup down, then [`Session::filed`].
     File(Box<Named>),
+    /// Take from this what is newer than what is here; the agent saw the audit trail end there.
+    Adopt(Box<Remembered>, Option<Head>),
     /// Note what the agent holds, and what holds it.
     Note(Held, BTreeSet<StopId>),
     /// Read the emergency stops, and who said yes to going on after those that this session knows, then [`Session::stops`].
@@ -199,6 +216,18 @@ pub enum Breach {
         expected: &'static str,
         /// What was.
         found: &'static str,
+    },
+    /// A store that was put back without saying so: the agent saw more of it than there is.
+    #[error(
+        "{server} last saw audit entry {seen}, and the trail here ends at {here}: an older store was put back; expected to be told so by `backstay restore --in-place`"
+    )]
+    OlderStore {
+        /// Who saw more.
+        server: ServerName,
+        /// What it saw.
+        seen: u64,
+        /// What is here.
+        here: u64,
     },
     /// A report that is not newer.
     #[error("report of {server}: expected a generation above {held}, found {found}")]
@@ -259,6 +288,8 @@ pub struct Session {
     epoch: u64,
     on_disk: Option<(Generation, Sha256)>,
     held: Held,
+    /// Where it saw the audit trail end before this session.
+    seen: Option<Head>,
     /// The emergency stops that hold it, by its own word.
     stopped: BTreeSet<StopId>,
     wanted: BTreeSet<CertificateId>,
@@ -277,7 +308,10 @@ struct Pushed {
 }
 
 impl Session {
-    /// Judges a hello. `alive`: this server has a stream open at this moment.
+    /// Judges a hello. `alive`: this server has a stream open at this moment; `audit`: where the trail here ends.
+    ///
+    /// An identity without lineage never had a session, or was let in anew by a person, or its lineage was lost with a store: whatever
+    /// is presented begins it.
     ///
     /// # Errors
     /// [`Breach`].
@@ -287,6 +321,7 @@ impl Session {
         identity: &Identity,
         on_disk: Option<(Generation, Sha256)>,
         alive: bool,
+        audit: Head,
     ) -> Result<Self, Breach> {
         if hello.protocol != PROTOCOL {
             return Err(Breach::Protocol(hello.protocol));
@@ -297,14 +332,20 @@ impl Session {
         if hello.machine_id != identity.machine_id {
             return Err(Breach::OtherMachine { server: server.clone(), alive });
         }
-        if hello.lineage != identity.lineage && hello.lineage != identity.previous_lineage {
-            return Err(Breach::Lineage { server: server.clone(), alive });
+        let known = [&identity.lineage, &identity.previous_lineage].contains(&&hello.lineage);
+        if !known && !identity.lineage.is_empty() {
+            // A clone that lies about the trail is refused all the same.
+            return Err(match hello.audit.filter(|seen| audit.sequence < seen.sequence) {
+                Some(seen) => Breach::OlderStore { server: server.clone(), seen: seen.sequence, here: audit.sequence },
+                None => Breach::Lineage { server: server.clone(), alive },
+            });
         }
         Ok(Self {
             server: server.clone(),
             epoch: identity.epoch,
             on_disk,
             held: hello.held,
+            seen: hello.audit,
             stopped: hello.stops.clone(),
             wanted: BTreeSet::new(),
             told: BTreeSet::new(),
@@ -315,7 +356,7 @@ impl Session {
     }
 
     /// What follows a hello whose lineage is on disk. `missing`: certificates of the report on disk that are not here;
-    /// `checkups`: those that are.
+    /// `checkups`: those that are; `recall`: this store was put back, and the agent has not told yet what it holds.
     pub fn welcome(
         &mut self,
         lineage: Vec<u8>,
@@ -323,8 +364,9 @@ impl Session {
         missing: BTreeSet<CertificateId>,
         audit: Head,
         checkups: Vec<Sha256>,
+        recall: bool,
     ) -> Vec<Effect> {
-        let welcome = Welcome { lineage, epoch: self.epoch, acknowledged: self.on_disk, policy, checkups };
+        let welcome = Welcome { lineage, epoch: self.epoch, acknowledged: self.on_disk, policy, checkups, recall };
         let mut effects = vec![Effect::Say(Say::Welcome(welcome)), Effect::ReadDocuments, Effect::ReadStops];
         // Certificates that were on their way when the last session ended are asked for again.
         if let Some((generation, _)) = self.on_disk
@@ -359,6 +401,16 @@ impl Session {
                 Ok(vec![Effect::Note(held, stops), Effect::Look])
             }
             Said::Checkup(named) => Ok(vec![Effect::File(named)]),
+            Said::Remembered(mut remembered) => {
+                remembered.stops.retain(|body| self.stopped.contains(&StopId::of(body)));
+                Ok(vec![
+                    Effect::Adopt(remembered, self.seen),
+                    Effect::ReadDocuments,
+                    Effect::ReadStops,
+                    Effect::ReadOffers,
+                    Effect::Look,
+                ])
+            }
         }
     }
 

@@ -28,12 +28,17 @@ pub fn told<E: Error + 'static>(code: Code) -> impl FnOnce(E) -> Status {
 #[expect(clippy::needless_pass_by_value, reason = "it is the function that map_err takes")]
 pub fn failed(error: StoreError) -> Status {
     let code = match &error {
-        StoreError::NoServer(_) | StoreError::NoPlan(_) | StoreError::NoStop(_) | StoreError::NoGroup { .. } => Code::NotFound,
+        StoreError::NoServer(_)
+        | StoreError::NoPlan(_)
+        | StoreError::NoStop(_)
+        | StoreError::NoGroup { .. }
+        | StoreError::NotAwaited(_) => Code::NotFound,
         StoreError::OlderGeneration { .. }
         | StoreError::OtherDigest { .. }
         | StoreError::Life { .. }
         | StoreError::NameTaken { .. }
         | StoreError::Document(_)
+        | StoreError::Unbelieved(_)
         | StoreError::TooFewSigners { .. } => Code::FailedPrecondition,
         StoreError::AmbiguousPlan { .. } => Code::InvalidArgument,
         StoreError::OtherServer { .. } | StoreError::Token(_) | StoreError::NotActive { .. } | StoreError::UnknownKey => {
@@ -52,6 +57,9 @@ pub fn failed(error: StoreError) -> Status {
         | StoreError::Newer { .. }
         | StoreError::OtherEstate { .. }
         | StoreError::Migrate { .. }
+        | StoreError::Copy { .. }
+        | StoreError::CutOff { .. }
+        | StoreError::Trail(_)
         | StoreError::Open { .. } => {
             tracing::error!(event = event::STORE_FAILED.id, error = &error as &dyn Error, "the store failed");
             Code::Internal

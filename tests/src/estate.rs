@@ -26,6 +26,7 @@ use crate::process::{Guard, Process};
 use crate::wait::{self, Look, when};
 
 mod found;
+mod replaced;
 mod watch;
 
 /// How long a process may take to be ready.

@@ -180,12 +180,13 @@ fn answer_to(message: &Up) -> Option<Down> {
             now: Timestamp::now().as_microsecond(),
             policy: held.as_ref().map(|held| held.policy.clone()).unwrap_or_default(),
             checkups: Some(CheckupsKept::default()),
+            recall: false,
         })),
         Up::Report(report) => {
             Some(Down::ReportAcknowledged(ReportAcknowledged { generation: report.generation, ..ReportAcknowledged::default() }))
         }
         Up::Receipt(receipt) => Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan: receipt.plan.clone() })),
         Up::Checkup(checkup) => Some(Down::CheckupAcknowledged(CheckupAcknowledged { id: checkup.id.clone() })),
-        Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) => None,
+        Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) | Up::Remembered(_) => None,
     }
 }

@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
+use proto::signed::SignedBytes;
 use tokio::time::Instant;
 
 use super::Attendant;
 use super::turns::{Trouble, Turns};
 use crate::event;
-use crate::identity::IdentityError;
-use crate::session::Effect;
+use crate::identity::{IdentityError, Renewed, successors};
+use crate::session::{Document, Effect};
 use crate::{backoff, chosen, now, random};
+
+/// How often whoever is not believed is asked for a newer trust document.
+const SUCCESSORS_PAUSE: Duration = Duration::from_secs(15);
 
 impl Attendant {
     pub(super) fn renewal_due(&self) -> Instant {
+        if self.identity.is_of_the_past(self.authority.ca()) {
+            return Instant::now();
+        }
         let wait = self.identity.renew_at().duration_since(now());
         Instant::now() + Duration::try_from(wait).unwrap_or_default()
     }
@@ -29,8 +36,8 @@ impl Attendant {
         }
     }
 
-    pub(super) fn renewed(&mut self, renewed: Result<Vec<u8>, IdentityError>, turns: &mut Turns) {
-        match renewed.and_then(|der| self.identity.keep(der)) {
+    pub(super) fn renewed(&mut self, renewed: Result<Renewed, IdentityError>, turns: &mut Turns) {
+        match renewed.and_then(|renewed| self.identity.keep(renewed)) {
             Ok(()) => {
                 let until = self.identity.renew_at();
                 tracing::info!(event = event::IDENTITY_RENEWED.id, %until, "the agent's identity was renewed");
@@ -47,6 +54,30 @@ impl Attendant {
                 turns.renewals_failed = turns.renewals_failed.saturating_add(1);
                 turns.renew_at = Instant::now() + pause;
             }
+        }
+    }
+
+    /// Somebody answers who is not believed: perhaps a controller by a new CA, of which a newer trust document speaks. Whoever it is may
+    /// tell that document, for it proves itself.
+    pub(super) fn ask_for_successors(&mut self, turns: &mut Turns) {
+        if turns.successors.is_some() || Instant::now() < turns.successors_at {
+            return;
+        }
+        turns.successors_at = Instant::now() + SUCCESSORS_PAUSE;
+        let addresses = chosen(&self.config.controllers.enrolment, &self.identity.joined().enrolment);
+        let (proxy, held) = (self.config.controllers.proxy.clone(), self.authority.held().trust);
+        turns.successors = Some(Box::pin(successors(addresses, proxy, held)));
+    }
+
+    pub(super) fn succeeded(&mut self, found: Result<Vec<SignedBytes>, IdentityError>, turns: &mut Turns) {
+        match found {
+            Ok(documents) => {
+                for document in documents {
+                    self.perform(vec![Effect::Judge(Document::Trust(document))], turns);
+                }
+            }
+            // That nobody believed is there is said elsewhere.
+            Err(error) => tracing::debug!(error = crate::chain(&error), "nobody tells a newer trust document"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use policy::id::PlanId;
+use policy::receipt::Receipt;
 use tokio::time::Instant;
 
 use super::Attendant;
@@ -40,6 +41,9 @@ impl Attendant {
                 tracing::warn!(event = event::MESSAGE_REFUSED.id, error, "a message of the controller cannot be, and is ignored");
             }
             Event::Lost(error) => {
+                if error.is_unbelieved() {
+                    self.ask_for_successors(turns);
+                }
                 turns.grumble(if error.sends_away() { &Trouble::SENT_AWAY } else { &Trouble::NO_SESSION }, &error);
                 self.redial(turns);
             }
@@ -77,10 +81,29 @@ impl Attendant {
                         Err(error) => turns.grumble(&Trouble::POLICY_NOT_CONFIRMED, &error),
                     }
                 }
+                Effect::Recall => turns.recall = true,
                 Effect::Reconnect(why) => {
                     tracing::info!(why, "the session is begun anew");
                     return self.redial(turns);
                 }
+            }
+        }
+    }
+
+    /// Tells a controller whose store was put back from a backup what is held here and every receipt that is kept.
+    pub(super) fn recall(&mut self, receipts: Vec<Receipt>, turns: &mut Turns) {
+        match self.authority.remembered() {
+            Ok(remembered) => {
+                tracing::info!(
+                    receipts = receipts.len(),
+                    "the controller was put back from a backup and is told what is held here"
+                );
+                let effects = self.session.recalled(remembered, receipts, turns.up());
+                self.perform(effects, turns);
+            }
+            Err(error) => {
+                let error = crate::chain(&error);
+                tracing::warn!(error, "what is held here could not be told to a controller that was put back from a backup");
             }
         }
     }
@@ -170,6 +193,7 @@ impl Attendant {
         let mut effects = self.session.held(self.authority.held());
         if ca != *self.authority.ca() {
             effects.push(Effect::Reconnect("other CA certificates count from here on"));
+            turns.renew_at = turns.renew_at.min(self.renewal_due());
         }
         effects
     }

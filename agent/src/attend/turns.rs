@@ -11,6 +11,7 @@ use policy::id::PlanId;
 use policy::plan::Plan;
 use policy::receipt::{Outcome, Receipt};
 use policy::report::Sight;
+use proto::signed::SignedBytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -19,12 +20,15 @@ use super::told::Told;
 use crate::bench::Bench;
 use crate::doctor::Shelf;
 use crate::event::{self, tell};
-use crate::identity::IdentityError;
+use crate::identity::{IdentityError, Renewed};
 use crate::session::Offer;
 use crate::work::WorkError;
 
 /// A request for a renewed certificate that is on its way.
-pub(super) type Renewal = Pin<Box<dyn Future<Output = Result<Vec<u8>, IdentityError>> + Send>>;
+pub(super) type Renewal = Pin<Box<dyn Future<Output = Result<Renewed, IdentityError>> + Send>>;
+
+/// A question for newer trust documents that is on its way.
+pub(super) type Successors = Pin<Box<dyn Future<Output = Result<Vec<SignedBytes>, IdentityError>> + Send>>;
 
 pub(super) struct Turns {
     /// When the loop began; sessions count from here.
@@ -43,6 +47,8 @@ pub(super) struct Turns {
     pub(super) acknowledged: BTreeSet<PlanId>,
     /// Plans that were taken back, until the workbench is free.
     pub(super) cancels: BTreeSet<PlanId>,
+    /// The controller asked what is held here; told when the workbench is free.
+    pub(super) recall: bool,
     /// An open run was tried since the last look.
     pub(super) recovered: bool,
     pub(super) look_at: Instant,
@@ -65,6 +71,9 @@ pub(super) struct Turns {
     pub(super) renewal: Option<Renewal>,
     pub(super) renew_at: Instant,
     pub(super) renewals_failed: u32,
+    pub(super) successors: Option<Successors>,
+    /// Not before.
+    pub(super) successors_at: Instant,
     troubles: BTreeMap<&'static str, String>,
 }
 
@@ -97,6 +106,7 @@ impl Turns {
             refused: None,
             acknowledged: BTreeSet::new(),
             cancels: BTreeSet::new(),
+            recall: false,
             recovered: false,
             look_at: born,
             late_at: None,
@@ -110,6 +120,8 @@ impl Turns {
             renewal: None,
             renew_at: born,
             renewals_failed: 0,
+            successors: None,
+            successors_at: born,
             troubles: BTreeMap::new(),
         }
     }

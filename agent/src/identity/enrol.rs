@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use policy::Timestamp;
 use policy::id::{EstateName, ServerName, Sha256};
-use proto::agent::{EnrolRequest, EnrolResponse, EnrolmentServiceClient, RenewRequest, RenewResponse};
+use proto::agent::{
+    EnrolRequest, EnrolResponse, EnrolmentServiceClient, GetSuccessorsRequest, GetSuccessorsResponse, RenewRequest, RenewResponse,
+};
 use proto::invalid;
 use proto::names::{Address, Peer};
 use proto::signed::SignedBytes;
@@ -22,11 +24,11 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::key::HostKey;
-use super::{Identity, IdentityError, Joined, MAX_CA, check_certificate, write};
+use super::{Identity, IdentityError, Joined, MAX_CA, Renewed, check_certificate, write};
 use crate::authority::{Authority, first_trust};
 use crate::event;
 use crate::proxy::Proxy;
-use crate::session::Document;
+use crate::session::{Document, Version};
 use crate::tls::{self, Dialled, PinnedCa};
 
 /// How long a controller may take to enrol or renew.
@@ -34,6 +36,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// The largest token file that is read, in bytes.
 const MAX_TOKEN: u64 = 64 * 1024;
+
+/// The most trust documents that are taken at once.
+const MAX_SUCCESSORS: usize = 100;
 
 /// What a host that joined holds.
 #[derive(Debug)]
@@ -110,7 +115,14 @@ pub async fn enrol(
     let ca: Vec<_> =
         ca.into_iter().filter(|der| document.ca.contains(&Sha256::of(der))).take(MAX_CA).map(CertificateDer::from).collect();
 
-    let mut authority = Authority::found(folder, &trust, token.root, now).map_err(IdentityError::Trust)?;
+    let mut authority = match Authority::open(folder).map_err(IdentityError::Trust)? {
+        // It joined before and forgot only who it is: what it holds is not below what it held.
+        Some(mut authority) => {
+            authority.judge(&Document::Trust(trust), now).map_err(IdentityError::Trust)?;
+            authority
+        }
+        None => Authority::found(folder, &trust, token.root, now).map_err(IdentityError::Trust)?,
+    };
     if let Some(policy) = policy
         && let Err(error) = authority.judge(&Document::Policy(policy), now)
     {
@@ -143,18 +155,45 @@ impl Identity {
         addresses: Vec<Address>,
         proxy: Option<Proxy>,
         ca: BTreeSet<Sha256>,
-    ) -> Result<impl Future<Output = Result<Vec<u8>, IdentityError>> + Send + 'static, IdentityError> {
+    ) -> Result<impl Future<Output = Result<Renewed, IdentityError>> + Send + 'static, IdentityError> {
         let request = certificate_request(&self.key, &self.joined.estate, &self.joined.server)?;
         let (certificate, known) = (self.der.to_vec(), self.ca.clone());
         Ok(async move {
-            let (address, Dialled { channel, .. }) = dial_any(&addresses, proxy.as_ref(), &ca, &known).await?;
+            let (address, Dialled { channel, shown }) = dial_any(&addresses, proxy.as_ref(), &ca, &known).await?;
             let answer = client(channel).renew(limited(RenewRequest { certificate, request })).await;
             let RenewResponse { certificate } = answer
                 .map_err(|status| IdentityError::Refused { address, what: "renew the identity", source: Box::new(status) })?
                 .into_inner();
-            Ok(certificate)
+            let ca = shown.into_iter().chain(known).filter(|der| ca.contains(&Sha256::of(der))).take(MAX_CA).collect();
+            Ok(Renewed { certificate, ca })
         })
     }
+}
+
+/// Asks whoever answers on the enrolment ports for the trust documents that follow the one that is held. Nothing of the answer is
+/// believed yet: each document proves itself or does not.
+///
+/// # Errors
+/// [`IdentityError`] of the last that was tried.
+pub async fn successors(addresses: Vec<Address>, proxy: Option<Proxy>, held: Version) -> Result<Vec<SignedBytes>, IdentityError> {
+    let mut last = IdentityError::NoAddress;
+    for address in addresses {
+        let asked = async {
+            let dialled = tls::dial(&address, proxy.as_ref(), tls::unbelieved()).await.map_err(IdentityError::Dial)?;
+            let request = GetSuccessorsRequest { version: held.number, id: held.id.0.to_vec() };
+            let answer = client(dialled.channel).get_successors(limited(request)).await.map_err(|status| {
+                IdentityError::Refused { address, what: "tell the next trust document", source: Box::new(status) }
+            })?;
+            let GetSuccessorsResponse { trust } = answer.into_inner();
+            invalid::list("GetSuccessorsResponse.trust", MAX_SUCCESSORS, trust, SignedBytes::try_from)
+                .map_err(IdentityError::Answer)
+        };
+        match asked.await {
+            Ok(found) => return Ok(found),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// The first of the controllers that answers and is believed.

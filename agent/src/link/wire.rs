@@ -11,15 +11,15 @@ use proto::agent::open_request::Message as Up;
 use proto::agent::open_response::Message as Down;
 use proto::agent::{
     Answer, Busy, CancelOffer, Certificates, CheckupAcknowledged, CheckupsKept, EmergencyStop, Heartbeat, Held as WireHeld,
-    Hello as WireHello, Offer as WireOffer, OpenRequest, OpenResponse, ReceiptAcknowledged, ReportAcknowledged, ReportMessage,
-    Running, Welcome as WireWelcome, answer,
+    Hello as WireHello, Offer as WireOffer, OpenRequest, OpenResponse, ReceiptAcknowledged, Remembered as WireRemembered,
+    ReportAcknowledged, ReportMessage, Running, Welcome as WireWelcome, answer,
 };
 use proto::invalid::{self, Invalid};
 use proto::signed::SignedBytes;
 use proto::types;
 
 use crate::session::{
-    Acknowledged, Anchor, Document, FromController, Held, Hello, Kept, Latest, Offer, Speaker, ToController, Welcome,
+    Acknowledged, Anchor, Document, FromController, Held, Hello, Kept, Latest, Offer, Remembered, Speaker, ToController, Welcome,
 };
 
 /// The longest lineage nonce, in bytes.
@@ -57,6 +57,10 @@ pub(super) fn outward(message: ToController, now: Timestamp) -> OpenRequest {
         ToController::Busy { offered, at_work } => answer_to(offered, answer::Answer::Busy(Busy { plan: at_work.0.to_vec() })),
         ToController::Held(held) => Up::Held(documents(held)),
         ToController::Checkup(named) => Up::Checkup(named.as_ref().clone().into()),
+        ToController::Remembered(remembered) => {
+            let Remembered { trust, policy, stops } = *remembered;
+            Up::Remembered(WireRemembered { trust: Some(trust.into()), policy: policy.map(Into::into), stops })
+        }
     };
     OpenRequest { message: Some(message) }
 }
@@ -133,7 +137,7 @@ fn answer_to(plan: PlanId, answer: answer::Answer) -> Up {
 }
 
 fn welcome(wire: WireWelcome) -> Result<Welcome, Invalid> {
-    let WireWelcome { lineage, epoch, acknowledged, digest, heartbeat_seconds, now, policy, checkups } = wire;
+    let WireWelcome { lineage, epoch, acknowledged, digest, heartbeat_seconds, now, policy, checkups, recall } = wire;
     let digest = invalid::exactly_or_none("Welcome.digest", &digest)?.map(Sha256);
     let known =
         |(generation, digest): (types::Generation, Sha256)| Acknowledged { generation: Generation::from(generation), digest };
@@ -146,6 +150,7 @@ fn welcome(wire: WireWelcome) -> Result<Welcome, Invalid> {
         clock: invalid::moment("Welcome.now", now)?,
         policy: invalid::exactly_or_none("Welcome.policy", &policy)?.map(|id| -> PolicyId { Sha256(id) }),
         checkups: checkups.map(filed).transpose()?,
+        recall,
     })
 }
 
@@ -185,6 +190,7 @@ mod tests {
             now: 1_000_000,
             policy: Vec::new(),
             checkups: None,
+            recall: false,
         }
     }
 

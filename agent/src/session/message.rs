@@ -136,6 +136,19 @@ pub enum ToController {
     Held(Held),
     /// What doctor found here.
     Checkup(Arc<Named>),
+    /// What is held here, for a controller that asked for it.
+    Remembered(Box<Remembered>),
+}
+
+/// What the agent holds, as it was signed or said: a controller whose store was put back from a backup may know less (TRUST T11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The trust document.
+    pub trust: SignedBytes,
+    /// The policy, if it holds one.
+    pub policy: Option<SignedBytes>,
+    /// The emergency stops in force on this host.
+    pub stops: Vec<Vec<u8>>,
 }
 
 /// A plan to run, and the approvals that came with it: nothing of it is believed yet.
@@ -205,4 +218,6 @@ pub struct Welcome {
     pub policy: Option<PolicyId>,
     /// The checkups that the controller has on disk; `None` when it is older than checkups.
     pub checkups: Option<BTreeSet<Sha256>>,
+    /// The controller's store was put back from a backup, and it asks what the agent holds.
+    pub recall: bool,
 }

@@ -8,6 +8,7 @@ use policy::report::{Fact, Host, Report, Sight};
 use proptest::prelude::*;
 
 use super::*;
+use proto::signed::SignedBytes;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -75,6 +76,7 @@ fn offer(number: u8) -> FromController {
 fn welcome(acknowledged: Option<Acknowledged>) -> FromController {
     FromController::Welcome(Welcome {
         lineage: vec![7],
+        recall: false,
         epoch: 3,
         acknowledged,
         heartbeat: Duration::from_secs(15),
@@ -130,6 +132,24 @@ fn the_lineage_is_kept_before_anything_is_said_after_the_welcome() {
     let effects = session.received(welcome(None), Duration::ZERO);
     assert!(matches!(&effects[0], Effect::Keep(kept) if kept.lineage == [7] && kept.generation.epoch == 3));
     assert!(matches!(sent(&effects)[..], [ToController::Receipt(_), ToController::Report { .. }]));
+}
+
+#[test]
+fn a_controller_that_was_put_back_is_told_what_is_held_and_every_receipt_again() {
+    let mut session = session(Kept::default(), Vec::new());
+    session.connected(HOUR, Duration::ZERO);
+    let FromController::Welcome(asked) = welcome(None) else { unreachable!("a welcome") };
+    let effects = session.received(FromController::Welcome(Welcome { recall: true, ..asked }), Duration::ZERO);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Recall)), "{effects:?}");
+    let remembered = Remembered { trust: SignedBytes::unsigned(vec![1]), policy: None, stops: Vec::new() };
+    let kept = vec![receipt(1, Outcome::Restored), receipt(2, Outcome::Undone)];
+    let effects = session.recalled(remembered.clone(), kept.clone(), Duration::ZERO);
+    assert!(matches!(sent(&effects)[..], [ToController::Remembered(_), ToController::Receipt(_), ToController::Receipt(_)]));
+    let settled = session.received(FromController::ReceiptAcknowledged(digest(1)), Duration::ZERO);
+    assert!(settled.iter().any(|effect| matches!(effect, Effect::Settle(plan) if *plan == digest(1))), "{settled:?}");
+    // The line went meanwhile: the next welcome asks again.
+    session.disconnected(0.0, Duration::ZERO);
+    assert!(session.recalled(remembered, kept, Duration::ZERO).is_empty());
 }
 
 #[test]
@@ -419,7 +439,7 @@ impl World {
                     }
                     self.up.push(message);
                 }
-                Effect::Run(_) | Effect::Cancel(_) | Effect::Judge(_) | Effect::Confirm { .. } => {}
+                Effect::Run(_) | Effect::Cancel(_) | Effect::Judge(_) | Effect::Confirm { .. } | Effect::Recall => {}
             }
         }
         if let Some(Acknowledged { generation, digest }) = self.session.kept.acknowledged {
@@ -447,7 +467,8 @@ impl World {
             | ToController::Running(_)
             | ToController::Busy { .. }
             | ToController::Held(_)
-            | ToController::Checkup(_) => {}
+            | ToController::Checkup(_)
+            | ToController::Remembered(_) => {}
         }
     }
 

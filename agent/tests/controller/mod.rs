@@ -13,8 +13,9 @@ use policy::trust::{KeyKind, Kind, PersonKey, PersonKeys, PersonRole, Root, Trus
 use proto::agent::open_request::Message as Up;
 use proto::agent::open_response::Message as Down;
 use proto::agent::{
-    EnrolRequest, EnrolResponse, EnrolmentService, EnrolmentServiceServer, Hello, OpenRequest, OpenResponse, ReceiptAcknowledged,
-    RenewRequest, RenewResponse, ReportAcknowledged, SessionService, SessionServiceServer, Welcome,
+    EnrolRequest, EnrolResponse, EnrolmentService, EnrolmentServiceServer, GetSuccessorsRequest, GetSuccessorsResponse, Hello,
+    OpenRequest, OpenResponse, ReceiptAcknowledged, RenewRequest, RenewResponse, ReportAcknowledged, SessionService,
+    SessionServiceServer, Welcome,
 };
 use proto::names::CONTROLLER;
 use proto::signed::{SignedBytes, SigningKey};
@@ -312,6 +313,10 @@ impl EnrolmentService for Service {
         let life = Duration::from_secs(30 * 86_400);
         Ok(Response::new(RenewResponse { certificate: self.ca.agent(&request.into_inner().request, life) }))
     }
+
+    async fn get_successors(&self, _: Request<GetSuccessorsRequest>) -> Result<Response<GetSuccessorsResponse>, Status> {
+        Ok(Response::new(GetSuccessorsResponse { trust: vec![self.trust.clone().into()] }))
+    }
 }
 
 #[tonic::async_trait]
@@ -353,6 +358,7 @@ impl Service {
             now: now().as_microsecond(),
             policy: mind.policy.as_ref().map(|policy| policy.id().0.to_vec()).unwrap_or_default(),
             checkups: None,
+            recall: false,
         }
     }
 }
@@ -373,7 +379,13 @@ fn hear(mind: &Mutex<Mind>, message: Up) {
             }))
         }
         Up::Receipt(receipt) => Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan: receipt.plan.clone() })),
-        Up::Hello(_) | Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) | Up::Checkup(_) => None,
+        Up::Hello(_)
+        | Up::Certificates(_)
+        | Up::Heartbeat(_)
+        | Up::Answer(_)
+        | Up::Held(_)
+        | Up::Checkup(_)
+        | Up::Remembered(_) => None,
     };
     mind.heard.push(message);
     if let (Some(answer), Some(line)) = (answer, &mind.line) {

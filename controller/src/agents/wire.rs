@@ -6,13 +6,14 @@ use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::Sha256;
 use policy::stop::MAX_STOPS;
+use policy::trust::MAX_BYTES;
 use proto::agent::open_request::Message as Request;
 use proto::agent::open_response::Message as Response;
 use proto::agent::{self, OpenRequest, OpenResponse, answer};
-use proto::invalid::{Invalid, exactly, exactly_or_none, id, list, micros, moment, present, text};
+use proto::invalid::{Invalid, bytes, exactly, exactly_or_none, id, list, micros, moment, present, text};
 
 use crate::audit::Head;
-use crate::session::{Hello, Said, Say, Told, Welcome};
+use crate::session::{Hello, Remembered, Said, Say, Told, Welcome};
 use crate::store::Held;
 
 /// The most certificates of one message.
@@ -50,6 +51,11 @@ pub(super) fn said(request: OpenRequest) -> Result<Said, Invalid> {
             }
         }
         Request::Held(wire) => Said::Held(held(&wire)?, stops(&wire)?),
+        Request::Remembered(agent::Remembered { trust, policy, stops }) => Said::Remembered(Box::new(Remembered {
+            trust: present("Remembered.trust", trust)?.try_into()?,
+            policy: policy.map(TryInto::try_into).transpose()?,
+            stops: list("Remembered.stops", MAX_STOPS, stops, |body| bytes("Remembered.stops", MAX_BYTES, body))?,
+        })),
         Request::Checkup(checkup) => Said::Checkup(Box::new(checkup.try_into()?)),
     })
 }
@@ -110,34 +116,35 @@ fn stops(wire: &agent::Held) -> Result<BTreeSet<Sha256>, Invalid> {
 
 /// What the controller says.
 pub(super) fn response(say: Say, heartbeat: Span, now: Timestamp) -> OpenResponse {
-    let bytes = |id: Sha256| id.0.to_vec();
+    let digest = |id: Sha256| id.0.to_vec();
     let message = match say {
-        Say::Welcome(Welcome { lineage, epoch, acknowledged, policy, checkups }) => Response::Welcome(agent::Welcome {
+        Say::Welcome(Welcome { lineage, epoch, acknowledged, policy, checkups, recall }) => Response::Welcome(agent::Welcome {
             lineage,
             epoch,
             acknowledged: acknowledged.map(|(generation, _)| generation.into()),
-            digest: acknowledged.map(|(_, digest)| bytes(digest)).unwrap_or_default(),
+            digest: acknowledged.map(|(_, known)| digest(known)).unwrap_or_default(),
             heartbeat_seconds: u32::try_from(heartbeat.as_seconds()).unwrap_or(u32::MAX),
             now: micros(now),
-            policy: policy.map(bytes).unwrap_or_default(),
-            checkups: Some(agent::CheckupsKept { ids: checkups.into_iter().map(bytes).collect() }),
+            policy: policy.map(digest).unwrap_or_default(),
+            checkups: Some(agent::CheckupsKept { ids: checkups.into_iter().map(digest).collect() }),
+            recall,
         }),
         Say::ReportAcknowledged { generation, wanted, audit } => Response::ReportAcknowledged(agent::ReportAcknowledged {
             generation: Some(generation.into()),
-            wanted: wanted.into_iter().map(bytes).collect(),
+            wanted: wanted.into_iter().map(digest).collect(),
             audit_sequence: audit.sequence,
-            audit_head: bytes(audit.hash),
+            audit_head: digest(audit.hash),
         }),
         Say::Offer { plan, approvals } => {
             Response::Offer(agent::Offer { plan, approvals: approvals.into_iter().map(Into::into).collect() })
         }
-        Say::ReceiptAcknowledged(plan) => Response::ReceiptAcknowledged(agent::ReceiptAcknowledged { plan: bytes(plan) }),
+        Say::ReceiptAcknowledged(plan) => Response::ReceiptAcknowledged(agent::ReceiptAcknowledged { plan: digest(plan) }),
         Say::Trust(signed) => Response::Trust(signed.into()),
         Say::Policy(signed) => Response::Policy(signed.into()),
-        Say::Cancel(plan) => Response::Cancel(agent::CancelOffer { plan: bytes(plan) }),
+        Say::Cancel(plan) => Response::Cancel(agent::CancelOffer { plan: digest(plan) }),
         Say::Stop(body) => Response::Stop(agent::EmergencyStop { body }),
         Say::Resume(signed) => Response::Resume(signed.into()),
-        Say::CheckupAcknowledged(id) => Response::CheckupAcknowledged(agent::CheckupAcknowledged { id: bytes(id) }),
+        Say::CheckupAcknowledged(id) => Response::CheckupAcknowledged(agent::CheckupAcknowledged { id: digest(id) }),
     };
     OpenResponse { message: Some(message) }
 }

@@ -1,10 +1,10 @@
-//! `backstay agent list|admit|evict|ban`: which machine may speak for which server, and a person's word about it.
+//! `backstay agent list|admit|evict|ban|go-without`: which machine may speak for which server, and a person's word about it.
 
 use clap::{Args, Subcommand};
 use policy::Timestamp;
 use policy::id::{ServerName, Sha256};
 use proto::invalid::{Invalid, exactly, id, moment, present};
-use proto::operator::{self, AdmitAgentRequest, ListAgentsRequest, SendAgentAwayRequest};
+use proto::operator::{self, AdmitAgentRequest, GoWithoutAgentRequest, ListAgentsRequest, SendAgentAwayRequest};
 use serde::Serialize;
 
 use super::connection::{Client, answer};
@@ -23,6 +23,8 @@ pub enum Agent {
     Evict(Evict),
     /// Sends a machine away, and its name with it.
     Ban(Ban),
+    /// After a restore: does not wait any more for what a server has to tell.
+    GoWithout(GoWithout),
 }
 
 impl Agent {
@@ -32,6 +34,7 @@ impl Agent {
             Self::Admit(admit) => admit.run(context).await,
             Self::Evict(Evict { agent, reason }) => send_away(context, agent, reason, false).await,
             Self::Ban(Ban { agent, reason }) => send_away(context, agent, reason, true).await,
+            Self::GoWithout(go) => go.run(context).await,
         }
     }
 }
@@ -125,6 +128,33 @@ pub struct Ban {
     /// Why; the machine is told, and it stands in the audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+}
+
+/// Does not wait any more for what a server has to tell.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:
+  backstay agent go-without EX3 --reason \"down until Monday, nothing was approved for it\"")]
+pub struct GoWithout {
+    /// The server, as `backstay status` names it.
+    #[arg(value_name = "SERVER")]
+    server: ServerName,
+
+    /// Why; it stands in the audit trail.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+impl GoWithout {
+    async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        let mut client = context.connection.connect().await?;
+        let Self { server, reason } = self;
+        let request = GoWithoutAgentRequest { server: server.to_string(), reason: reason.clone() };
+        answer(&format!("going on without {server}"), client.go_without_agent(request)).await?;
+        context
+            .output
+            .say(&format!("work in the group of {server} goes on; what was done there since the backup is learnt when it comes"));
+        Ok(Exit::Ok)
+    }
 }
 
 async fn send_away(context: &mut Context, agent: &str, reason: &str, ban: bool) -> Result<Exit, Failure> {

@@ -94,12 +94,12 @@ fn role(word: &str) -> Result<PersonRole, String> {
 }
 
 #[cfg(windows)]
-fn make_folder(path: &Path) -> Result<(), Failure> {
+pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
     native::service::folder::private(path, super::MARKS).doing(|| format!("making state folder {}", path.display()))
 }
 
 #[cfg(not(windows))]
-fn make_folder(path: &Path) -> Result<(), Failure> {
+pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

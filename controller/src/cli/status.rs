@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use policy::Timestamp;
 use policy::id::Sha256;
+use proto::invalid::moment;
 use proto::operator::{GetStatusRequest, GetStatusResponse};
 use serde::Serialize;
 
 use super::connection::answer;
 use super::failure::{Doing, Exit, Failure};
-use super::output::{View, pairs};
+use super::output::{View, moment as shown, pairs};
 use super::{Context, wire};
 
 /// Asks a controller how its estate is.
@@ -46,6 +48,10 @@ pub struct StatusView {
     plans: BTreeMap<String, u32>,
     audit_sequence: u64,
     audit_head: Sha256,
+    /// When the store was last put back from a backup.
+    restored_at: Option<Timestamp>,
+    /// Servers that have not told since what they hold and what was done there.
+    awaited: Vec<String>,
 }
 
 impl StatusView {
@@ -73,6 +79,8 @@ impl TryFrom<GetStatusResponse> for StatusView {
             plans,
             audit_sequence,
             audit_head,
+            restored_at,
+            awaited,
         } = response;
         Ok(Self {
             estate,
@@ -85,6 +93,8 @@ impl TryFrom<GetStatusResponse> for StatusView {
             plans: plans.into_iter().collect(),
             audit_sequence,
             audit_head: wire::digest("GetStatusResponse.audit_head", &audit_head)?,
+            restored_at: restored_at.map(|at| moment("GetStatusResponse.restored_at", at)).transpose()?,
+            awaited,
         })
     }
 }
@@ -96,7 +106,7 @@ impl View for StatusView {
             if each.is_empty() { "none".to_owned() } else { each.join(", ") }
         };
         let version = |version: u64, missing: &str| if version == 0 { missing.to_owned() } else { format!("version {version}") };
-        pairs([
+        let mut lines = vec![
             ("estate", self.estate.clone()),
             ("controller", self.controller_version.clone()),
             ("trust", version(self.trust_version, "none: `backstay trust apply FILE`")),
@@ -105,7 +115,20 @@ impl View for StatusView {
             ("verdicts", counted(&self.verdicts)),
             ("plans", counted(&self.plans)),
             ("audit", format!("{} entries, head {}", self.audit_sequence, self.audit_head.short())),
-        ])
+        ];
+        // Of interest for as long as somebody is not heard; after that it stands in the audit trail.
+        if let Some(at) = self.restored_at.filter(|_| !self.awaited.is_empty()) {
+            let (count, first) = (self.awaited.len(), self.awaited.iter().take(5).map(String::as_str).collect::<Vec<_>>());
+            let more = if count > first.len() { ", …" } else { "" };
+            let what = format!(
+                "put back from a backup on {}; not heard since: {count} ({}{more}), and nothing is offered to their groups; \
+                 `backstay agent go-without SERVER`",
+                shown(at),
+                first.join(", ")
+            );
+            lines.push(("restored", what));
+        }
+        pairs(lines)
     }
 }
 
@@ -125,6 +148,8 @@ mod tests {
             plans: [("proposed".to_owned(), 1)].into(),
             audit_sequence: 41,
             audit_head: vec![0xab; 32],
+            restored_at: None,
+            awaited: Vec::new(),
         };
         StatusView::try_from(response).expect("a status")
     }

@@ -131,6 +131,22 @@ native::events! {
         de "Das eigene Zertifikat des Controllers wurde nicht erneuert: %1",
            "Es wird täglich wieder versucht, das jetzige gilt noch Wochen. Die genannte Ursache beheben.";
     }
+    REMEMBERED = 5520 Information(server, taken) {
+        en "%1 told what it holds to a store that was put back from a backup; new here: %2", "";
+        de "%1 hat einem zurückgelegten Speicher gesagt, was es hält; neu hier: %2", "";
+    }
+    NOT_ADOPTED = 5521 Warning(server, what) {
+        en "What %1 holds was not taken by a store that was put back from a backup: %2",
+           "Apply the documents anew, from the approvers' workstation: `backstay trust apply`, `backstay policy apply`.";
+        de "Was %1 hält, hat ein zurückgelegter Speicher nicht übernommen: %2",
+           "Die Dokumente vom Arbeitsplatz der Freigebenden neu anwenden: `backstay trust apply`, `backstay policy apply`.";
+    }
+    AUDIT_LOST = 5522 Warning(server, what) {
+        en "Entries of the audit trail were lost with the store: %2, as %1 saw it",
+           "Keep what is left of the old database for whoever asks what was in them.";
+        de "Einträge der Prüfspur gingen mit dem Speicher verloren: %2, wie %1 sie sah",
+           "Was von der alten Datenbank übrig ist, für spätere Fragen nach ihnen aufbewahren.";
+    }
     PANICKED = 9500 Error(error) {
         en "The controller met an error of its own and ends: %1", "Please report it with this text. What was acknowledged is \
             on disk.";

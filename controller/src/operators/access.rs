@@ -22,7 +22,7 @@ pub(super) enum Right {
     Abandon,
     /// Send a machine away: narrows.
     SendAway,
-    /// Let a host in.
+    /// Let a host in, or decide not to wait for what one has to tell.
     Token,
     /// Put a trust document in force.
     Trust,

@@ -374,6 +374,10 @@ fn turn(neighbours: &[Neighbour], waves: Waves) -> Option<String> {
                 plan.short(),
                 life.as_str()
             ),
+            Trouble::Unheard => format!(
+                "one at a time: the store was put back from a backup, and what was done on {server} of the same {group} since is not known; \
+                 it tells when it comes, or `backstay agent go-without {server}`"
+            ),
             Trouble::Lost { verdict } => format!("one at a time: {server} of the same {group} is {verdict}"),
         });
     }

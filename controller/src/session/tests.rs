@@ -39,7 +39,7 @@ fn hello() -> Hello {
 }
 
 fn begun(on_disk: Option<(Generation, Sha256)>) -> Session {
-    Session::begin(&server("EX1"), &hello(), &identity(), on_disk, false).expect("welcome")
+    Session::begin(&server("EX1"), &hello(), &identity(), on_disk, false, Head::EMPTY).expect("welcome")
 }
 
 fn told(counter: u64) -> Told {
@@ -50,7 +50,7 @@ fn told(counter: u64) -> Told {
 fn refused(change: impl FnOnce(&mut Hello), alive: bool) -> Breach {
     let mut hello = hello();
     change(&mut hello);
-    Session::begin(&server("EX1"), &hello, &identity(), None, alive).expect_err("must be refused")
+    Session::begin(&server("EX1"), &hello, &identity(), None, alive, Head::EMPTY).expect_err("must be refused")
 }
 
 fn offer(byte: u8, cancelled: bool) -> Offer {
@@ -76,7 +76,7 @@ fn another_protocol_is_refused() {
 #[test]
 fn the_lineage_of_this_session_or_the_one_before_is_welcome() {
     for lineage in [vec![2; 16], vec![1; 16]] {
-        assert!(Session::begin(&server("EX1"), &Hello { lineage, ..hello() }, &identity(), None, true).is_ok());
+        assert!(Session::begin(&server("EX1"), &Hello { lineage, ..hello() }, &identity(), None, true, Head::EMPTY).is_ok());
     }
 }
 
@@ -87,6 +87,47 @@ fn an_older_lineage_is_quarantined_unless_the_unbroken_one_is_connected() {
         let beside = refused(|hello| hello.lineage.clone_from(&lineage), true);
         assert!(beside.is_about_identity() && !beside.quarantines(), "the newcomer goes, the machine with the session stays");
     }
+}
+
+#[test]
+fn an_identity_whose_lineage_was_lost_or_forgiven_begins_with_whatever_is_presented() {
+    let forgiven = Identity { lineage: Vec::new(), previous_lineage: Vec::new(), ..identity() };
+    for lineage in [vec![], vec![9; 16]] {
+        assert!(Session::begin(&server("EX1"), &Hello { lineage, ..hello() }, &forgiven, None, true, Head::EMPTY).is_ok());
+    }
+}
+
+#[test]
+fn where_the_agent_saw_more_of_the_trail_than_there_is_the_store_is_old_and_no_machine_a_clone() {
+    let here = Head { sequence: 7, hash: Sha256([7; 32]) };
+    let judged = |seen| {
+        let hello = Hello { lineage: vec![9; 16], audit: Some(Head { sequence: seen, ..here }), ..hello() };
+        Session::begin(&server("EX1"), &hello, &identity(), None, false, here).expect_err("must be refused")
+    };
+    assert!(matches!(judged(8), Breach::OlderStore { seen: 8, here: 7, .. }) && !judged(8).quarantines());
+    assert!(judged(7).quarantines());
+}
+
+#[test]
+fn what_an_agent_tells_a_store_that_was_put_back_is_taken_and_everything_read_anew() {
+    let held = Sha256::of(b"held");
+    let hello = Hello { stops: BTreeSet::from([held]), audit: Some(Head { sequence: 9, hash: held }), ..hello() };
+    let mut session = Session::begin(&server("EX1"), &hello, &identity(), None, false, Head::EMPTY).expect("welcome");
+    let welcome = session.welcome(vec![3; 16], None, BTreeSet::new(), Head::EMPTY, Vec::new(), true);
+    assert!(matches!(said(&welcome)[0], Say::Welcome(welcome) if welcome.recall));
+    let stops = vec![b"held".to_vec(), b"made up".to_vec()];
+    let remembered = Remembered { trust: SignedBytes::unsigned(Vec::new()), policy: None, stops };
+    let effects = session.on(Said::Remembered(Box::new(remembered))).expect("taken");
+    let [Effect::Adopt(taken, Some(seen)), Effect::ReadDocuments, Effect::ReadStops, Effect::ReadOffers, Effect::Look] =
+        &effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(
+        (taken.stops.as_slice(), seen.sequence),
+        ([b"held".to_vec()].as_slice(), 9),
+        "what it does not say it holds is not taken"
+    );
 }
 
 #[test]
@@ -162,7 +203,7 @@ fn certificates_that_nobody_asked_for_are_not_kept() {
 fn certificates_that_were_lost_with_the_last_session_are_asked_for_again() {
     let mut session = begun(Some((generation(3, 5), Sha256([5; 32]))));
     let wanted = BTreeSet::from([Sha256([6; 32])]);
-    let effects = session.welcome(vec![3; 16], None, wanted.clone(), Head::EMPTY, vec![Sha256([4; 32])]);
+    let effects = session.welcome(vec![3; 16], None, wanted.clone(), Head::EMPTY, vec![Sha256([4; 32])], false);
     let says = said(&effects);
     assert!(matches!(says[0], Say::Welcome(welcome) if welcome.acknowledged == Some((generation(3, 5), Sha256([5; 32])))));
     assert!(matches!(says[1], Say::ReportAcknowledged { wanted: asked, .. } if *asked == wanted));
@@ -171,7 +212,7 @@ fn certificates_that_were_lost_with_the_last_session_are_asked_for_again() {
 #[test]
 fn a_checkup_is_acknowledged_when_it_is_on_disk_and_the_welcome_names_what_is() {
     let mut session = begun(None);
-    let welcome = session.welcome(vec![3; 16], None, BTreeSet::new(), Head::EMPTY, vec![Sha256([4; 32])]);
+    let welcome = session.welcome(vec![3; 16], None, BTreeSet::new(), Head::EMPTY, vec![Sha256([4; 32])], false);
     assert!(matches!(said(&welcome)[0], Say::Welcome(welcome) if welcome.checkups == [Sha256([4; 32])]));
     let named = looked(noon());
     let effects = session.on(Said::Checkup(Box::new(named.clone()))).expect("taken");
@@ -220,7 +261,7 @@ fn a_stop_is_told_once_in_a_session_to_whom_it_does_not_hold_and_a_yes_to_whom_i
     let (first, second) = (Sha256::of(b"one"), Sha256::of(b"two"));
     let stops = || vec![(first, b"one".to_vec()), (second, b"two".to_vec())];
     let hello = Hello { stops: BTreeSet::from([first]), ..hello() };
-    let mut session = Session::begin(&server("EX1"), &hello, &identity(), None, false).expect("welcome");
+    let mut session = Session::begin(&server("EX1"), &hello, &identity(), None, false, Head::EMPTY).expect("welcome");
     assert_eq!(said(&session.stops(stops(), Vec::new())), [&Say::Stop(b"two".to_vec())]);
     assert!(session.stops(stops(), Vec::new()).is_empty());
     let effects = session.on(Said::Held(Held::default(), BTreeSet::from([first, second]))).expect("taken");
@@ -230,6 +271,6 @@ fn a_stop_is_told_once_in_a_session_to_whom_it_does_not_hold_and_a_yes_to_whom_i
     assert_eq!(said(&session.stops(Vec::new(), vec![yes.clone()])), [&Say::Resume(yes.clone())]);
     assert!(session.stops(Vec::new(), vec![yes]).is_empty());
     // Another session begins anew: what was not confirmed may not have arrived.
-    let mut next = Session::begin(&server("EX1"), &hello, &identity(), None, false).expect("welcome");
+    let mut next = Session::begin(&server("EX1"), &hello, &identity(), None, false, Head::EMPTY).expect("welcome");
     assert_eq!(said(&next.stops(stops(), Vec::new())), [&Say::Stop(b"two".to_vec())]);
 }

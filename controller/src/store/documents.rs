@@ -18,6 +18,9 @@ use crate::audit::Actor;
 /// The longest chain of trust that is handed out at once.
 const CHAIN: i64 = 100;
 
+const TRUST: &str = "SELECT version, id, signed FROM trust_documents ORDER BY version DESC LIMIT 1";
+const POLICY: &str = "SELECT version, id, signed FROM policies ORDER BY version DESC LIMIT 1";
+
 /// A signed document in force, or that once was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -54,10 +57,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn trust(&self) -> Result<Option<Document>, StoreError> {
-        let row = sqlx::query("SELECT version, id, signed FROM trust_documents ORDER BY version DESC LIMIT 1")
-            .fetch_optional(self.readers())
-            .await
-            .doing("reading the trust document")?;
+        let row = sqlx::query(TRUST).fetch_optional(self.readers()).await.doing("reading the trust document")?;
         row.as_ref().map(document).transpose()
     }
 
@@ -80,10 +80,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn policy(&self) -> Result<Option<Document>, StoreError> {
-        let row = sqlx::query("SELECT version, id, signed FROM policies ORDER BY version DESC LIMIT 1")
-            .fetch_optional(self.readers())
-            .await
-            .doing("reading the policy")?;
+        let row = sqlx::query(POLICY).fetch_optional(self.readers()).await.doing("reading the policy")?;
         row.as_ref().map(document).transpose()
     }
 
@@ -103,9 +100,7 @@ impl Store {
         self.writer()
             .write(move |connection| {
                 Box::pin(async move {
-                    let held =
-                        newest(connection, "SELECT version, id, signed FROM trust_documents ORDER BY version DESC LIMIT 1")
-                            .await?;
+                    let held = newest(connection, TRUST).await?;
                     match &held {
                         Some(held) if held.id == next.id => return Ok(()),
                         Some(held) => held.trust()?.value.admits_successor(&next),
@@ -117,16 +112,7 @@ impl Store {
                         None => next.value.self_signed(&next.signers),
                     }
                     .map_err(StoreError::Document)?;
-                    sqlx::query("INSERT INTO trust_documents (version, id, signed, applied_at) VALUES ($1, $2, $3, $4)")
-                        .bind(count(next.value.version))
-                        .bind(next.id.to_string())
-                        .bind(signed.to_file_text())
-                        .bind(micros(now))
-                        .execute(&mut *connection)
-                        .await
-                        .doing("keeping the trust document")?;
-                    let detail = json!({"version": next.value.version, "signers": next.signers});
-                    tell(connection, now, &by, "trust.applied", &next.id.to_string(), detail).await
+                    keep_trust(connection, &next, &signed, &by, now).await
                 })
             })
             .await
@@ -146,8 +132,7 @@ impl Store {
         self.writer()
             .write(move |connection| {
                 Box::pin(async move {
-                    let held =
-                        newest(connection, "SELECT version, id, signed FROM policies ORDER BY version DESC LIMIT 1").await?;
+                    let held = newest(connection, POLICY).await?;
                     if held.as_ref().is_some_and(|held| held.id == next.id) {
                         return Ok(());
                     }
@@ -157,34 +142,106 @@ impl Store {
                         None => Policy::none_yet(trust.estate.clone()),
                     };
                     follows(&before, &next.value)?;
-                    let persons = trust.approvers(&next.signers, now);
-                    let need = if raises_a_mode(&before, &next.value) {
-                        trust.need(Class::Policy).max(trust.need(Class::Mode))
-                    } else {
-                        trust.need(Class::Policy)
-                    };
-                    if (persons.len() as u64) < u64::from(need) {
-                        return Err(StoreError::TooFewSigners { what: "policy", need, found: persons.len() });
-                    }
-                    sqlx::query("INSERT INTO policies (version, id, signed, applied_at) VALUES ($1, $2, $3, $4)")
-                        .bind(count(next.value.version))
-                        .bind(next.id.to_string())
-                        .bind(signed.to_file_text())
-                        .bind(micros(now))
-                        .execute(&mut *connection)
-                        .await
-                        .doing("keeping the policy")?;
-                    let detail = json!({"version": next.value.version, "signers": persons});
-                    tell(connection, now, &by, "policy.applied", &next.id.to_string(), detail).await
+                    keep_policy(connection, &trust, &before, &next, &signed, &by, now).await
                 })
             })
             .await
     }
 }
 
+/// Takes a trust document from an agent to a store that was put back from a backup: when it is newer than what is here, and what is
+/// here admits it. What came between may be missing. False when there is nothing to take.
+pub(super) async fn adopt_trust(
+    connection: &mut AnyConnection,
+    signed: &SignedBytes,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let next = proto::signed::trust(signed).map_err(StoreError::Unbelieved)?;
+    // Without any, nothing here says whose root is believed: a person applies the first.
+    let held = trust_in_force(connection).await?;
+    if next.value.version <= held.version {
+        return Ok(false);
+    }
+    held.admits_successor(&next).map_err(StoreError::Document)?;
+    keep_trust(connection, &next, signed, by, now).await.map(|()| true)
+}
+
+/// Takes a policy from an agent to a store that was put back from a backup, as an agent that missed some would take it.
+pub(super) async fn adopt_policy(
+    connection: &mut AnyConnection,
+    signed: &SignedBytes,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let next = proto::signed::policy(signed).map_err(StoreError::Unbelieved)?;
+    let trust = trust_in_force(connection).await?;
+    let held = match newest(connection, POLICY).await? {
+        Some(held) => held.policy()?.value,
+        None => Policy::none_yet(trust.estate.clone()),
+    };
+    if next.value.version <= held.version {
+        return Ok(false);
+    }
+    if next.value.estate != held.estate || next.value.version == held.version + 1 {
+        follows(&held, &next.value)?;
+    }
+    keep_policy(connection, &trust, &held, &next, signed, by, now).await.map(|()| true)
+}
+
+async fn keep_trust(
+    connection: &mut AnyConnection,
+    next: &Verified<TrustDocument>,
+    signed: &SignedBytes,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO trust_documents (version, id, signed, applied_at) VALUES ($1, $2, $3, $4)")
+        .bind(count(next.value.version))
+        .bind(next.id.to_string())
+        .bind(signed.to_file_text())
+        .bind(micros(now))
+        .execute(&mut *connection)
+        .await
+        .doing("keeping the trust document")?;
+    let detail = json!({"version": next.value.version, "signers": next.signers});
+    tell(connection, now, by, "trust.applied", &next.id.to_string(), detail).await
+}
+
+/// Keeps a policy that may follow `before`, when enough approvers signed it.
+async fn keep_policy(
+    connection: &mut AnyConnection,
+    trust: &TrustDocument,
+    before: &Policy,
+    next: &Verified<Policy>,
+    signed: &SignedBytes,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let persons = trust.approvers(&next.signers, now);
+    let need = if raises_a_mode(before, &next.value) {
+        trust.need(Class::Policy).max(trust.need(Class::Mode))
+    } else {
+        trust.need(Class::Policy)
+    };
+    if (persons.len() as u64) < u64::from(need) {
+        return Err(StoreError::TooFewSigners { what: "policy", need, found: persons.len() });
+    }
+    sqlx::query("INSERT INTO policies (version, id, signed, applied_at) VALUES ($1, $2, $3, $4)")
+        .bind(count(next.value.version))
+        .bind(next.id.to_string())
+        .bind(signed.to_file_text())
+        .bind(micros(now))
+        .execute(&mut *connection)
+        .await
+        .doing("keeping the policy")?;
+    let detail = json!({"version": next.value.version, "signers": persons});
+    tell(connection, now, by, "policy.applied", &next.id.to_string(), detail).await
+}
+
 /// The trust document in force, inside of a write.
 pub(super) async fn trust_in_force(connection: &mut AnyConnection) -> Result<TrustDocument, StoreError> {
-    let trust = newest(connection, "SELECT version, id, signed FROM trust_documents ORDER BY version DESC LIMIT 1").await?;
+    let trust = newest(connection, TRUST).await?;
     let trust = trust.ok_or_else(|| refused("trust document", "one, before anything that people sign", "none"))?;
     Ok(trust.trust()?.value)
 }

@@ -7,7 +7,10 @@ use policy::id::{EstateName, Generation, PlanId, ServerName, Sha256};
 use policy::life::InvalidTransition;
 use policy::stop::{MAX_STOPS, StopId};
 use policy::trust::DocumentError;
+use proto::signed::Unbelieved;
 use thiserror::Error;
+
+use crate::audit::Broken;
 
 /// A verb that was not done. Nothing of it is in the database.
 #[derive(Debug, Error)]
@@ -73,6 +76,26 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// A copy was not read, written or moved.
+    #[error("database, copy {path}")]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A backup was being put back.
+    #[error(
+        "{path}: expected no such file, found what a restore left that was cut off: run `backstay restore` again; who deletes it goes on with the database as it is"
+    )]
+    CutOff {
+        /// The copy that was to take the database's place.
+        path: PathBuf,
+    },
+    /// A copy whose audit trail is not as it was written.
+    #[error("audit trail of the copy")]
+    Trail(#[source] Broken),
     /// The database said no.
     #[error("database, {doing}")]
     Query {
@@ -193,6 +216,11 @@ pub enum StoreError {
     /// Nobody enrolled with that key.
     #[error("identity: expected the key of an enrolled agent, found an unknown one")]
     UnknownKey,
+    /// Nobody waits for that server.
+    #[error(
+        "server {0}: expected one that was not heard since the store was put back, found none of that name; `backstay status` names them"
+    )]
+    NotAwaited(ServerName),
     /// Too many of something that people make.
     #[error("{what} of {server}: expected at most {limit}")]
     TooMany {
@@ -203,6 +231,9 @@ pub enum StoreError {
         /// The bound.
         limit: i64,
     },
+    /// A document whose signatures do not hold, or that does not read.
+    #[error("document is not believed")]
+    Unbelieved(#[source] Unbelieved),
     /// A document that must not follow the one in force.
     #[error("document is refused")]
     Document(#[source] DocumentError),

@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use super::error::{Doing, StoreError};
 use super::row::{Columns, count, micros};
 use super::trail::tell;
-use super::{Store, page, servers, tokens};
+use super::{Store, page, restored, servers, tokens};
 use crate::audit::Actor;
 
 /// Machines that may wait for one name.
@@ -119,6 +119,19 @@ pub struct Knock {
     pub not_after: Timestamp,
 }
 
+/// A host with a certificate of ours and a key that is not known: it enrolled after the backup was made that was put back.
+#[derive(Debug, Clone)]
+pub struct Forgotten {
+    /// For which name its certificate speaks.
+    pub server: ServerName,
+    /// The installation, as it says.
+    pub machine_id: String,
+    /// Its key.
+    pub key_id: Sha256,
+    /// The certificate that it shows.
+    pub certificate: Sha256,
+}
+
 impl Store {
     /// The identity of a key.
     ///
@@ -194,6 +207,32 @@ impl Store {
         self.writer().write(move |connection| Box::pin(async move { enrol(connection, &knock, now).await })).await
     }
 
+    /// Notes a machine that this store forgot: it waits for a person. Asked again, the answer is the same.
+    ///
+    /// # Errors
+    /// [`StoreError::TooMany`].
+    pub async fn remember(&self, forgotten: Forgotten, now: Timestamp) -> Result<Identity, StoreError> {
+        self.writer()
+            .write(move |connection| {
+                Box::pin(async move {
+                    let Forgotten { server, machine_id, key_id, certificate } = forgotten;
+                    if by_key(connection, &key_id).await?.is_none() {
+                        // Its certificate shows a later end than is known here; it renews when it is let in.
+                        let secret = Secret::generate().map_err(|_| StoreError::Token("none can be made"))?;
+                        let knock = Knock { secret, server, machine_id, key_id, certificate, not_after: now };
+                        may_wait(connection, &knock.server).await?;
+                        let why = "it enrolled after the backup that was put back";
+                        insert(connection, &knock, IdentityState::Pending, why, now).await?;
+                        let detail = json!({"key": key_id, "machine_id": knock.machine_id, "why": why});
+                        let (actor, subject) = (Actor::Agent(knock.server.clone()), knock.server.as_str());
+                        tell(connection, now, &actor, "agent.pending", subject, detail).await?;
+                    }
+                    by_key(connection, &key_id).await?.ok_or(StoreError::UnknownKey)
+                })
+            })
+            .await
+    }
+
     /// Notes a new certificate for the same key.
     ///
     /// # Errors
@@ -236,7 +275,7 @@ impl Store {
             .write(move |connection| {
                 Box::pin(async move {
                     let done = sqlx::query(
-                        "UPDATE identities SET lineage = $2, previous_lineage = $3 WHERE key_id = $1 AND state = 'active' AND (lineage = $3 OR previous_lineage = $3)",
+                        "UPDATE identities SET lineage = $2, previous_lineage = $3 WHERE key_id = $1 AND state = 'active' AND (lineage = $3 OR previous_lineage = $3 OR length(lineage) = 0)",
                     )
                     .bind(key_id.to_string())
                     .bind(lineage)
@@ -271,6 +310,9 @@ impl Store {
                     }
                     let detail = json!({"key": key_id, "from": identity.state.as_str(), "why": why});
                     set_state(connection, &key_id, to, &why, now).await?;
+                    if to != IdentityState::Quarantined {
+                        restored::await_no_longer(connection, &identity.server).await?;
+                    }
                     let action = format!("agent.{}", to.as_str());
                     tell(connection, now, &by, &action, identity.server.as_str(), detail).await?;
                     (identity.state, identity.why, identity.changed_at) = (to, why, now);
@@ -364,9 +406,8 @@ async fn enrol(connection: &mut AnyConnection, knock: &Knock, now: Timestamp) ->
     by_key(connection, key_id).await?.ok_or(StoreError::UnknownKey)
 }
 
-/// A second machine for one name.
-async fn pending(connection: &mut AnyConnection, knock: &Knock, holder: &Identity, now: Timestamp) -> Result<(), StoreError> {
-    let server = &knock.server;
+/// Whether one more machine may wait for this name.
+async fn may_wait(connection: &mut AnyConnection, server: &ServerName) -> Result<(), StoreError> {
     let row = sqlx::query("SELECT count(*) AS found FROM identities WHERE server = $1 AND state = 'pending'")
         .bind(server.as_str())
         .fetch_one(&mut *connection)
@@ -375,6 +416,13 @@ async fn pending(connection: &mut AnyConnection, knock: &Knock, holder: &Identit
     if count(Columns(&row).number("found")?) >= MAX_PENDING {
         return Err(StoreError::TooMany { what: "machines that wait for the name", server: server.clone(), limit: MAX_PENDING });
     }
+    Ok(())
+}
+
+/// A second machine for one name.
+async fn pending(connection: &mut AnyConnection, knock: &Knock, holder: &Identity, now: Timestamp) -> Result<(), StoreError> {
+    let server = &knock.server;
+    may_wait(connection, server).await?;
     let why = format!("the name is held by {} since {}", holder.key_id.short(), holder.enrolled_at);
     insert(connection, knock, IdentityState::Pending, &why, now).await?;
     let detail = json!({"key": knock.key_id, "machine_id": knock.machine_id, "holder": holder.key_id});

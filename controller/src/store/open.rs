@@ -34,9 +34,23 @@ pub(super) struct Opened {
 /// Opens the database at `path`, made when it is not there, and brings it up to date.
 pub(super) async fn open(path: &Path, estate: &EstateName, now: Timestamp) -> Result<Opened, StoreError> {
     let lock = lock(path)?;
+    if restoring(path).exists() {
+        return Err(StoreError::CutOff { path: restoring(path) });
+    }
+    let (writer, readers) = connect(path, estate, now).await?;
+    Ok(Opened { writer, readers, lock })
+}
+
+/// Where a copy lies while it is put back.
+pub(super) fn restoring(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.restoring", path.display()))
+}
+
+/// Connections to a database that is brought up to date; whoever calls this has the lock.
+pub(super) async fn connect(path: &Path, estate: &EstateName, now: Timestamp) -> Result<(AnyConnection, AnyPool), StoreError> {
     sqlx::any::install_default_drivers();
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let options = AnyConnectOptions::from_str(&url(path)).map_err(failed)?.disable_statement_logging();
+    let options = AnyConnectOptions::from_str(&url(path, "rwc")).map_err(failed)?.disable_statement_logging();
     let mut writer = AnyConnection::connect_with(&options).await.map_err(|source| not_a_database(path, source))?;
     recognise(path, &mut writer).await?;
     pragmas(&mut writer).await.map_err(failed)?;
@@ -56,11 +70,11 @@ pub(super) async fn open(path: &Path, estate: &EstateName, now: Timestamp) -> Re
         StoreError::Migrate { path: path.to_owned(), source }
     })?;
     belong(path, &mut writer, estate, now).await?;
-    Ok(Opened { writer, readers, lock })
+    Ok((writer, readers))
 }
 
 /// Only one process may write, because what it remembers between writes would otherwise be wrong.
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let beside = |extension: &str| PathBuf::from(format!("{}.{extension}", path.display()));
     let (lock, holder) = (beside("lock"), beside("holder"));
     let failed = |source| StoreError::LockFile { path: lock.clone(), source };
@@ -82,7 +96,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 /// The one place where a path becomes a URL. `sqlite:` and the path work on every system (`sqlite://C:/…` does not); what means
 /// something in a URL is escaped.
-fn url(path: &Path) -> String {
+pub(super) fn url(path: &Path, mode: &str) -> String {
     let mut url = "sqlite:".to_owned();
     for c in path.to_string_lossy().chars() {
         match c {
@@ -92,10 +106,10 @@ fn url(path: &Path) -> String {
             c => url.push(c),
         }
     }
-    url + "?mode=rwc"
+    format!("{url}?mode={mode}")
 }
 
-async fn pragmas(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn pragmas(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     for pragma in [
         "PRAGMA busy_timeout = 10000",
         // Acknowledged means on disk, also when the power fails.
@@ -109,7 +123,7 @@ async fn pragmas(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
 }
 
 /// SQLite's "file is not a database".
-fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
+pub(super) fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
     let is = source.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "26");
     if is {
         return StoreError::Foreign { path: path.to_owned(), found: "a file that is no SQLite database".to_owned() };
@@ -118,7 +132,7 @@ fn not_a_database(path: &Path, source: sqlx::Error) -> StoreError {
 }
 
 /// Before anything is changed in it: is it ours, or empty?
-async fn recognise(path: &Path, connection: &mut AnyConnection) -> Result<(), StoreError> {
+pub(super) async fn recognise(path: &Path, connection: &mut AnyConnection) -> Result<(), StoreError> {
     let doing = |source| not_a_database(path, source);
     let row = sqlx::query("SELECT count(*) AS found FROM sqlite_master").fetch_one(&mut *connection).await.map_err(doing)?;
     let tables: i64 = row.try_get("found").map_err(doing)?;
@@ -167,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_means_something_in_a_url_is_escaped() {
-        assert_eq!(url(Path::new("/var/a b/50%?#.db")), "sqlite:/var/a b/50%25%3F%23.db?mode=rwc");
-        assert_eq!(url(Path::new("C:\\ProgramData\\store.db")), "sqlite:C:\\ProgramData\\store.db?mode=rwc");
+        assert_eq!(url(Path::new("/var/a b/50%?#.db"), "rwc"), "sqlite:/var/a b/50%25%3F%23.db?mode=rwc");
+        assert_eq!(url(Path::new("C:\\ProgramData\\store.db"), "rwc"), "sqlite:C:\\ProgramData\\store.db?mode=rwc");
     }
 }

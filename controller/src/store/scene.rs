@@ -100,6 +100,8 @@ pub enum Trouble {
         /// How that ended.
         life: Life,
     },
+    /// The store was put back from a backup, and what was done there since is not known.
+    Unheard,
     /// Its 444 is lost.
     Lost {
         /// How.
@@ -234,7 +236,18 @@ impl Store {
             let verdict = row.word("verdict", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?;
             neighbour(&row, Trouble::Lost { verdict })
         });
-        at_work.chain(went_wrong).chain(lost).collect()
+        // The server itself among them: what it has to tell comes after its hello.
+        let unheard = sqlx::query(
+            "SELECT servers.name AS server, servers.grp AS grp, servers.ad_site AS ad_site FROM awaited JOIN servers ON servers.name = awaited.server
+             WHERE servers.grp = $1 OR servers.ad_site = $2 ORDER BY servers.name LIMIT 10",
+        )
+        .bind(server.group.as_str())
+        .bind(server.ad_site.as_deref())
+        .fetch_all(self.readers())
+        .await
+        .doing("reading who was not heard in a group")?;
+        let unheard = unheard.iter().map(|row| neighbour(&Columns(row), Trouble::Unheard));
+        at_work.chain(went_wrong).chain(lost).chain(unheard).collect()
     }
 
     /// Servers that may have waited for `name`: those of its group with a plan that has not begun, and whoever waits for a turn.

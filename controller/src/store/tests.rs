@@ -6,6 +6,7 @@ mod doors;
 mod opening;
 mod plans;
 mod reports;
+mod restored;
 mod stops;
 mod waves;
 mod writing;

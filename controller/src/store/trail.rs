@@ -48,35 +48,44 @@ pub(super) async fn tell(
     Ok(())
 }
 
+/// Entries behind sequence number `after`, oldest first.
+pub(super) async fn entries<'e>(
+    from: impl sqlx::Executor<'e, Database = sqlx::Any>,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<Entry>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT sequence, at, actor, action, subject, detail, previous, hash FROM audit WHERE sequence > $1 ORDER BY sequence LIMIT $2",
+    )
+    .bind(count(after))
+    .bind(page(limit))
+    .fetch_all(from)
+    .await
+    .doing("reading the audit trail")?;
+    rows.iter()
+        .map(|row| {
+            let row = Columns(row);
+            Ok(Entry {
+                sequence: row.number("sequence")?,
+                at: row.time("at")?,
+                actor: row.text("actor")?,
+                action: row.text("action")?,
+                subject: row.text("subject")?,
+                detail: row.text("detail")?,
+                previous: row.parsed("previous")?,
+                hash: row.parsed("hash")?,
+            })
+        })
+        .collect()
+}
+
 impl Store {
     /// Entries behind sequence number `after`, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Entry>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT sequence, at, actor, action, subject, detail, previous, hash FROM audit WHERE sequence > $1 ORDER BY sequence LIMIT $2",
-        )
-        .bind(count(after))
-        .bind(page(limit))
-        .fetch_all(self.readers())
-        .await
-        .doing("reading the audit trail")?;
-        rows.iter()
-            .map(|row| {
-                let row = Columns(row);
-                Ok(Entry {
-                    sequence: row.number("sequence")?,
-                    at: row.time("at")?,
-                    actor: row.text("actor")?,
-                    action: row.text("action")?,
-                    subject: row.text("subject")?,
-                    detail: row.text("detail")?,
-                    previous: row.parsed("previous")?,
-                    hash: row.parsed("hash")?,
-                })
-            })
-            .collect()
+        entries(self.readers(), after, limit).await
     }
 
     /// Where the trail ends.

@@ -56,7 +56,7 @@ impl Estate {
     }
 
     /// Makes state folder and CA; gives the CA's fingerprint.
-    fn init(&self) -> Result<String> {
+    pub(super) fn init(&self) -> Result<String> {
         let mut command = self.binaries.command("backstay")?;
         command.args(["init", "-o", "json", "--config"]).arg(self.controller_config()).arg("--out").arg(self.desk.identity());
         let output = process::run(&mut command, READY)?;

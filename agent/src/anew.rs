@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use policy::Timestamp;
 use policy::id::Sha256;
 use policy::trust::root_fingerprint;
 use proto::signed::SignedBytes;
@@ -29,6 +30,9 @@ const IDENTITY: [&str; 5] = ["joined.json", "session.json", "identity.der", "ide
 
 /// By whose word it acts, or stands still. The first goes first: without it nothing is held.
 const DOCUMENTS: [&str; 3] = ["floors.json", "documents", "stops.json"];
+
+/// The most folders for what is forgotten that one second may need.
+const MAX_IN_A_SECOND: u32 = 100;
 
 /// What was not done. Nothing changed, or what was moved is where it was moved to.
 #[derive(Debug, Error)]
@@ -133,12 +137,11 @@ pub fn forget(folder: &Path, driver: Arc<dyn Driver>, what: Forget) -> Result<Pa
     if let Some(plan) = workbench.open_plan() {
         return Err(AnewError::AtWork(plan.short()));
     }
-    let aside = folder.join(format!("forgotten-{}", now().strftime("%Y%m%dT%H%M%SZ")));
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| AnewError::Io { path, source }
     };
-    fs::create_dir_all(&aside).map_err(failed(&aside))?;
+    let aside = put_aside(folder, now()).map_err(failed(folder))?;
     let documents: &[&str] = match what {
         Forget::Identity => &[],
         Forget::Everything => &DOCUMENTS,
@@ -155,7 +158,33 @@ pub fn forget(folder: &Path, driver: Arc<dyn Driver>, what: Forget) -> Result<Pa
     Ok(aside)
 }
 
+/// A new folder for what is forgotten. Two in one second are two: what was forgotten before is never written over.
+fn put_aside(folder: &Path, now: Timestamp) -> io::Result<PathBuf> {
+    let name = format!("forgotten-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+    let mut aside = folder.join(&name);
+    for number in 2..=MAX_IN_A_SECOND {
+        match fs::create_dir(&aside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => aside = folder.join(format!("{name}-{number}")),
+            made => return made.map(|()| aside),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{MAX_IN_A_SECOND} folders named {name}")))
+}
+
 /// The workbench of a host whose agent does not run, for as long as it is kept.
 fn alone(folder: &Path, driver: Arc<dyn Driver>) -> Result<Workbench, AnewError> {
     Workbench::open(folder, driver).map_err(AnewError::Work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_twice_in_one_second_lies_in_two_folders() {
+        let (folder, now) = (tempfile::tempdir().unwrap(), now());
+        let made: Vec<PathBuf> = (0..3).map(|_| put_aside(folder.path(), now).unwrap()).collect();
+        assert_eq!(made.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "{made:?}");
+        assert!(put_aside(&folder.path().join("nowhere"), now).is_err());
+    }
 }

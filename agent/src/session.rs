@@ -180,6 +180,11 @@ impl Session {
         delay
     }
 
+    /// The next try is not like those that failed: another controller is dialled, or another identity dials.
+    pub fn forgive(&mut self) {
+        self.failures = 0;
+    }
+
     /// The controller said something.
     pub fn received(&mut self, message: FromController, now: Duration) -> Vec<Effect> {
         match message {

@@ -12,8 +12,8 @@ use crate::identity::{IdentityError, Renewed, successors};
 use crate::session::{Document, Effect};
 use crate::{backoff, chosen, now, random};
 
-/// How often whoever is not believed is asked for a newer trust document.
-const SUCCESSORS_PAUSE: Duration = Duration::from_secs(15);
+/// No longer than this until whoever is not believed is tried again, and asked for a newer trust document.
+const UNBELIEVED_PAUSE: Duration = Duration::from_secs(15);
 
 impl Attendant {
     pub(super) fn renewal_due(&self) -> Instant {
@@ -45,6 +45,7 @@ impl Attendant {
                 turns.renewals_failed = 0;
                 // A certificate that is due at once must not make the agent spin.
                 turns.renew_at = self.renewal_due().max(Instant::now() + Duration::from_secs(1));
+                self.session.forgive();
                 self.perform(vec![Effect::Reconnect("the identity is a new one")], turns);
             }
             Err(error) => {
@@ -57,13 +58,22 @@ impl Attendant {
         }
     }
 
+    /// Other CAs are believed from here on. What failed so far says nothing about their controllers.
+    pub(super) fn follow(&mut self, turns: &mut Turns) -> Effect {
+        self.session.forgive();
+        (turns.renewal, turns.renewals_failed) = (None, 0);
+        turns.renew_at = turns.renew_at.min(self.renewal_due());
+        Effect::Reconnect("other CA certificates count from here on")
+    }
+
     /// Somebody answers who is not believed: perhaps a controller by a new CA, of which a newer trust document speaks. Whoever it is may
-    /// tell that document, for it proves itself.
-    pub(super) fn ask_for_successors(&mut self, turns: &mut Turns) {
-        if turns.successors.is_some() || Instant::now() < turns.successors_at {
+    /// tell that document, for it proves itself; and is dialled again before long.
+    pub(super) fn disbelieved(&mut self, turns: &mut Turns) {
+        let wait = self.session.disconnected(random(), turns.up());
+        self.dial(wait.min(UNBELIEVED_PAUSE.mul_f64(random())));
+        if turns.successors.is_some() {
             return;
         }
-        turns.successors_at = Instant::now() + SUCCESSORS_PAUSE;
         let addresses = chosen(&self.config.controllers.enrolment, &self.identity.joined().enrolment);
         let (proxy, held) = (self.config.controllers.proxy.clone(), self.authority.held().trust);
         turns.successors = Some(Box::pin(successors(addresses, proxy, held)));

@@ -41,11 +41,12 @@ impl Attendant {
                 tracing::warn!(event = event::MESSAGE_REFUSED.id, error, "a message of the controller cannot be, and is ignored");
             }
             Event::Lost(error) => {
-                if error.is_unbelieved() {
-                    self.ask_for_successors(turns);
-                }
                 turns.grumble(if error.sends_away() { &Trouble::SENT_AWAY } else { &Trouble::NO_SESSION }, &error);
-                self.redial(turns);
+                if error.is_unbelieved() {
+                    self.disbelieved(turns);
+                } else {
+                    self.redial(turns);
+                }
             }
         }
     }
@@ -192,8 +193,7 @@ impl Attendant {
         }
         let mut effects = self.session.held(self.authority.held());
         if ca != *self.authority.ca() {
-            effects.push(Effect::Reconnect("other CA certificates count from here on"));
-            turns.renew_at = turns.renew_at.min(self.renewal_due());
+            effects.push(self.follow(turns));
         }
         effects
     }

@@ -72,8 +72,6 @@ pub(super) struct Turns {
     pub(super) renew_at: Instant,
     pub(super) renewals_failed: u32,
     pub(super) successors: Option<Successors>,
-    /// Not before.
-    pub(super) successors_at: Instant,
     troubles: BTreeMap<&'static str, String>,
 }
 
@@ -121,7 +119,6 @@ impl Turns {
             renew_at: born,
             renewals_failed: 0,
             successors: None,
-            successors_at: born,
             troubles: BTreeMap::new(),
         }
     }

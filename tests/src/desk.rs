@@ -180,6 +180,16 @@ impl Desk {
         Ok(self.ask(async |mut client| client.list_plans(request).await)?.plans)
     }
 
+    /// The newest plans of all servers, in one answer.
+    ///
+    /// # Errors
+    /// When the controller does not answer.
+    pub fn all_plans(&self) -> Result<Vec<Plan>> {
+        Ok(self
+            .ask(async |mut client| client.list_plans(ListPlansRequest { page_size: 100, ..ListPlansRequest::default() }).await)?
+            .plans)
+    }
+
     /// One plan, with its bytes, approvals and receipt.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ use proto::operator::Plan;
 use crate::estate::{Estate, Setup};
 use crate::outside::{Client, Shown};
 
+mod alone;
+mod people;
 mod renewal;
 mod restore;
 mod stop;
@@ -22,14 +24,21 @@ const SOON: Duration = Duration::from_secs(30);
 /// A step, and what is done in it.
 type Step = (&'static str, fn(&mut Tour) -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 15] = [
     ("mode observe: a deletion is told, nothing is done", restore::observe),
     ("mode act: deleted, put back with the same thumbprint while 444 served", restore::undelete),
     ("the record is removed, and comes back after the quiet time", restore::record),
     ("a tool that deletes and adds is not raced", restore::not_raced),
     ("expiring: proposed, approved, renewed make-before-break, nothing else touched", renewal::renew),
+    ("two members of one DAG, one signature: one at a time", alone::one_at_a_time),
+    ("distrusted: not undeleted by anybody's standing word", people::distrusted),
+    ("certificate, key and record gone: proposed, approved, made as setup makes one", people::created),
+    ("443 taken over: only proposed, given back after approval", people::front_end),
+    ("the controller killed: the agent restores alone, and the controller learns it", alone::without_controller),
     ("emergency stop: nothing moves, and going on takes an approver", stop::stand_still),
     ("early renewal by a stolen controller is refused, with rule and date", theft::stolen),
+    ("restored from a backup, which forgot what the agents tell it", alone::restored),
+    ("a stolen controller replaced by trust document + 1", alone::replaced),
     ("the audit trail verifies", theft::audit),
 ];
 

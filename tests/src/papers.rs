@@ -1,6 +1,8 @@
 //! Plans, approvals and trust documents as somebody could write them who wants more than is right: made from what a host shows
 //! and signed with whatever keys are at hand.
 
+use std::collections::BTreeSet;
+
 use agent::driver::Driver as _;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -9,6 +11,7 @@ use policy::document::Policy;
 use policy::duration::Span;
 use policy::last::LastKnown;
 use policy::plan::Plan;
+use policy::stop::{Resume, Stop, StopId};
 use policy::trust::{Approval, Kind};
 use proto::signed::{SignedBytes, SigningKey};
 
@@ -42,6 +45,24 @@ pub fn approval(plan: &Plan, person: &str) -> Result<Approval> {
         not_before: Span::seconds(300).before(now),
         not_after: Span::days(30).after(now),
     })
+}
+
+/// Somebody's word that nothing is to be done anywhere.
+///
+/// # Errors
+/// When that is no person's name.
+pub fn stop(person: &str) -> Result<Stop> {
+    let reason = "for the proof".to_owned();
+    Ok(Stop { estate: ESTATE.parse()?, servers: None, person: person.parse()?, reason, at: Timestamp::now() })
+}
+
+/// A person's yes to going on after these stops.
+///
+/// # Errors
+/// When that is no person's name.
+pub fn resume(person: &str, stops: &BTreeSet<StopId>) -> Result<Resume> {
+    let reason = "for the proof".to_owned();
+    Ok(Resume { estate: ESTATE.parse()?, stops: stops.clone(), person: person.parse()?, reason, at: Timestamp::now() })
 }
 
 /// A document with the signatures of these keys.

@@ -34,7 +34,7 @@ fn forge(tour: &mut Tour) -> Result<()> {
     does(&format!("{SERVER} is healthy: {good}. Its window opens on {}.", opens.strftime("%F")));
     does("The controller is stopped. A thief with its CA key listens in its place, and the agents come to him.");
     tour.estate.stop_controller()?;
-    let forger = Forger::listen(tour.estate.ports().agents, &tour.estate.controller_state())?;
+    let forger = Forger::listen(tour.estate.ports(), &tour.estate.controller_state())?;
     forger.wait_for(SERVER, SOON * 2)?;
 
     // What the planner would plan, had the window opened years ago.

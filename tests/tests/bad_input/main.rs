@@ -2,7 +2,6 @@
 
 mod disks;
 mod messages;
-mod orders;
 mod papers;
 
 use std::time::Duration;

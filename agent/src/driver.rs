@@ -8,11 +8,13 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use policy::certificate::Certificate;
 use policy::plan::{Difference, Step};
-use policy::report::{ProbePath, Sight};
+use policy::report::{Probe, ProbePath, Sight};
 use thiserror::Error;
 
 use crate::doctor::{Attempt, Checks, Trouble, Wish};
+use crate::probe::probe;
 
 #[cfg(any(feature = "lab", windows))]
 mod binding;
@@ -166,6 +168,11 @@ pub trait Driver: Send + Sync {
 
     /// The paths over which this host can be dialled.
     fn paths(&self) -> Vec<ProbePath>;
+
+    /// Shakes hands with `port` over every path, and gives every certificate that was shown: what is really served.
+    fn shake(&self, port: u16, name: &str) -> (Vec<Probe>, Vec<Certificate>) {
+        probe(self, port, name)
+    }
 
     /// Waits until something that the back end hangs on may have changed, at most `limit`. True when it may have.
     ///

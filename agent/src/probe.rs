@@ -22,7 +22,7 @@ use crate::driver::{Driver, DriverError};
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 /// Shakes hands with `port` over every path of the host. Returns the probes and every certificate that was shown.
-pub fn probe(driver: &dyn Driver, port: u16, name: &str) -> (Vec<Probe>, Vec<Certificate>) {
+pub fn probe<D: Driver + ?Sized>(driver: &D, port: u16, name: &str) -> (Vec<Probe>, Vec<Certificate>) {
     let mut shown = Vec::new();
     let probes = driver
         .paths()

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::admit::{Ground, Leave, Refusal, admit};
@@ -23,7 +24,6 @@ use crate::hold::Holds;
 use crate::journal::{Begun, Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::memory::{Memory, MemoryError};
-use crate::probe::probe;
 use crate::run::Run;
 
 mod drive;
@@ -108,6 +108,23 @@ impl CalledOff {
 fn disbelieved(why: String) -> String {
     tracing::error!(event = event::JOURNAL_DAMAGED.id, why, "the journal cannot be believed: nothing is done on this host");
     why
+}
+
+/// The time of a host, as a run lives through it.
+pub trait Clock {
+    /// What the host's clock reads.
+    fn now(&self) -> Timestamp;
+
+    /// Lets so much time pass.
+    fn sleep(&self, pause: Duration) {
+        std::thread::sleep(pause);
+    }
+}
+
+impl<F: Fn() -> Timestamp> Clock for F {
+    fn now(&self) -> Timestamp {
+        self()
+    }
 }
 
 /// By whose leave a plan is to run.
@@ -207,7 +224,7 @@ impl Workbench {
     ///
     /// # Errors
     /// [`WorkError`] when journal or host cannot be used; the run stays open.
-    pub fn recover(&mut self, standing: &Standing, clock: &dyn Fn() -> Timestamp) -> Result<Option<Receipt>, WorkError> {
+    pub fn recover(&mut self, standing: &Standing, clock: &dyn Clock) -> Result<Option<Receipt>, WorkError> {
         if self.damaged.is_some() {
             return Ok(None);
         }
@@ -241,8 +258,8 @@ impl Workbench {
 
     /// Admits a plan on a fresh look, and does it. Whatever happens is in the receipt. The receipt of a plan that began is
     /// durable; a refusal is not, since the same plan, asked again, is judged anew.
-    pub fn run(&mut self, bytes: &[u8], by: By<'_>, standing: &Standing, clock: &dyn Fn() -> Timestamp) -> Receipt {
-        let now = clock();
+    pub fn run(&mut self, bytes: &[u8], by: By<'_>, standing: &Standing, clock: &dyn Clock) -> Receipt {
+        let now = clock.now();
         let (standing_id, signed) = match by {
             By::Standing => (Some(standing.policy.id), &[][..]),
             By::Approvals(signed) => (None, signed),
@@ -413,7 +430,7 @@ pub(crate) fn container(last: &LastKnown) -> Option<&str> {
 pub fn sight(driver: &dyn Driver, hold: Option<String>) -> Result<Sight, WorkError> {
     let mut sight = driver.observe().map_err(WorkError::Driver)?;
     let name = sight.report.host.fqdn.known().map_or(sight.report.host.name.as_str(), String::as_str).to_owned();
-    let (probes, shown) = probe(driver, BACK_END_PORT, &name);
+    let (probes, shown) = driver.shake(BACK_END_PORT, &name);
     sight.report.probes = probes;
     sight.certificates.extend(shown.into_iter().map(|certificate| (certificate.id(), certificate)));
     sight.report.hold = hold;

@@ -11,11 +11,11 @@ use policy::receipt::Receipt;
 use policy::report::{Fact, ProbeOutcome, Report, SslRecord};
 use policy::trust::{Approval, Verified};
 
-use super::{Standing, Workbench};
+use super::{Clock, Standing, Workbench};
 use crate::driver::State;
 use crate::event;
 use crate::journal::{Begun, Journal};
-use crate::probe::{path_word, probe};
+use crate::probe::path_word;
 use crate::run::{Event, Next, Run};
 
 /// The longest sleep between two questions of a run.
@@ -31,7 +31,7 @@ impl Workbench {
         begun: &Begun,
         approvals: &[Verified<Approval>],
         standing: &Standing,
-        clock: &dyn Fn() -> Timestamp,
+        clock: &dyn Clock,
     ) -> Receipt {
         let plan = run.plan().clone();
         let id = plan.id();
@@ -48,18 +48,18 @@ impl Workbench {
                     tracing::info!(plan = id.short(), step = step.name(), "step");
                     Event::Applied(self.driver.apply(step).map(|applied| applied.gap).map_err(|error| crate::chain(&error)))
                 }
-                Next::Undo(at) => Event::Undone(self.undo(&plan.steps[at], clock())),
-                Next::Readmit => Event::Readmitted(self.readmit(&plan, approvals, begun, standing, clock())),
+                Next::Undo(at) => Event::Undone(self.undo(&plan.steps[at], clock.now())),
+                Next::Readmit => Event::Readmitted(self.readmit(&plan, approvals, begun, standing, clock.now())),
                 Next::Wait(until) => {
-                    let pause = until.duration_since(clock()).unsigned_abs().min(MAX_PAUSE);
-                    if until > clock() {
-                        std::thread::sleep(pause);
+                    let pause = until.duration_since(clock.now()).unsigned_abs().min(MAX_PAUSE);
+                    if until > clock.now() {
+                        clock.sleep(pause);
                     }
                     Event::Waited
                 }
                 Next::Finish(outcome) => break outcome,
             };
-            run.handle(event, clock());
+            run.handle(event, clock.now());
         };
         let by_agent = begun.standing.is_some();
         let receipt = Receipt {
@@ -70,7 +70,7 @@ impl Workbench {
             plan_body: by_agent.then(|| begun.plan.clone()),
             standing: begun.standing,
             began_at: begun.at,
-            ended_at: clock(),
+            ended_at: clock.now(),
             gap_micros: u64::try_from(run.gap().as_micros()).unwrap_or(u64::MAX),
             objections: Vec::new(),
         };
@@ -125,7 +125,7 @@ impl Workbench {
             Shown::OfContainer(container) => of_container(&sight.report, container)
                 .ok_or_else(|| format!("no certificate of container {container} is in MY"))?,
         };
-        let (probes, _) = probe(self.driver.as_ref(), port, own_name(&sight.report));
+        let (probes, _) = self.driver.shake(port, own_name(&sight.report));
         let mut shown = false;
         for probe in &probes {
             let found = match &probe.outcome {
@@ -194,7 +194,7 @@ impl Workbench {
         let stands = |found: &&SslRecord| found.kind == record.kind && found.endpoint == record.endpoint;
         let found = sight.report.records.known().and_then(|records| records.iter().find(stands));
         let named = found.and_then(|found| *sight.report.entry(&found.store(), found.thumbprint?).known()?);
-        let (probes, _) = probe(self.driver.as_ref(), port, own_name(&sight.report));
+        let (probes, _) = self.driver.shake(port, own_name(&sight.report));
         let serves = |outcome: &ProbeOutcome| match outcome {
             ProbeOutcome::Presented { certificate } => named.is_some_and(|named| named.certificate == *certificate),
             ProbeOutcome::NoHandshake(_) | ProbeOutcome::Refused | ProbeOutcome::Unreachable(_) | ProbeOutcome::Elsewhere(_) => {

@@ -16,6 +16,7 @@ use policy::id::{Generation, PlanId, ServerName};
 use policy::last::LastKnown;
 use policy::life::{Event, Life};
 use policy::plan::{Plan, Purpose};
+use policy::report::Sight;
 use policy::trust::TrustDocument;
 
 use crate::store::{Held, Near, Neighbour, PlanSeen, Scene, Trouble};
@@ -50,6 +51,8 @@ pub struct Conclusion {
     pub last: LastKnown,
     /// The decision in a word.
     pub decision: String,
+    /// 444 has nothing to lose: asked once more when a turn is taken.
+    pub dead: bool,
     /// Why.
     pub why: String,
     /// The mode in which the server stands.
@@ -138,6 +141,7 @@ pub fn look(scene: &Scene, terms: &Terms<'_>) -> Conclusion {
         generation: scene.server.generation,
         before: scene.last.clone(),
         decision: decision.word().to_owned(),
+        dead: is_dead(&scene.sight),
         why,
         mode: policy.mode_of(&scene.sight.report.host).as_str().to_owned(),
         not_after,
@@ -338,7 +342,7 @@ fn blocked(
                 None => closed.why,
             });
         }
-        if let Some(why) = turn(&scene.neighbours, policy.waves) {
+        if let Some(why) = turn(&scene.neighbours, policy.waves, is_dead(&scene.sight)) {
             return Some(why);
         }
     }
@@ -356,14 +360,20 @@ fn blocked(
 }
 
 /// Whose turn it is instead (P8): a neighbour's of the same group, or of as many servers as the policy has in work at once.
-fn turn(neighbours: &[Neighbour], waves: Waves) -> Option<String> {
+fn turn(neighbours: &[Neighbour], waves: Waves, dead: bool) -> Option<String> {
     let group = |near: Near| match near {
         Near::Group => Some("group"),
         Near::Site if waves.group_by == GroupBy::Site => Some("AD site"),
         Near::Site | Near::Estate => None,
     };
+    // Who serves nothing takes nothing from a group in which another is lost, went wrong, or is done and not well: two such would wait
+    // for each other for ever (P8: a 444 that is dead waits for no wave). What is at work there is waited for all the same.
+    let counts = |neighbour: &&Neighbour| match neighbour.trouble {
+        Trouble::Lost { .. } | Trouble::WentWrong { .. } | Trouble::AtWork { life: Life::Restored, .. } => !dead,
+        Trouble::AtWork { .. } | Trouble::Unheard => true,
+    };
     if let Some((Neighbour { server, trouble, .. }, group)) =
-        neighbours.iter().find_map(|neighbour| Some((neighbour, group(neighbour.near)?)))
+        neighbours.iter().filter(counts).find_map(|neighbour| Some((neighbour, group(neighbour.near)?)))
     {
         return Some(match trouble {
             Trouble::AtWork { plan, life, restores: _ } => {
@@ -383,6 +393,7 @@ fn turn(neighbours: &[Neighbour], waves: Waves) -> Option<String> {
     }
     let at_work: BTreeSet<&ServerName> = neighbours
         .iter()
+        .filter(counts)
         .filter(|neighbour| matches!(neighbour.trouble, Trouble::AtWork { restores: false, .. }))
         .map(|neighbour| &neighbour.server)
         .collect();
@@ -392,6 +403,14 @@ fn turn(neighbours: &[Neighbour], waves: Waves) -> Option<String> {
         at_work.len(),
         waves.at_once
     ))
+}
+
+/// Whether 444 has nothing to lose.
+fn is_dead(sight: &Sight) -> bool {
+    match Bound::of(sight) {
+        Bound::NoRecord | Bound::Dangling { .. } | Bound::KeyUnusable { .. } => true,
+        Bound::Whole { .. } | Bound::Unknown(_) => false,
+    }
 }
 
 fn superseded(seen: &PlanSeen, why: &str) -> Move {

@@ -53,8 +53,20 @@ async fn conclude(
     conclusion: &Conclusion,
     now: Timestamp,
 ) -> Result<Conclude, StoreError> {
-    let Conclusion { generation: _, before: _, last: _, assessment, decision, why, mode, not_after, next_look, moves, waves } =
-        conclusion;
+    let Conclusion {
+        generation: _,
+        before: _,
+        last: _,
+        assessment,
+        decision,
+        dead,
+        why,
+        mode,
+        not_after,
+        next_look,
+        moves,
+        waves,
+    } = conclusion;
     // Nothing is written before this: it tells whether what was looked at still is what is there.
     if !remember(connection, server, conclusion).await? {
         return Ok(Conclude::Outdated);
@@ -89,7 +101,7 @@ async fn conclude(
             }
             Move::Advance { plan, from, events, standing } => {
                 if let Some(row) = find(connection, plan).await?.filter(|row| row.life == *from) {
-                    advance(connection, &row, events, standing, *waves, now).await?;
+                    advance(connection, &row, events, standing, (*waves, *dead), now).await?;
                 }
             }
         }
@@ -147,7 +159,7 @@ async fn advance(
     row: &PlanRow,
     events: &[Event],
     standing: &Standing,
-    waves: Waves,
+    (waves, dead): (Waves, bool),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut life = row.life;
@@ -155,7 +167,7 @@ async fn advance(
     for event in events {
         let mut event = *event;
         if event == Event::Offer
-            && let Some(other) = taken(connection, row, waves).await?
+            && let Some(other) = taken(connection, row, waves, dead).await?
         {
             // Two looks at once came to the same; the slot or the turn went to the other one.
             why = other;
@@ -181,20 +193,23 @@ async fn advance(
 }
 
 /// Who has the host's slot (J1) or the turn (P8) at this moment. Asked inside the transaction; two unique indices stand behind it.
-async fn taken(connection: &mut AnyConnection, row: &PlanRow, waves: Waves) -> Result<Option<String>, StoreError> {
+///
+/// Whoever has nothing to lose does not wait for those that are done and not confirmed.
+async fn taken(connection: &mut AnyConnection, row: &PlanRow, waves: Waves, dead: bool) -> Result<Option<String>, StoreError> {
     let found = sqlx::query(
         "SELECT server, id FROM plans WHERE id <> $1 AND (
            (server = $2 AND life IN ('offered', 'running'))
            OR ($3 = 1 AND server IN (SELECT other.name FROM servers AS own JOIN servers AS other ON own.grp = other.grp
                    OR ($4 = 1 AND (own.ad_site = other.ad_site OR own.ad_site IS NULL OR other.ad_site IS NULL))
                  WHERE own.name = $2 AND other.name <> $2)
-               AND (life IN ('offered', 'running') OR (life = 'restored' AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')))))
+               AND (life IN ('offered', 'running') OR ($5 = 0 AND life = 'restored' AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')))))
          ORDER BY server LIMIT 1",
     )
     .bind(row.id.to_string())
     .bind(row.server.as_str())
     .bind(i64::from(!row.purpose.restores()))
     .bind(i64::from(waves.group_by == GroupBy::Site))
+    .bind(i64::from(dead))
     .fetch_optional(&mut *connection)
     .await
     .doing("asking whose turn it is")?;
@@ -206,9 +221,10 @@ async fn taken(connection: &mut AnyConnection, row: &PlanRow, waves: Waves) -> R
     }
     let found = sqlx::query(
         "SELECT count(DISTINCT server) AS found FROM plans
-         WHERE server <> $1 AND life IN ('offered', 'running', 'restored') AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')",
+         WHERE server <> $1 AND (life IN ('offered', 'running') OR ($2 = 0 AND life = 'restored')) AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')",
     )
     .bind(row.server.as_str())
+    .bind(i64::from(dead))
     .fetch_one(connection)
     .await
     .doing("counting who is at work")?;

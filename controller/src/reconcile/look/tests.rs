@@ -371,6 +371,28 @@ fn a_restore_waits_for_no_window_and_no_turn() {
 }
 
 #[test]
+fn two_of_a_group_that_are_lost_do_not_wait_for_each_other() {
+    let mut stage = stage(&certificate("EX1", (2030, 1, 1)));
+    stage.scene.sight.report.records = Fact::Known(Vec::new());
+    stage.scene.sight.report.stores = Fact::Known(Vec::new());
+    stage.scene.neighbours =
+        vec![Neighbour { server: server("EX2"), near: Near::Group, trouble: Trouble::Lost { verdict: Verdict::Deleted } }];
+    stage.approved();
+    assert_eq!(stage.newest().plan.purpose.as_str(), "create", "nothing can be put back");
+    stage.now = later(3_600);
+    assert_eq!(stage.step(), (Life::Offered, "sent to its agent; no word from it yet".to_owned()));
+    // Nor for one that is done and does not get well; but one at a time, also then.
+    let waits = |life, dead| {
+        let trouble = Trouble::AtWork { plan: Sha256([1; 32]), life, restores: false };
+        turn(&[Neighbour { server: server("EX2"), near: Near::Group, trouble }], stage.policy.waves, dead).is_some()
+    };
+    assert_eq!(
+        [waits(Life::Restored, true), waits(Life::Restored, false), waits(Life::Running, true), waits(Life::Offered, true)],
+        [false, true, true, true]
+    );
+}
+
+#[test]
 fn what_is_beside_444_is_a_plan_of_its_own_and_neither_takes_the_place_of_the_other() {
     let mut stage = stage(&ending());
     stage.step();

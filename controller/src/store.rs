@@ -42,7 +42,7 @@ pub use documents::Document;
 pub use error::StoreError;
 pub use identities::{Forgotten, Identity, IdentityState, Knock};
 pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
-pub use receipts::Settled;
+pub use receipts::{Settled, settled};
 pub use restored::{Adopted, Awaited, Restore};
 pub use scene::{Near, Neighbour, PlanSeen, Scene, Trouble};
 pub use servers::{Held, Judged, Recorded, Recording, ServerRow};

@@ -56,12 +56,14 @@ async fn settle(
     now: Timestamp,
 ) -> Result<Settled, StoreError> {
     let id = receipt.plan;
-    if let Some(owner) = owner(connection, &id).await? {
-        return if owner == *server {
-            Ok(Settled::Before)
-        } else {
-            Err(StoreError::OtherServer { plan: id, expected: owner, found: server.clone() })
-        };
+    if let Some((owner, before)) = earlier(connection, &id).await? {
+        if owner != *server {
+            return Err(StoreError::OtherServer { plan: id, expected: owner, found: server.clone() });
+        }
+        // A refusal is no end: the same plan, asked again or made by the agent itself, is judged anew.
+        if before != Outcome::Refused.as_str() || receipt.outcome == Outcome::Refused {
+            return Ok(Settled::Before);
+        }
     }
     let mut unread = None;
     match find(connection, &id).await? {
@@ -74,7 +76,10 @@ async fn settle(
         }
         None => unread = own_plan(connection, server, receipt, now).await?,
     }
-    sqlx::query("INSERT INTO receipts (plan, server, outcome, receipt, ended_at, settled_at) VALUES ($1, $2, $3, $4, $5, $6)")
+    sqlx::query(
+        "INSERT INTO receipts (plan, server, outcome, receipt, ended_at, settled_at) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (plan) DO UPDATE SET outcome = excluded.outcome, receipt = excluded.receipt, ended_at = excluded.ended_at, settled_at = excluded.settled_at",
+    )
         .bind(id.to_string())
         .bind(server.as_str())
         .bind(receipt.outcome.as_str())
@@ -97,22 +102,25 @@ async fn settle(
     Ok(Settled::Now)
 }
 
-/// The life of a plan whose receipt has come. The host has the last word also about a plan of which this store, perhaps put back from
-/// a backup, does not remember that it was offered; but what people gave up stays given up.
-fn settled(life: Life, outcome: Outcome) -> Life {
-    if life.ended() || life == Life::Restored {
+/// The life of a plan whose receipt has come. The host has the last word, also about a plan of which this store, perhaps put back from
+/// a backup, does not remember that it was offered, and about one that the agent made itself after it was refused or its time was over
+/// here; but what people gave up stays given up.
+pub fn settled(life: Life, outcome: Outcome) -> Life {
+    let done_all_the_same = outcome != Outcome::Refused && matches!(life, Life::Refused | Life::Superseded | Life::Expired);
+    if (life.ended() || life == Life::Restored) && !done_all_the_same {
         return life;
     }
     life.after(outcome.event()).or_else(|_| Life::Offered.after(outcome.event())).unwrap_or(life)
 }
 
-async fn owner(connection: &mut AnyConnection, id: &PlanId) -> Result<Option<ServerName>, StoreError> {
-    let row = sqlx::query("SELECT server FROM receipts WHERE plan = $1")
+/// The receipt that is on disk: whose, and how it ended.
+async fn earlier(connection: &mut AnyConnection, id: &PlanId) -> Result<Option<(ServerName, String)>, StoreError> {
+    let row = sqlx::query("SELECT server, outcome FROM receipts WHERE plan = $1")
         .bind(id.to_string())
         .fetch_optional(connection)
         .await
         .doing("looking for a receipt")?;
-    row.map(|row| Columns(&row).parsed("server")).transpose()
+    row.map(|row| Ok((Columns(&row).parsed("server")?, Columns(&row).text("outcome")?))).transpose()
 }
 
 /// A plan that nobody here proposed: the agent made it under standing approval. When its body is missing or is not what it must be,

@@ -179,6 +179,22 @@ async fn a_receipt_for_a_plan_that_nobody_remembers_is_kept_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn what_was_refused_and_is_done_later_by_the_agent_itself_is_learned() {
+    let (_folder, store, people, plans) = proposed(1).await;
+    approve(&store, &people, "anna", plans[0].id).await;
+    look_at(&store, &server("EX1"), noon()).await.expect("offered");
+    let refused = receipt(plans[0].id, Outcome::Refused, later(1));
+    assert_eq!(store.settle(&server("EX1"), refused.clone(), later(1)).await.expect("settled"), Settled::Now);
+    assert_eq!(life(&store, &plans[0]).await, Life::Refused);
+    // The same facts give the same plan, and the same plan has the same id.
+    let done = receipt(plans[0].id, Outcome::Restored, later(60));
+    assert_eq!(store.settle(&server("EX1"), done.clone(), later(60)).await.expect("settled"), Settled::Now);
+    assert_eq!(life(&store, &plans[0]).await, Life::Restored);
+    assert_eq!(store.settle(&server("EX1"), refused, later(61)).await.expect("settled"), Settled::Before);
+    assert_eq!(store.receipt(&plans[0].id).await.expect("reads").expect("is there"), done);
+}
+
+#[tokio::test]
 async fn a_rejected_plan_is_withdrawn_and_one_that_is_under_way_is_called_back() {
     let (_folder, store, people, plans) = proposed(1).await;
     approve(&store, &people, "anna", plans[0].id).await;

@@ -14,6 +14,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::last::LastKnown;
 use policy::receipt::{Outcome, Receipt};
 use policy::report::Sight;
 use tokio::sync::Notify;
@@ -233,12 +234,13 @@ impl Attendant {
         let view = View::of(&look, &standing.policy, standing.authority_fresh(now), now);
         turns.told.view(&view);
         let View { text, act, look_again, assessment: _ } = view;
+        let memory = Some(look.last);
         turns.look_at = turns.look_at.max(at + BREATH);
         if let Some(moment) = look_again {
             turns.look_at = turns.look_at.min(at + moment.duration_since(now).unsigned_abs().max(BREATH));
         }
         turns.own = act.filter(|_| self.session.at_work().is_none());
-        self.tell(look.sight, text, turns);
+        self.tell(look.sight, memory, text, turns);
     }
 
     /// A look while a plan is at work: it is told, and nothing follows from it.
@@ -246,7 +248,7 @@ impl Attendant {
         match (sight, &turns.work) {
             (Ok(Ok(sight)), Work::Offered(plan) | Work::Own(plan)) => {
                 let text = format!("plan {} is at work", plan.short());
-                self.tell(sight, text, turns);
+                self.tell(sight, None, text, turns);
             }
             // The plan has ended meanwhile: the look that follows knows more.
             (Ok(Ok(_)), Work::Nothing | Work::Looking) => {}
@@ -260,12 +262,12 @@ impl Attendant {
         turns.grumble(&Trouble::UNSEEN, error);
         let why = format!("{}: {}", Trouble::UNSEEN.what, crate::chain(error));
         let hold = turns.hold.clone();
-        self.tell(unseen(&self.identity.joined().server, &why, hold), why, turns);
+        self.tell(unseen(&self.identity.joined().server, &why, hold), None, why, turns);
     }
 
-    fn tell(&mut self, sight: Sight, decision: String, turns: &mut Turns) {
+    fn tell(&mut self, sight: Sight, memory: Option<LastKnown>, decision: String, turns: &mut Turns) {
         let digest = sight.report.digest();
-        let latest = Arc::new(Latest { sight, digest, decision, seen_at: now() });
+        let latest = Arc::new(Latest { sight, digest, memory, decision, seen_at: now() });
         let effects = self.session.looked(latest, turns.up());
         self.perform(effects, turns);
     }

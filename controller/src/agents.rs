@@ -309,9 +309,9 @@ impl Line {
 
     async fn record(&self, session: &mut Session, told: Told) -> Result<Vec<Effect>, Status> {
         let Parts { store, metrics, clock, .. } = &self.parts;
-        let Told { generation, report, said, seen_at } = told;
+        let Told { generation, report, memory, said, seen_at } = told;
         let (digest, named) = (report.digest(), report.named_certificates());
-        let recording = Recording { server: self.server.clone(), generation, report, said, seen_at };
+        let recording = Recording { server: self.server.clone(), generation, report, memory, said, seen_at };
         store.record_report(recording, clock.now()).await.map_err(|error| self.refuse("report", failed(error)))?;
         metrics.reported();
         let missing = store.certificates_missing(&named).await.map_err(failed)?;

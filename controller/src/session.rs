@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use policy::Timestamp;
 use policy::certificate::MAX_DER;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, ServerName, Sha256};
+use policy::last::LastKnown;
 use policy::receipt::Receipt;
 use policy::report::Report;
 use policy::stop::StopId;
@@ -90,6 +91,8 @@ pub struct Told {
     pub generation: Generation,
     /// What was seen.
     pub report: Report,
+    /// What the agent remembers after it, if it says so.
+    pub memory: Option<Box<LastKnown>>,
     /// What the agent makes of it.
     pub said: String,
     /// When, by its clock.

@@ -261,6 +261,7 @@ pub(crate) async fn report(store: &Store, sight: &Sight, counter: u64, when: Tim
         server: sight.report.host.name.clone(),
         generation: generation(1, counter),
         report: sight.report.clone(),
+        memory: None,
         said: String::new(),
         seen_at: when,
     };

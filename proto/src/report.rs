@@ -81,6 +81,9 @@ impl TryFrom<agent::Report> for Report {
     }
 }
 
+/// The most that an agent tells of what it remembers of its host, in bytes of JSON: one record, two certificates and a few changes are a tenth of it.
+pub const MAX_MEMORY: usize = 64 * 1024;
+
 /// The report within the bounds of the wire. A report that fits comes back as it is.
 pub fn fit(report: Report) -> Report {
     let Report { host, exchange, setup, stores, containers, records, sites, metabase, services, machine, mut probes, hold } =

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, Sha256};
+use policy::last::LastKnown;
 use policy::plan;
 use policy::trust::MAX_BYTES;
 use proto::agent::open_request::Message as Up;
@@ -15,6 +16,7 @@ use proto::agent::{
     ReportAcknowledged, ReportMessage, Running, Welcome as WireWelcome, answer,
 };
 use proto::invalid::{self, Invalid};
+use proto::report::MAX_MEMORY;
 use proto::signed::SignedBytes;
 use proto::types;
 
@@ -42,12 +44,13 @@ pub(super) fn outward(message: ToController, now: Timestamp) -> OpenRequest {
     let message = match message {
         ToController::Hello(said) => Up::Hello(hello(*said, now)),
         ToController::Report { generation, latest } => {
-            let Latest { sight, digest: _, decision, seen_at } = latest.as_ref();
+            let Latest { sight, digest: _, memory, decision, seen_at } = latest.as_ref();
             Up::Report(ReportMessage {
                 generation: Some(generation.into()),
                 report: Some(sight.report.clone().into()),
                 decision: decision.clone(),
                 seen_at: invalid::micros(*seen_at),
+                memory: memory.as_ref().map(remembered).unwrap_or_default(),
             })
         }
         ToController::Certificates(der) => Up::Certificates(Certificates { der }),
@@ -99,6 +102,12 @@ pub(super) fn inward(response: OpenResponse) -> Result<Option<FromController>, I
         }
     };
     Ok(Some(message))
+}
+
+/// Nothing, when it is more than a controller reads: then that goes by what it saw itself.
+fn remembered(memory: &LastKnown) -> Vec<u8> {
+    let bytes = serde_json::to_vec(memory).expect("what is remembered is plain data");
+    if bytes.len() <= MAX_MEMORY { bytes } else { Vec::new() }
 }
 
 fn hello(said: Hello, now: Timestamp) -> WireHello {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, ServerName, Sha256};
+use policy::last::LastKnown;
 use policy::receipt::Receipt;
 use policy::report::Sight;
 use policy::stop::StopId;
@@ -52,6 +53,8 @@ pub struct Latest {
     pub sight: Sight,
     /// Digest of the report in it.
     pub digest: Sha256,
+    /// What is remembered after it; nothing, when nothing was seen.
+    pub memory: Option<LastKnown>,
     /// What the agent makes of it, for people.
     pub decision: String,
     /// When.

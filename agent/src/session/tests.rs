@@ -51,7 +51,7 @@ fn latest(number: u8) -> Arc<Latest> {
     };
     let digest = report.digest();
     let sight = Sight { report, certificates: BTreeMap::new() };
-    Arc::new(Latest { sight, digest, decision: String::new(), seen_at: Timestamp::UNIX_EPOCH })
+    Arc::new(Latest { sight, digest, memory: None, decision: String::new(), seen_at: Timestamp::UNIX_EPOCH })
 }
 
 fn receipt(number: u8, outcome: Outcome) -> Receipt {

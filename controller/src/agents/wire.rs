@@ -11,6 +11,7 @@ use proto::agent::open_request::Message as Request;
 use proto::agent::open_response::Message as Response;
 use proto::agent::{self, OpenRequest, OpenResponse, answer};
 use proto::invalid::{Invalid, bytes, exactly, exactly_or_none, id, list, micros, moment, present, text};
+use proto::report::MAX_MEMORY;
 
 use crate::audit::Head;
 use crate::session::{Hello, Remembered, Said, Say, Told, Welcome};
@@ -26,9 +27,11 @@ const MAX_LINEAGE: usize = 64;
 pub(super) fn said(request: OpenRequest) -> Result<Said, Invalid> {
     Ok(match present("OpenRequest.message", request.message)? {
         Request::Hello(wire) => Said::Hello(hello(wire)?),
-        Request::Report(agent::ReportMessage { generation, report, decision, seen_at }) => Said::Report(Box::new(Told {
+        Request::Report(agent::ReportMessage { generation, report, decision, seen_at, memory }) => Said::Report(Box::new(Told {
             generation: present("ReportMessage.generation", generation)?.into(),
             report: present("ReportMessage.report", report)?.try_into()?,
+            // Of another version, perhaps, or of an agent that says nothing of it: then what was seen here counts.
+            memory: serde_json::from_slice(&bytes("ReportMessage.memory", MAX_MEMORY, memory)?).ok().map(Box::new),
             said: text("ReportMessage.decision", decision)?,
             seen_at: moment("ReportMessage.seen_at", seen_at)?,
         })),

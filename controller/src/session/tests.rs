@@ -44,7 +44,13 @@ fn begun(on_disk: Option<(Generation, Sha256)>) -> Session {
 
 fn told(counter: u64) -> Told {
     let made = certificate("EX1", (2030, 1, 1));
-    Told { generation: generation(3, counter), report: sight("EX1", &made).report, said: String::new(), seen_at: noon() }
+    Told {
+        generation: generation(3, counter),
+        report: sight("EX1", &made).report,
+        memory: None,
+        said: String::new(),
+        seen_at: noon(),
+    }
 }
 
 fn refused(change: impl FnOnce(&mut Hello), alive: bool) -> Breach {

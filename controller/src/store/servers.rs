@@ -5,6 +5,7 @@ use policy::document::Mode;
 use policy::evaluate::Assessment;
 use policy::finding::Verdict;
 use policy::id::{Generation, PolicyId, ServerName, Sha256, Thumbprint};
+use policy::last::LastKnown;
 use policy::report::Report;
 use policy::turn::{UNKNOWN_GROUP, group_of};
 use sqlx::AnyConnection;
@@ -26,6 +27,8 @@ pub struct Recording {
     pub generation: Generation,
     /// What was seen.
     pub report: Report,
+    /// What the agent remembers after it; by that it decides what it would put back.
+    pub memory: Option<Box<LastKnown>>,
     /// What the agent makes of it, for people.
     pub said: String,
     /// When it was seen, by the agent's clock.
@@ -250,7 +253,7 @@ pub(super) async fn admit(connection: &mut AnyConnection, server: &ServerName) -
 }
 
 async fn record(connection: &mut AnyConnection, recording: &Recording, now: Timestamp) -> Result<Recorded, StoreError> {
-    let Recording { server, generation, report, said, seen_at } = recording;
+    let Recording { server, generation, report, memory: _, said, seen_at } = recording;
     let digest = report.digest();
     let row = sqlx::query("SELECT epoch, counter, digest FROM servers WHERE name = $1")
         .bind(server.as_str())
@@ -336,10 +339,12 @@ async fn replace(
     .await
     .doing("writing a report down")?;
     sqlx::query(
-        "INSERT INTO reports (server, report) VALUES ($1, $2) ON CONFLICT (server) DO UPDATE SET report = excluded.report",
+        "INSERT INTO reports (server, report, last_known) VALUES ($1, $2, $3)
+         ON CONFLICT (server) DO UPDATE SET report = excluded.report, last_known = COALESCE(excluded.last_known, reports.last_known)",
     )
     .bind(recording.server.as_str())
     .bind(body)
+    .bind(recording.memory.as_deref().map(json))
     .execute(connection)
     .await
     .doing("writing a report down")?;

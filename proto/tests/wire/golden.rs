@@ -61,6 +61,7 @@ fn a_report_is_written_as_it_was_released() {
         report: Some(sample::report().into()),
         decision: "leave alone".to_owned(),
         seen_at: 1_795_000_000_000_001,
+        memory: Vec::new(),
     };
     let request = agent::OpenRequest { message: Some(agent::open_request::Message::Report(message)) };
     same_bytes("a report", &request, REPORT);

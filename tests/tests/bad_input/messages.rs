@@ -52,6 +52,7 @@ fn honest(estate: &Estate, known: &Known) -> ReportMessage {
         report: Some(sight.report.into()),
         decision: "said by somebody else".to_owned(),
         seen_at: jiff::Timestamp::now().as_microsecond(),
+        memory: Vec::new(),
     }
 }
 

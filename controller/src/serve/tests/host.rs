@@ -151,6 +151,7 @@ impl TestLine {
             report: Some(sight.report.clone().into()),
             decision: "as seen".to_owned(),
             seen_at: now().as_microsecond(),
+            memory: Vec::new(),
         };
         self.say(Request::Report(message)).await;
         let Response::ReportAcknowledged(answer) = self.next().await.expect("an acknowledgement") else {

@@ -147,6 +147,7 @@ async fn an_older_report_a_report_for_another_host_and_one_out_of_order_end_the_
         report: Some(sight(name, &certificate).report.into()),
         decision: String::new(),
         seen_at: now().as_microsecond(),
+        memory: Vec::new(),
     };
     for (said, told) in [
         (Request::Report(message("EX1", 1, 4)), "expected a generation above 1.5, found 1.4"),

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use policy::id::Sha256;
+use policy::last::LastKnown;
 
 use crate::stage::{certificate, enrol, generation, later, noon, report, server, sight, store};
 use crate::store::{Held, Recorded, Recording, Store, StoreError};
@@ -12,6 +13,7 @@ fn recording(epoch: u64, counter: u64, hold: Option<&str>) -> Recording {
         server: server("EX1"),
         generation: generation(epoch, counter),
         report: seen.report,
+        memory: None,
         said: "healthy".to_owned(),
         seen_at: noon(),
     }
@@ -45,6 +47,22 @@ async fn a_newer_report_takes_the_place_of_an_older_and_never_the_other_way() {
         (row.group.as_str(), row.dag.as_deref(), row.exchange.as_deref()),
         ("dag:dag1", Some("DAG1"), Some("15.2.1544.4"))
     );
+}
+
+#[tokio::test]
+async fn what_the_agent_remembers_counts_and_who_says_nothing_of_it_changes_nothing() {
+    let (_folder, store) = store().await;
+    enrol(&store, "EX1").await;
+    store.record_report(recording(1, 1, None), noon()).await.expect("stored");
+    let remembered = || async { store.scene(&server("EX1")).await.expect("reads").expect("reported").last };
+    assert_eq!(remembered().await, LastKnown::default());
+    // Of a state that this controller never saw.
+    let memory = LastKnown::default().restored(later(5));
+    let told = Recording { memory: Some(Box::new(memory.clone())), ..recording(1, 2, None) };
+    store.record_report(told, later(10)).await.expect("stored");
+    assert_eq!(remembered().await, memory);
+    store.record_report(recording(1, 3, None), later(20)).await.expect("stored");
+    assert_eq!(remembered().await, memory);
 }
 
 #[tokio::test]

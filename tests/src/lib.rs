@@ -12,6 +12,7 @@
 //!   for Windows beside it.
 //! * [`wine`] is Windows machines, `alone` a test with every port of its own to put them, and all that belongs to them, on.
 //! * [`pe`] reads what a Windows exe carries beside its code.
+//! * [`sim`] is whole lives of small estates from a seed.
 //! * [`wait`] waits for what happens, never for a time.
 #![forbid(unsafe_code)]
 
@@ -41,6 +42,8 @@ pub mod pe;
 pub mod poll;
 #[cfg(feature = "estate")]
 pub mod process;
+#[cfg(feature = "estate")]
+pub mod sim;
 #[cfg(feature = "estate")]
 pub mod tour;
 pub mod wait;

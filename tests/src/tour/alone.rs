@@ -23,7 +23,9 @@ pub(super) fn without_controller(tour: &mut Tour) -> Result<()> {
     let undelete = |plan: &proto::operator::Plan| plan.purpose == "undelete" && plan.life == "confirmed";
     let told = tour.estate.wait_plan(SERVER, "what was done meanwhile", SOON * 2, undelete)?;
     shown(&format!("the controller comes back and learns it: plan {}, {done} while it was away", hex(&told.id[..4])));
-    tour.estate.wait_connected(SERVER, SOON)?;
+    for server in ["EX1", "EX2", "EX3"] {
+        tour.estate.wait_connected(server, SOON * 2)?;
+    }
     Ok(())
 }
 

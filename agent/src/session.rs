@@ -114,7 +114,8 @@ struct Open {
     heartbeat: Duration,
     heartbeat_due: Duration,
     report: Option<Flight>,
-    receipts: BTreeMap<PlanId, Duration>,
+    /// Receipts on their way.
+    receipts: BTreeMap<PlanId, Said>,
     /// Checkups that the controller has; `None`: it wants none.
     filed: Option<BTreeSet<Sha256>>,
     /// Checkups on their way.
@@ -123,6 +124,13 @@ struct Open {
     wanted: Vec<CertificateId>,
     /// An offer was turned away because of a plan of the agent's own.
     turned_away: bool,
+}
+
+/// A receipt on its way.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    outcome: Outcome,
+    sent: Duration,
 }
 
 /// The report on its way.
@@ -398,11 +406,15 @@ impl Session {
 
     fn receipt_acknowledged(&mut self, plan: PlanId, now: Duration) -> Vec<Effect> {
         let Line::Open(open) = &mut self.line else { return Vec::new() };
-        if open.receipts.remove(&plan).is_none() {
-            return Vec::new();
+        let Some(told) = open.receipts.remove(&plan) else { return Vec::new() };
+        // What is acknowledged is what was told. A refusal is no end: meanwhile the plan may have been done, and that is told now.
+        let settled = self.receipts.get(&plan).filter(|receipt| receipt.outcome == told.outcome).map(|receipt| receipt.outcome);
+        let mut effects = Vec::new();
+        if let Some(outcome) = settled {
+            self.receipts.remove(&plan);
+            // A refusal is on no disk; whatever lies there of this plan by now was not told.
+            effects.extend((outcome != Outcome::Refused).then_some(Effect::Settle(plan)));
         }
-        self.receipts.remove(&plan);
-        let mut effects = vec![Effect::Settle(plan)];
         effects.extend(self.tell_receipts(now));
         effects
     }
@@ -445,7 +457,7 @@ impl Session {
         let room = RECEIPT_WINDOW.saturating_sub(open.receipts.len());
         let next: Vec<_> =
             self.receipts.values().filter(|receipt| !open.receipts.contains_key(&receipt.plan)).take(room).cloned().collect();
-        open.receipts.extend(next.iter().map(|receipt| (receipt.plan, now)));
+        open.receipts.extend(next.iter().map(|receipt| (receipt.plan, Said { outcome: receipt.outcome, sent: now })));
         next.into_iter().map(|receipt| Effect::Send(ToController::Receipt(Box::new(receipt)))).collect()
     }
 
@@ -471,7 +483,7 @@ fn done_at(receipt: &Receipt) -> Option<Timestamp> {
 impl Open {
     /// When the oldest thing that waits for an answer was sent.
     fn unanswered(&self) -> Option<Duration> {
-        let waiting = self.receipts.values().chain(self.checkups.values()).copied();
+        let waiting = self.receipts.values().map(|said| said.sent).chain(self.checkups.values().copied());
         self.report.iter().map(|flight| flight.sent).chain(waiting).min()
     }
 }

@@ -239,6 +239,25 @@ fn an_offer_runs_once_and_whatever_is_said_about_it_is_true() {
 }
 
 #[test]
+fn the_acknowledgement_of_a_refusal_does_not_count_for_what_was_done_after_it() {
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    let told = |effects: &[Effect]| -> Vec<Outcome> {
+        let of = |effect: &Effect| {
+            if let Effect::Send(ToController::Receipt(receipt)) = effect { Some(receipt.outcome) } else { None }
+        };
+        effects.iter().filter_map(of).collect()
+    };
+    assert_eq!(told(&session.settled(receipt(1, Outcome::Refused), Duration::ZERO)), [Outcome::Refused]);
+    // The agent made the same plan itself before its refusal was acknowledged.
+    assert_eq!(told(&session.settled(receipt(1, Outcome::Restored), Duration::ZERO)), []);
+    let effects = session.received(FromController::ReceiptAcknowledged(digest(1)), Duration::ZERO);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Settle(_))), "{effects:?}");
+    assert_eq!(told(&effects), [Outcome::Restored]);
+    let effects = session.received(FromController::ReceiptAcknowledged(digest(1)), Duration::ZERO);
+    assert!(matches!(effects[..], [Effect::Settle(plan)] if plan == digest(1)), "{effects:?}");
+}
+
+#[test]
 fn an_offer_that_was_turned_away_for_nothing_is_asked_for_again() {
     let mut session = opened(session(Kept::default(), Vec::new()));
     session.starts(digest(1));

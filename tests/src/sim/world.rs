@@ -358,6 +358,8 @@ impl World {
     fn deliver(&mut self, who: usize) -> Judged {
         let twice = !self.calm && self.chance.once_in(40);
         let Some(message) = self.links.get_mut(who).and_then(|link| link.down.pop_front()) else { return Ok(()) };
+        // An acknowledgement names what it is for only by the order of the stream, in which nothing is doubled.
+        let twice = twice && !matches!(message, FromController::ReceiptAcknowledged(_));
         for _ in 0..=u32::from(twice) {
             self.receive(who, message.clone())?;
         }

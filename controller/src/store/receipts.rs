@@ -56,17 +56,19 @@ async fn settle(
     now: Timestamp,
 ) -> Result<Settled, StoreError> {
     let id = receipt.plan;
+    let plan = find(connection, &id).await?;
     if let Some((owner, before)) = earlier(connection, &id).await? {
         if owner != *server {
             return Err(StoreError::OtherServer { plan: id, expected: owner, found: server.clone() });
         }
-        // A refusal is no end: the same plan, asked again or made by the agent itself, is judged anew.
-        if before != Outcome::Refused.as_str() || receipt.outcome == Outcome::Refused {
+        // A refusal is no end: the same plan, offered again or made by the agent itself, is judged anew.
+        let offered_again = plan.as_ref().is_some_and(|plan| plan.life.in_flight());
+        if before != Outcome::Refused.as_str() || (receipt.outcome == Outcome::Refused && !offered_again) {
             return Ok(Settled::Before);
         }
     }
     let mut unread = None;
-    match find(connection, &id).await? {
+    match plan {
         Some(plan) if plan.server != *server => {
             return Err(StoreError::OtherServer { plan: id, expected: plan.server, found: server.clone() });
         }

@@ -362,7 +362,8 @@ impl Controller {
     /// As the store does: once, and what the host says is the last word.
     fn settle(&mut self, server: &ServerName, receipt: Receipt, now: Timestamp) -> Result<()> {
         let before = self.rows.receipts.get(&receipt.plan).map(|receipt| receipt.outcome);
-        if before.is_some_and(|before| before != Outcome::Refused || receipt.outcome == Outcome::Refused) {
+        let offered_again = self.rows.plans.get(&receipt.plan).is_some_and(|row| row.life.in_flight());
+        if before.is_some_and(|before| before != Outcome::Refused || (receipt.outcome == Outcome::Refused && !offered_again)) {
             return Ok(());
         }
         self.rows.entries += 1;

@@ -186,12 +186,33 @@ async fn what_was_refused_and_is_done_later_by_the_agent_itself_is_learned() {
     let refused = receipt(plans[0].id, Outcome::Refused, later(1));
     assert_eq!(store.settle(&server("EX1"), refused.clone(), later(1)).await.expect("settled"), Settled::Now);
     assert_eq!(life(&store, &plans[0]).await, Life::Refused);
+    assert_eq!(store.settle(&server("EX1"), refused.clone(), later(2)).await.expect("settled"), Settled::Before);
     // The same facts give the same plan, and the same plan has the same id.
     let done = receipt(plans[0].id, Outcome::Restored, later(60));
     assert_eq!(store.settle(&server("EX1"), done.clone(), later(60)).await.expect("settled"), Settled::Now);
     assert_eq!(life(&store, &plans[0]).await, Life::Restored);
     assert_eq!(store.settle(&server("EX1"), refused, later(61)).await.expect("settled"), Settled::Before);
     assert_eq!(store.receipt(&plans[0].id).await.expect("reads").expect("is there"), done);
+}
+
+#[tokio::test]
+async fn a_refusal_from_before_a_plan_was_proposed_does_not_leave_it_on_its_way_for_ever() {
+    let (_folder, store, people, plans) = proposed(1).await;
+    let (_folder, other) = crate::stage::store().await;
+    people.rule(&other, 1, PROPOSE).await;
+    enrol(&other, "EX1").await;
+    // Somebody else had offered the very plan, and the agent had refused it.
+    let id = plans[0].id;
+    assert_eq!(other.settle(&server("EX1"), receipt(id, Outcome::Refused, noon()), noon()).await.expect("kept"), Settled::Now);
+    let scene = store.scene(&server("EX1")).await.expect("reads").expect("reported");
+    report(&other, &scene.sight, 1, noon()).await;
+    assert_eq!(look_at(&other, &server("EX1"), noon()).await.expect("a plan").id, id);
+    approve(&other, &people, "anna", id).await;
+    assert_eq!(look_at(&other, &server("EX1"), later(1)).await.expect("a plan").life, Life::Offered);
+    let refused = receipt(id, Outcome::Refused, later(2));
+    assert_eq!(other.settle(&server("EX1"), refused.clone(), later(2)).await.expect("settled"), Settled::Now);
+    assert_eq!(life(&other, &plans[0]).await, Life::Refused);
+    assert_eq!(other.settle(&server("EX1"), refused, later(3)).await.expect("settled"), Settled::Before);
 }
 
 #[tokio::test]

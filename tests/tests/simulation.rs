@@ -30,7 +30,7 @@ fn together(one: impl Fn(u64) -> bool + Sync) {
 #[test]
 fn no_life_breaks_a_promise() {
     let seed = std::env::var("BACKSTAY_SEED").ok().and_then(|seed| seed.parse().ok());
-    // Fresh lives each time; the seed is told, and replays them.
+    // `tests/run` gives a seed that the sources decide; else the lives are fresh. The seed is told, and replays them.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
     let first: u64 = seed.unwrap_or_else(|| since.as_secs() * 100_000);
     println!("the first seed is {first}");

@@ -133,7 +133,7 @@ impl Attendant {
         }
         let taken_back = std::mem::take(&mut turns.cancels).into_iter();
         let receipts: Vec<_> =
-            taken_back.map(|plan| workbench.ended(&plan).unwrap_or_else(|| turns::taken_back(plan, now))).collect();
+            taken_back.map(|plan| workbench.ended(&plan).unwrap_or_else(|| Receipt::taken_back(plan, now))).collect();
         let recalled = std::mem::take(&mut turns.recall).then(|| workbench.every_receipt());
         let open = workbench.open_plan().filter(|_| !turns.recovered);
         let own = turns.own.take().map(|plan| plan.untried(|id| workbench.has_begun(id)));

@@ -283,7 +283,8 @@ impl Authority {
         self.write_times()
     }
 
-    fn clock_doubt(&self, now: Timestamp) -> Option<String> {
+    /// Why the clock cannot be trusted at `now`, if it cannot.
+    pub fn clock_doubt(&self, now: Timestamp) -> Option<String> {
         let behind = self.latest.duration_since(now);
         let went_back = || format!("the clock reads {now}, and it read {} before: more than 5 minutes later", self.latest);
         (behind > CLOCK_TOLERANCE).then(went_back).or_else(|| self.off_controller.clone())

@@ -18,6 +18,7 @@ use std::time::Duration;
 use policy::Timestamp;
 use policy::checkup::Kind;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, Sha256};
+use policy::last::LastKnown;
 use policy::receipt::{Outcome, Receipt};
 use proto::checkup::Named;
 
@@ -188,6 +189,13 @@ impl Session {
         delay
     }
 
+    /// This session ends after `lifetime` at the latest: something that is only said when one begins is wanted again soon.
+    pub fn shorten(&mut self, lifetime: Duration, now: Duration) {
+        if let Line::Open(open) = &mut self.line {
+            open.until = open.until.min(now + lifetime);
+        }
+    }
+
     /// The next try is not like those that failed: another controller is dialled, or another identity dials.
     pub fn forgive(&mut self) {
         self.failures = 0;
@@ -311,7 +319,9 @@ impl Session {
             Line::Open(open) if open.unanswered().is_some_and(|sent| sent + ANSWER_LIMIT <= now) => {
                 vec![Effect::Reconnect("a report, receipt or checkup was not acknowledged in time")]
             }
-            Line::Open(open) if open.until <= now => vec![Effect::Reconnect("the session is old, and the identity may be due")],
+            Line::Open(open) if open.until <= now => {
+                vec![Effect::Reconnect("the session is old: what is said when one begins is wanted again")]
+            }
             Line::Open(open) => {
                 open.heartbeat_due = now + open.heartbeat;
                 let digest = self.kept.acknowledged.map(|acknowledged| acknowledged.digest);
@@ -330,6 +340,7 @@ impl Session {
         self.kept.lineage = lineage;
         self.kept.generation = Generation { epoch, counter: self.kept.generation.counter.max(known) };
         self.kept.acknowledged = acknowledged;
+        self.kept.remembered = self.kept.remembered.filter(|_| !recall);
         self.line = Line::Open(Open {
             since: now,
             until,
@@ -376,6 +387,7 @@ impl Session {
         };
         self.kept.acknowledged = Some(Acknowledged { generation, digest: flight.latest.digest });
         self.prove = self.prove.filter(|done| flight.latest.seen_at < *done);
+        self.kept.remembered = remembered(&flight.latest).or(self.kept.remembered);
         self.kept.audit = audit.or(self.kept.audit);
         let mut effects = vec![Effect::Keep(self.kept.clone())];
         effects.extend(certificates(&flight.latest, wanted));
@@ -441,8 +453,10 @@ impl Session {
         let Line::Open(open) = &mut self.line else { return Vec::new() };
         let Some(latest) = &self.latest else { return Vec::new() };
         let known = self.kept.acknowledged.is_some_and(|known| known.digest == latest.digest);
+        // A host that reads as before may have been another meanwhile: then something else would be put back.
+        let remembered = remembered(latest).is_none_or(|memory| self.kept.remembered == Some(memory));
         let proves = self.prove.is_some_and(|done| done <= latest.seen_at);
-        if open.report.is_some() || (known && !proves) {
+        if open.report.is_some() || (known && remembered && !proves) {
             return Vec::new();
         }
         self.kept.generation.counter += 1;
@@ -473,6 +487,10 @@ impl Session {
             self.receipts.remove(plan);
         }
     }
+}
+
+fn remembered(latest: &Latest) -> Option<Sha256> {
+    latest.memory.as_ref().map(LastKnown::digest)
 }
 
 /// When the plan of this receipt was done; `None` when nothing was.

@@ -12,7 +12,7 @@ use policy::document::Policy;
 use policy::id::PlanId;
 use policy::last::{LastGood, LastKnown};
 use policy::plan::{Der, Plan, Step};
-use policy::receipt::{Outcome, Receipt};
+use policy::receipt::Receipt;
 use policy::report::{BACK_END_PORT, Sight};
 use policy::trust::TrustDocument;
 use proto::signed::{self, SignedBytes};
@@ -271,16 +271,9 @@ impl Workbench {
             .collect();
         let leave = if standing_id.is_some() { Leave::Standing } else { Leave::Approvals(&approvals) };
         let refused = |plan: PlanId, refusal: Refusal, notes: Vec<String>| Receipt {
-            plan,
-            outcome: Outcome::Refused,
-            notes,
-            foreign: Vec::new(),
-            plan_body: None,
             standing: standing_id,
-            began_at: now,
-            ended_at: now,
-            gap_micros: 0,
             objections: refusal.objections,
+            ..Receipt::refused(plan, notes, now)
         };
         let id = policy::id::Sha256::of(bytes);
         let nothing = Refusal { objections: Vec::new() };

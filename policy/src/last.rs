@@ -114,6 +114,11 @@ pub struct Trouble {
 }
 
 impl LastKnown {
+    /// SHA-256 of what is remembered: two memories with the same digest are the same.
+    pub fn digest(&self) -> Sha256 {
+        Sha256::of(&serde_json::to_vec(self).expect("what is remembered is plain data"))
+    }
+
     /// The memory after one more look.
     pub fn after(&self, sight: &Sight, policy: &Policy, now: Timestamp) -> Self {
         let report = &sight.report;

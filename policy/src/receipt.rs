@@ -73,3 +73,26 @@ pub struct Receipt {
     /// Why it was refused.
     pub objections: Vec<Objection>,
 }
+
+impl Receipt {
+    /// Of a plan that did not begin.
+    pub fn refused(plan: PlanId, notes: Vec<String>, at: Timestamp) -> Self {
+        Self {
+            plan,
+            outcome: Outcome::Refused,
+            notes,
+            foreign: Vec::new(),
+            plan_body: None,
+            standing: None,
+            began_at: at,
+            ended_at: at,
+            gap_micros: 0,
+            objections: Vec::new(),
+        }
+    }
+
+    /// Of a plan that people took back before it began.
+    pub fn taken_back(plan: PlanId, at: Timestamp) -> Self {
+        Self::refused(plan, vec!["taken back before it began".to_owned()], at)
+    }
+}

@@ -20,6 +20,10 @@ use crate::{keep_session, now, random};
 /// A session ends after this long, give or take a tenth: each new one confirms the policy anew.
 const SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
 
+/// A session that began with a clock in doubt: controllers tell theirs only in a welcome, and until the next one nothing that persons
+/// signed counts here, also when the clock is right again.
+const DOUBTFUL_AGE: Duration = Duration::from_secs(300);
+
 /// Plans that were taken back and wait for the workbench.
 const MAX_CANCELS: usize = 64;
 
@@ -80,6 +84,9 @@ impl Attendant {
                     match self.authority.confirm(policy, clock, now()) {
                         Ok(()) => drop(turns.fine(&Trouble::POLICY_NOT_CONFIRMED)),
                         Err(error) => turns.grumble(&Trouble::POLICY_NOT_CONFIRMED, &error),
+                    }
+                    if self.authority.clock_doubt(now()).is_some() {
+                        self.session.shorten(DOUBTFUL_AGE.mul_f64(0.9 + 0.2 * random()), turns.up());
                     }
                 }
                 Effect::Recall => turns.recall = true,

@@ -5,11 +5,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use native::event::Event;
-use policy::Timestamp;
 use policy::checkup::Checkup;
 use policy::id::PlanId;
 use policy::plan::Plan;
-use policy::receipt::{Outcome, Receipt};
 use policy::report::Sight;
 use proto::signed::SignedBytes;
 use tokio::sync::watch;
@@ -194,20 +192,4 @@ pub(super) async fn ended<F: Future + Unpin>(slot: &mut Option<F>) -> F::Output 
     let output = under_way.await;
     *slot = None;
     output
-}
-
-/// The receipt of a plan that was taken back before it began.
-pub(super) fn taken_back(plan: PlanId, now: Timestamp) -> Receipt {
-    Receipt {
-        plan,
-        outcome: Outcome::Refused,
-        notes: vec!["taken back before it began".to_owned()],
-        foreign: Vec::new(),
-        plan_body: None,
-        standing: None,
-        began_at: now,
-        ended_at: now,
-        gap_micros: 0,
-        objections: Vec::new(),
-    }
 }

@@ -113,7 +113,7 @@ fn remembered(memory: &LastKnown) -> Vec<u8> {
 fn hello(said: Hello, now: Timestamp) -> WireHello {
     let Hello { speaker, held, kept, running } = said;
     let Speaker { server, machine_id, agent_version } = speaker;
-    let Kept { lineage, generation: _, acknowledged, audit } = kept;
+    let Kept { lineage, generation: _, acknowledged, remembered: _, audit } = kept;
     WireHello {
         protocol: proto::PROTOCOL,
         server: server.to_string(),

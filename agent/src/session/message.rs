@@ -81,6 +81,9 @@ pub struct Kept {
     pub generation: Generation,
     /// The last report that a controller has on disk.
     pub acknowledged: Option<Acknowledged>,
+    /// Digest of the memory that came with the last report of which that is true.
+    #[serde(default)]
+    pub remembered: Option<Sha256>,
     /// The end of the audit trail.
     pub audit: Option<Anchor>,
 }

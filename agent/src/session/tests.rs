@@ -125,6 +125,38 @@ fn the_look_after_a_run_is_told_once_although_it_reads_as_before() {
 }
 
 #[test]
+fn a_host_that_reads_as_before_is_told_again_when_something_else_is_remembered_of_it() {
+    let remembering = |memory: LastKnown| Arc::new(Latest { memory: Some(memory), ..latest(1).as_ref().clone() });
+    let other = LastKnown { machine_id: Some("machine".to_owned()), ..LastKnown::default() };
+    let report = |effects: &[Effect]| match sent(effects)[..] {
+        [ToController::Report { generation, .. }] => Some(*generation),
+        _ => None,
+    };
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    let first = report(&session.looked(remembering(LastKnown::default()), Duration::ZERO)).expect("never told");
+    session.received(acknowledge(first), Duration::ZERO);
+    assert_eq!(report(&session.looked(remembering(LastKnown::default()), Duration::ZERO)), None);
+
+    let second = report(&session.looked(remembering(other), Duration::ZERO)).expect("it remembers something else");
+    // What it remembers meanwhile waits until that is on disk.
+    assert_eq!(report(&session.looked(remembering(LastKnown::default()), Duration::ZERO)), None);
+    let third = report(&session.received(acknowledge(second), Duration::ZERO)).expect("it remembers something else again");
+    session.received(acknowledge(third), Duration::ZERO);
+    assert_eq!(report(&session.looked(latest(1), Duration::ZERO)), None, "a look that remembers nothing says nothing new");
+}
+
+#[test]
+fn a_session_that_is_shortened_ends_by_then_and_is_not_made_longer_by_it() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let mut session = opened(session(Kept::default(), Vec::new()));
+    session.shorten(minutes(5), minutes(1));
+    session.shorten(minutes(30), minutes(2));
+    let ends = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Reconnect(_)));
+    assert!(!ends(&session.tick(minutes(6) - Duration::from_secs(1))));
+    assert!(ends(&session.tick(minutes(6))));
+}
+
+#[test]
 fn the_lineage_is_kept_before_anything_is_said_after_the_welcome() {
     let mut session = session(Kept::default(), vec![receipt(1, Outcome::Restored)]);
     session.looked(latest(1), Duration::ZERO);

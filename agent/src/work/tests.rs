@@ -8,6 +8,7 @@ use policy::certificate::Certificate;
 use policy::decide::vendor_link;
 use policy::last::LastGood;
 use policy::plan::{Purpose, Values};
+use policy::receipt::Outcome;
 use policy::report::{
     Fact, Host, IIS_APP_ID, KeyState, Machine, ProbePath, RecordKind, Report, SslParameters, SslRecord, Store, StoreEntry,
 };

@@ -29,6 +29,9 @@ use super::people::People;
 /// How often a host is looked at, whatever happens.
 const LOOK_EVERY: Span = Span::seconds(60);
 
+/// How long a session lasts that began with a clock in doubt.
+const DOUBTFUL_AGE: Duration = Duration::from_secs(300);
+
 /// A plan of its own that was refused is not tried again so soon.
 const REFUSED_PAUSE: Span = Span::seconds(30);
 
@@ -257,6 +260,9 @@ impl Agent {
                     if let Err(error) = awake.authority.confirm(policy, clock, self.host.clock()) {
                         news.push(News::Note(format!("{error}")));
                     }
+                    if awake.authority.clock_doubt(self.host.clock()).is_some() {
+                        awake.session.shorten(DOUBTFUL_AGE, up(awake.born, now));
+                    }
                 }
                 Effect::Recall => {}
                 Effect::Reconnect(why) => {
@@ -278,7 +284,7 @@ impl Agent {
         }
         let taken_back = std::mem::take(&mut awake.cancels);
         let receipts: Vec<Receipt> =
-            taken_back.into_iter().map(|plan| bench.ended(&plan).unwrap_or_else(|| not_begun(plan, clock))).collect();
+            taken_back.into_iter().map(|plan| bench.ended(&plan).unwrap_or_else(|| Receipt::taken_back(plan, clock))).collect();
         let open = bench.open_plan().filter(|_| !awake.recovered);
         let own = awake.own.take().map(|plan| plan.untried(|id| bench.has_begun(id)));
         let held = |plan: PlanId| awake.refused.is_some_and(|(refused, until)| refused == plan && clock < until);
@@ -459,6 +465,7 @@ fn judge(awake: &mut Awake, document: &Document, clock: Timestamp, now: Timestam
     match awake.authority.judge(document, clock) {
         Ok(Judged::Stopped) => {
             news.push(News::Note("is stopped".to_owned()));
+            awake.own = None;
             if let Some(plan) = awake.session.at_work() {
                 awake.called_off.set(plan);
             }
@@ -466,24 +473,8 @@ fn judge(awake: &mut Awake, document: &Document, clock: Timestamp, now: Timestam
         Ok(judged) => news.push(News::Note(format!("judges a document: {judged:?}"))),
         Err(error) => news.push(News::Note(format!("refuses a document: {error}"))),
     }
-    awake.own = None;
     awake.look_at = now;
     awake.session.held(awake.authority.held())
-}
-
-fn not_begun(plan: PlanId, now: Timestamp) -> Receipt {
-    Receipt {
-        plan,
-        outcome: Outcome::Refused,
-        notes: vec!["taken back before it began".to_owned()],
-        foreign: Vec::new(),
-        plan_body: None,
-        standing: None,
-        began_at: now,
-        ended_at: now,
-        gap_micros: 0,
-        objections: Vec::new(),
-    }
 }
 
 fn up(born: Timestamp, now: Timestamp) -> Duration {

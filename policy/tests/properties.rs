@@ -12,6 +12,7 @@ use policy::duration::Span;
 use policy::evaluate::evaluate;
 use policy::finding::{Code, Severity, Verdict};
 use policy::id::Sha256;
+use policy::last::LastKnown;
 use policy::look::next_look;
 use policy::plan::{Expect, Plan, Purpose, Step, untouched};
 use policy::report::{Fact, KeyState, ProbeOutcome, Report, Sight, Store};
@@ -71,31 +72,79 @@ fn ask(case: &Case, plan: Plan, leave_by_person: bool, now: Timestamp) -> Ask {
     }
 }
 
+/// This memory with another moment in the place of each that it holds: it comes over the wire, and a host can say anything.
+fn with_every_moment(last: &LastKnown, moments: &[Timestamp]) -> LastKnown {
+    fn walk(value: &mut serde_json::Value, moments: &mut dyn Iterator<Item = &Timestamp>) {
+        if let Some(values) = value.as_array_mut() {
+            values.iter_mut().for_each(|value| walk(value, moments));
+        } else if let Some(values) = value.as_object_mut() {
+            values.values_mut().for_each(|value| walk(value, moments));
+        } else if value.as_str().is_some_and(|text| text.parse::<Timestamp>().is_ok()) {
+            *value = moments.next().map(Timestamp::to_string).into();
+        }
+    }
+    let mut value = serde_json::to_value(last).expect("a memory is JSON");
+    walk(&mut value, &mut moments.iter().cycle());
+    serde_json::from_value(value).expect("it reads as before")
+}
+
+fn any_moment() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
+        Just(Timestamp::MIN),
+        Just(Timestamp::MAX),
+        Just(Timestamp::UNIX_EPOCH),
+        (Timestamp::MIN.as_second()..Timestamp::MAX.as_second())
+            .prop_map(|second| Timestamp::from_second(second).expect("a moment")),
+    ]
+}
+
+/// P1, for this host.
+fn sound_is_left_alone(case: &Case) -> Result<(), TestCaseError> {
+    let Some(certificate) = sound(&case.policy, &case.sight, case.now) else { return Ok(()) };
+    let Case { policy, sight, last, now } = case;
+    let opens = policy.renewal_opens(certificate.not_after());
+    if policy.exception(&sight.report.host.name, Allow::EarlyRenewal, *now).is_some() {
+        return Ok(());
+    }
+    let proposed = policy.proposes_from(certificate.not_after()) <= *now;
+    match decision(case) {
+        Decision::LeaveAlone { .. } | Decision::Hold { .. } => {}
+        Decision::Propose { opens: begins, .. } | Decision::WouldAct { at: begins, .. } => {
+            prop_assert!(proposed && begins == opens, "proposed for {begins}, window opens {opens}");
+        }
+        Decision::Act { plan, .. } => prop_assert!(false, "would act by itself: {plan:?}"),
+    }
+    // Whatever order arrives: the plan that will be right on the last day, approved by everybody, today.
+    let late = Span::seconds(1).before(certificate.not_after());
+    if let Some(plan) = decide(policy, sight, last, late).plan()
+        && *now < opens
+    {
+        let refusal = ask(case, plan.clone(), true, *now).answer().expect_err("P1");
+        prop_assert!(refusal.objections.iter().any(|objection| objection.rule == Rule::LeaveAlone), "{refusal}");
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config())]
 
     #[test]
+    fn a_memory_whose_moments_nobody_lived_through_is_judged_without_harm(
+        case in case(),
+        moments in proptest::collection::vec(any_moment(), 1..6),
+    ) {
+        let last = with_every_moment(&case.last, &moments);
+        for last in [last.after(&case.sight, &case.policy, case.now), last] {
+            let judged = Case { last, ..case.clone() };
+            let _ = evaluate(&judged.policy, &judged.sight, &judged.last, judged.now);
+            let _ = next_look(&judged.policy, &judged.sight, &judged.last, judged.now);
+            sound_is_left_alone(&judged)?;
+        }
+    }
+
+    #[test]
     fn what_is_sound_and_outside_its_window_gets_no_plan_and_no_leave(case in case()) {
-        let Some(certificate) = sound(&case.policy, &case.sight, case.now) else { return Ok(()) };
-        let Case { policy, sight, last, now } = &case;
-        let opens = policy.renewal_opens(certificate.not_after());
-        if policy.exception(&sight.report.host.name, Allow::EarlyRenewal, *now).is_some() {
-            return Ok(());
-        }
-        let proposed = policy.proposes_from(certificate.not_after()) <= *now;
-        match decision(&case) {
-            Decision::LeaveAlone { .. } | Decision::Hold { .. } => {}
-            Decision::Propose { opens: begins, .. } | Decision::WouldAct { at: begins, .. } => {
-                prop_assert!(proposed && begins == opens, "proposed for {begins}, window opens {opens}");
-            }
-            Decision::Act { plan, .. } => prop_assert!(false, "would act by itself: {plan:?}"),
-        }
-        // Whatever order arrives: the plan that will be right on the last day, approved by everybody, today.
-        let late = Span::seconds(1).before(certificate.not_after());
-        if let Some(plan) = decide(policy, sight, last, late).plan() && *now < opens {
-            let refusal = ask(&case, plan.clone(), true, *now).answer().expect_err("P1");
-            prop_assert!(refusal.objections.iter().any(|objection| objection.rule == Rule::LeaveAlone), "{refusal}");
-        }
+        sound_is_left_alone(&case)?;
     }
 
     #[test]
@@ -383,7 +432,7 @@ fn read(bytes: &[u8]) {
         let now = at("2026-11-22T10:00:00Z");
         let _ = policy.may_run(now, false);
         let sight = stage::host(&stage::be().bake(), &stage::fe().bake());
-        let _ = decide(&policy, &sight, &policy::last::LastKnown::default(), now);
+        let _ = decide(&policy, &sight, &LastKnown::default(), now);
     }
     if let Ok(document) = TrustDocument::from_bytes(bytes) {
         assert_eq!(TrustDocument::from_bytes(&document.to_bytes()).ok(), Some(document));

@@ -20,7 +20,7 @@ use proto::agent::open_request::Message as Up;
 use proto::agent::open_response::Message as Down;
 use proto::agent::{
     CheckupAcknowledged, CheckupsKept, EnrolRequest, EnrolResponse, EnrolmentService, EnrolmentServiceServer,
-    GetSuccessorsRequest, GetSuccessorsResponse, Held, Hello, Offer, OpenRequest, OpenResponse, ReceiptAcknowledged, Remembered,
+    GetSuccessorsRequest, GetSuccessorsResponse, Held, Hello, Offer, OpenRequest, OpenResponse, ReceiptAcknowledged,
     RenewRequest, RenewResponse, ReportAcknowledged, SessionService, SessionServiceServer, Welcome,
 };
 use proto::types::{Receipt, Signed};
@@ -62,7 +62,6 @@ struct Sessions {
     receipts: Vec<Receipt>,
     /// What each server said that it holds, the newest last.
     held: BTreeMap<String, Vec<Held>>,
-    remembered: Vec<Remembered>,
     asks: Asks,
 }
 
@@ -73,8 +72,6 @@ pub struct Asks {
     pub clock: i64,
     /// He welcomes with a lineage of so many bytes.
     pub lineage: Option<usize>,
-    /// He wants to be told what the agent holds.
-    pub recall: bool,
     /// The trust documents that he tells.
     pub successors: Vec<Signed>,
 }
@@ -248,8 +245,12 @@ impl SessionService for Heard {
                     }
                     Up::Receipt(receipt) => sessions.receipts.push(receipt),
                     Up::Held(held) => sessions.held.entry(who.clone()).or_default().push(held),
-                    Up::Remembered(remembered) => sessions.remembered.push(remembered),
-                    Up::Report(_) | Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Checkup(_) => {}
+                    Up::Report(_)
+                    | Up::Certificates(_)
+                    | Up::Heartbeat(_)
+                    | Up::Answer(_)
+                    | Up::Checkup(_)
+                    | Up::Remembered(_) => {}
                 }
             }
             heard.sessions().lines.retain(|_, known| !known.same_channel(&line));
@@ -286,7 +287,7 @@ fn answer_to(message: &Up, asks: &Asks) -> Option<Down> {
             now: Timestamp::now().as_microsecond() + asks.clock,
             policy: held.as_ref().map(|held| held.policy.clone()).unwrap_or_default(),
             checkups: Some(CheckupsKept::default()),
-            recall: asks.recall,
+            recall: false,
         })),
         Up::Report(report) => {
             Some(Down::ReportAcknowledged(ReportAcknowledged { generation: report.generation, ..ReportAcknowledged::default() }))

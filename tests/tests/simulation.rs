@@ -28,7 +28,7 @@ fn together(one: impl Fn(u64) -> bool + Sync) {
 }
 
 #[test]
-fn no_life_breaks_a_promise() {
+fn long_no_life_breaks_a_promise() {
     let seed = std::env::var("BACKSTAY_SEED").ok().and_then(|seed| seed.parse().ok());
     // `tests/run` gives a seed that the sources decide; else the lives are fresh. The seed is told, and replays them.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
@@ -72,7 +72,7 @@ fn a_seed_gives_the_same_life_line_by_line() {
 }
 
 #[test]
-fn every_bug_that_is_built_in_is_found() {
+fn long_every_bug_that_is_built_in_is_found() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
         // The first life, from a hundred on, in which it breaks the promise that it is meant to break.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use policy::Timestamp;
-use policy::document::{GroupBy, Waves};
+use policy::document::GroupBy;
 use policy::id::ServerName;
 use policy::last::LastKnown;
 use policy::life::{Event, Life};
@@ -59,13 +59,13 @@ async fn conclude(
         last: _,
         assessment,
         decision,
-        dead,
+        dead: _,
         why,
         mode,
         not_after,
         next_look,
         moves,
-        waves,
+        waves: _,
     } = conclusion;
     // Nothing is written before this: it tells whether what was looked at still is what is there.
     if !remember(connection, server, conclusion).await? {
@@ -101,7 +101,7 @@ async fn conclude(
             }
             Move::Advance { plan, from, events, standing } => {
                 if let Some(row) = find(connection, plan).await?.filter(|row| row.life == *from) {
-                    advance(connection, &row, events, standing, (*waves, *dead), now).await?;
+                    advance(connection, &row, events, standing, conclusion, now).await?;
                 }
             }
         }
@@ -159,7 +159,7 @@ async fn advance(
     row: &PlanRow,
     events: &[Event],
     standing: &Standing,
-    (waves, dead): (Waves, bool),
+    conclusion: &Conclusion,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut life = row.life;
@@ -167,7 +167,7 @@ async fn advance(
     for event in events {
         let mut event = *event;
         if event == Event::Offer
-            && let Some(other) = taken(connection, row, waves, dead).await?
+            && let Some(other) = taken(connection, row, conclusion).await?
         {
             // Two looks at once came to the same; the slot or the turn went to the other one.
             why = other;
@@ -195,7 +195,8 @@ async fn advance(
 /// Who has the host's slot (J1) or the turn (P8) at this moment. Asked inside the transaction; two unique indices stand behind it.
 ///
 /// Whoever has nothing to lose does not wait for those that are done and not confirmed.
-async fn taken(connection: &mut AnyConnection, row: &PlanRow, waves: Waves, dead: bool) -> Result<Option<String>, StoreError> {
+async fn taken(connection: &mut AnyConnection, row: &PlanRow, conclusion: &Conclusion) -> Result<Option<String>, StoreError> {
+    let Conclusion { waves, dead, .. } = conclusion;
     let found = sqlx::query(
         "SELECT server, id FROM plans WHERE id <> $1 AND (
            (server = $2 AND life IN ('offered', 'running'))
@@ -209,7 +210,7 @@ async fn taken(connection: &mut AnyConnection, row: &PlanRow, waves: Waves, dead
     .bind(row.server.as_str())
     .bind(i64::from(!row.purpose.restores()))
     .bind(i64::from(waves.group_by == GroupBy::Site))
-    .bind(i64::from(dead))
+    .bind(i64::from(*dead))
     .fetch_optional(&mut *connection)
     .await
     .doing("asking whose turn it is")?;
@@ -224,7 +225,7 @@ async fn taken(connection: &mut AnyConnection, row: &PlanRow, waves: Waves, dead
          WHERE server <> $1 AND (life IN ('offered', 'running') OR ($2 = 0 AND life = 'restored')) AND purpose NOT IN ('restore_record', 'undelete', 'fix_store', 'relink')",
     )
     .bind(row.server.as_str())
-    .bind(i64::from(dead))
+    .bind(i64::from(*dead))
     .fetch_one(connection)
     .await
     .doing("counting who is at work")?;

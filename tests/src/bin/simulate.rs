@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser;
 use tests::sim::{Bug, Lived, live, memory};
 
@@ -23,7 +23,11 @@ struct Arguments {
 
 fn main() -> Result<ExitCode> {
     let Arguments { seed, lives, bug } = Arguments::parse();
-    let bug = bug.and_then(|number| Bug::ALL.get(number).copied());
+    let built_in = |number: usize| {
+        let known = Bug::ALL.get(number).copied();
+        known.with_context(|| format!("--bug: expected a number from 0 to {}, found {number}", Bug::ALL.len() - 1))
+    };
+    let bug = bug.map(built_in).transpose()?;
     let mut out = std::io::stdout().lock();
     let (mut runs, mut steps, mut broke) = (0, 0_u64, 0_u64);
     for seed in seed..seed.saturating_add(lives) {

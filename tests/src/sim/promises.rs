@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use policy::certificate::Certificate;
 use policy::document::Policy;
 use policy::duration::Span;
@@ -292,9 +291,4 @@ pub(super) fn learned(host: &str, id: &PlanId, here: Outcome, there: Option<Outc
 /// What must be true in the end, when nothing is in the way any more.
 pub(super) fn liveness(how: impl Into<String>) -> Broken {
     Broken { promise: "liveness", how: how.into() }
-}
-
-/// A moment of the calendar.
-pub(super) fn at(text: &str) -> Timestamp {
-    text.parse().unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,28 +1,27 @@
 //! One life: an estate of a few servers, from its first minute through whatever happens to a long calm.
 
+mod happenings;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use agent::session::{Document, FromController, Offer, ToController};
+use agent::session::{FromController, ToController};
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
-use policy::decide::decide;
-use policy::document::Policy;
-use policy::id::{PlanId, ServerName, Sha256, Thumbprint};
-use policy::last::LastKnown;
+use policy::id::{PlanId, ServerName, Sha256};
 use policy::life::Life;
 use policy::plan::Plan;
-use policy::report::{Setup, Store};
+use policy::report::Setup;
 
 use super::agent::{Agent, News, digest};
 use super::bugs::Bug;
 use super::chance::Chance;
 use super::controller::Controller;
 use super::host::{BACK_END, Host};
-use super::mind::stage::{self, der::Recipe};
-use super::people::{APPROVERS, People};
-use super::promises::{Broken, Meant, Watch, at, learned, liveness, one_at_a_time};
+use super::mind::stage;
+use super::people::People;
+use super::promises::{Broken, Meant, Watch, learned, liveness, one_at_a_time};
 use super::words::{heard, said};
 
 /// Steps of the eventful part of a life.
@@ -92,7 +91,7 @@ type Judged = Result<(), Broken>;
 impl World {
     fn new(seed: u64, bug: Option<Bug>, folder: &Path, told: bool) -> Result<Self> {
         let mut chance = Chance::new(seed);
-        let (now, people) = (at(BEGIN), People::new()?);
+        let (now, people) = (stage::at(BEGIN), People::new()?);
         let mut agents = Vec::new();
         let in_dag = 1 + chance.below(3);
         for number in 1..=2 + chance.below(3) {
@@ -100,7 +99,7 @@ impl World {
             let ends = chance.one(&ends).copied().unwrap_or(BEGIN);
             let name = format!("EX{number}");
             let dag = (number <= in_dag).then_some("DAG1");
-            let host = Arc::new(Host::new(&name, dag, at(ends), chance.once_in(2), now, bug));
+            let host = Arc::new(Host::new(&name, dag, stage::at(ends), chance.once_in(2), now, bug));
             agents.push(Agent::new(&name, host, folder, &people, bug)?);
         }
         let names: Vec<ServerName> = agents.iter().map(|agent| agent.name.clone()).collect();
@@ -407,236 +406,6 @@ impl World {
         Ok(())
     }
 
-    // --- people ---
-
-    fn policy(&mut self, mode: &'static str, freeze: bool) -> Result<()> {
-        let signed = self.people.policy(self.controller.policy(), mode, freeze)?;
-        self.meant.insert(signed.id(), Meant { mode, freeze });
-        self.tell("people", || format!("sign a policy in mode {mode}{}", if freeze { " with a freeze" } else { "" }));
-        self.controller.apply_policy(signed)
-    }
-
-    fn people_act(&mut self) -> Result<()> {
-        match self.chance.below(20) {
-            0..12 => self.approve_one()?,
-            12..14 => {
-                let open: Vec<PlanId> = self.controller.plans().filter(|row| !row.life.ended()).map(|row| row.id).collect();
-                if let Some(plan) = self.chance.one(&open).copied() {
-                    self.tell("people", || format!("take {} back", plan.short()));
-                    self.controller.withdraw(plan, self.now);
-                }
-            }
-            14..17 => {
-                let mode = self.chance.one(&["act", "act", "propose", "observe"]).copied().unwrap_or("act");
-                let freeze = self.chance.once_in(4);
-                self.policy(mode, freeze)?;
-            }
-            17 => {
-                self.stops += 1;
-                let (id, body) = self.people.stop(self.stops, self.now)?;
-                self.tell("people", || "stop everything".to_owned());
-                self.controller.stop(id, body);
-            }
-            _ => self.resume()?,
-        }
-        Ok(())
-    }
-
-    fn resume(&mut self) -> Result<()> {
-        let stops = self.controller.stops(self.now);
-        if !stops.is_empty() {
-            let resume = self.people.resume(&stops, self.now)?;
-            self.tell("people", || "let all stops go".to_owned());
-            self.controller.resume(resume);
-        }
-        Ok(())
-    }
-
-    fn approve_one(&mut self) -> Result<()> {
-        let open: Vec<(PlanId, Vec<u8>)> =
-            self.controller.plans().filter(|row| row.life.open()).map(|row| (row.id, row.body.clone())).collect();
-        let Some((id, body)) = self.chance.one(&open).cloned() else { return Ok(()) };
-        let plan = Plan::from_bytes(&body)?;
-        // Mostly two, so that something happens.
-        let persons = if self.chance.once_in(3) { 1 } else { 2 };
-        for _ in 0..persons {
-            let person = self.chance.one(&APPROVERS).copied().unwrap_or("anna");
-            self.approve(id, &plan, person)?;
-        }
-        Ok(())
-    }
-
-    fn approve(&mut self, id: PlanId, plan: &Plan, person: &'static str) -> Result<()> {
-        self.tell(person, || format!("approves {} {}", plan.purpose.as_str(), id.short()));
-        let signed = self.people.approve(plan, person, self.now)?;
-        self.controller.approve(id, signed)
-    }
-
-    // --- others ---
-
-    fn others_change(&mut self, who: usize) {
-        let kind = self.chance.below(15);
-        let number = self.steps;
-        let (Some(agent), now) = (self.agents.get_mut(who), self.now) else { return };
-        let (name, mut what) = (agent.name.clone(), "");
-        let after = |seconds| now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
-        let recipe = |issuer: Option<&str>, key: String, from: i64, to: i64| Recipe {
-            names: vec![name.to_string(), format!("{}.contoso.test", name.as_str().to_lowercase())],
-            issuer: issuer.map(str::to_owned),
-            from: after(from),
-            to: after(to),
-            key,
-            ..stage::be()
-        };
-        agent.host.change(|hands| {
-            let bound = hands.bound().unwrap_or(Thumbprint([0; 20]));
-            what = match kind {
-                0..3 => {
-                    hands.delete(&Store::My, bound);
-                    "deletes the certificate"
-                }
-                3..5 => {
-                    hands.remove_record();
-                    "removes the record"
-                }
-                5 => {
-                    hands.remove_record();
-                    hands.delete(&Store::My, bound);
-                    "removes record and certificate"
-                }
-                6 => {
-                    hands.touch(bound, |stored| stored.archived = true);
-                    "archives the certificate"
-                }
-                7 => {
-                    hands.touch(bound, |stored| stored.key = None);
-                    "unlinks the key"
-                }
-                8 => {
-                    hands.set_store_name("WebHosting");
-                    "writes another store into the record"
-                }
-                9 => {
-                    let made = recipe(Some("Contoso Issuing CA"), format!("acme-{name}-{number}"), -3600, 90 * 86400);
-                    hands.install(&made, &["0.0.0.0:443", BACK_END]);
-                    "an ACME tool puts its certificate on 443 and 444"
-                }
-                10..12 => {
-                    hands.install(&recipe(None, format!("hand-{name}-{number}"), -60, 4 * 365 * 86400), &[BACK_END]);
-                    "somebody renews by hand"
-                }
-                12 => {
-                    hands.setup(Setup::Running("ExSetup.exe".to_owned()));
-                    "an update of Exchange begins"
-                }
-                13 => {
-                    hands.setup(Setup::Idle);
-                    hands.restart();
-                    "an update of Exchange ends, and the host restarts"
-                }
-                _ => {
-                    hands.restart();
-                    "the host restarts"
-                }
-            };
-        });
-        agent.wakes(now);
-        self.tell(&name.to_string(), || what.to_owned());
-    }
-
-    /// The host refuses a call, or answers too late.
-    fn others_fail(&mut self, who: usize) {
-        let before = self.chance.once_in(2);
-        self.tell(&format!("EX{}", who + 1), || "a call will fail".to_owned());
-        if let Some(agent) = self.agents.get(who) {
-            agent.host.fail_next(before);
-        }
-    }
-
-    fn clock_jumps(&mut self, who: usize) {
-        let seconds = i64::try_from(self.chance.below(14_400)).unwrap_or(0) - 7200;
-        self.tell(&format!("EX{}", who + 1), || format!("its clock jumps by {seconds} s"));
-        if let Some(agent) = self.agents.get(who) {
-            let clock = agent.host.clock();
-            agent.host.set_clock(clock.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(clock));
-        }
-    }
-
-    /// Somebody who holds the controller says something in its name.
-    fn thief(&mut self, who: usize) -> Judged {
-        let Some(message) = self.forged(who).ok().flatten() else { return Ok(()) };
-        self.tell("thief", || format!("speaks to EX{}", who + 1));
-        self.receive(who, message)
-    }
-
-    fn forged(&mut self, who: usize) -> Result<Option<FromController>> {
-        let agent = self.agents.get(who).context("an agent")?;
-        if !agent.connected {
-            return Ok(None);
-        }
-        Ok(Some(match self.chance.below(6) {
-            0..2 => {
-                // A plan as the rules would make it, had the window opened years ago; sometimes people sign even that.
-                let early = self.early(who)?;
-                let Some(plan) = early else { return Ok(None) };
-                let genuine = self.chance.once_in(2);
-                let approvals = if genuine {
-                    ["anna", "ben"]
-                        .map(|person| self.people.approve(&plan, person, self.now))
-                        .into_iter()
-                        .collect::<Result<_>>()?
-                } else {
-                    self.people.forged_approvals(&plan, self.now)?
-                };
-                self.offered(&plan, approvals)
-            }
-            2..4 => {
-                let server = agent.name.clone();
-                let known: Vec<Vec<u8>> =
-                    self.controller.plans().filter(|row| row.server == server).map(|row| row.body.clone()).collect();
-                let Some(body) = self.chance.one(&known) else { return Ok(None) };
-                let plan = Plan::from_bytes(body)?;
-                // His own signatures, or genuine ones: of this plan, or of others.
-                let approvals = if self.chance.once_in(2) {
-                    self.people.forged_approvals(&plan, self.now)?
-                } else {
-                    self.controller.approvals()
-                };
-                self.offered(&plan, approvals)
-            }
-            4 => match self.controller.policy() {
-                Some(held) => FromController::Document(Document::Policy(self.people.forged_policy(held)?)),
-                None => return Ok(None),
-            },
-            _ => {
-                let stops = self.controller.stops(self.now);
-                if stops.is_empty() {
-                    return Ok(None);
-                }
-                FromController::Document(Document::Resume(self.people.forged_resume(&stops, self.now)?))
-            }
-        }))
-    }
-
-    fn offered(&mut self, plan: &Plan, approvals: Vec<proto::signed::SignedBytes>) -> FromController {
-        let (id, bytes) = (plan.id(), plan.to_bytes());
-        self.by_thief.push(id);
-        FromController::Offer(Offer { id, plan: bytes, approvals })
-    }
-
-    fn early(&self, who: usize) -> Result<Option<Plan>> {
-        let agent = self.agents.get(who).context("an agent")?;
-        if agent.at_work() {
-            return Ok(None);
-        }
-        let sight = agent::work::sight(agent.host.as_ref(), None)?;
-        let text =
-            "estate = \"contoso\"\nversion = 1\nmode = \"act\"\n[expiry]\npropose_at = \"3650d\"\nrenew_before = \"3650d\"\n";
-        let policy = Policy::from_toml(text.as_bytes())?;
-        let decision = decide(&policy, &sight, &LastKnown::default().after(&sight, &policy, self.now), self.now);
-        Ok(decision.plan().cloned())
-    }
-
     // --- the end ---
 
     fn calm_down(&mut self) -> Result<()> {
@@ -651,10 +420,6 @@ impl World {
         }
         if !self.controller.up {
             self.controller.start();
-        }
-        // Sessions are begun anew twice a day; what was said to a clock that was wrong is said again.
-        for who in 0..self.agents.len() {
-            self.drop_link(who);
         }
         self.policy("act", false)?;
         self.resume()

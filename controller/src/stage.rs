@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use policy::Timestamp;
 use policy::certificate::Certificate;
 use policy::checkup::{self, Check, Checkup, Subject};
@@ -56,8 +58,14 @@ pub(crate) struct People {
 
 impl People {
     pub(crate) fn new() -> Self {
-        let key = || SigningKey::generate().expect("a key");
-        Self { root: key(), anna: key(), bert: key() }
+        // Keys of nobody but these tests, the same in every process: their secret is their name (RFC 8410).
+        let key = |name: &str| {
+            let head = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+            let text = BASE64_STANDARD.encode([&head[..], &key(name).0].concat());
+            let text = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+            SigningKey::from_file_text(&text).expect("a key")
+        };
+        Self { root: key("root"), anna: key("anna"), bert: key("bert") }
     }
 
     /// A trust document in which anna and bert approve, and `need` of them must.

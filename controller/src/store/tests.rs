@@ -3,6 +3,8 @@
 mod checkups;
 mod documents;
 mod doors;
+#[cfg(target_os = "linux")]
+mod kills;
 mod opening;
 mod plans;
 mod reports;

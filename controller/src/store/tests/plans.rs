@@ -10,13 +10,17 @@ use crate::stage::{PROPOSE, People, certificate, enrol, later, noon, person, rec
 use crate::store::{Conclude, Held, PlanFilter, PlanRow, Settled, Store, StoreError};
 
 /// Looks as the reconciler does, with the agent connected.
-async fn look_at(store: &Store, name: &ServerName, when: policy::Timestamp) -> Option<PlanRow> {
-    let scene = store.scene(name).await.expect("reads").expect("reported");
-    let trust = store.trust().await.expect("reads").map(|document| document.trust().expect("trust").value);
-    let policy = store.policy().await.expect("reads").expect("in force").policy().expect("policy").value;
+pub(super) async fn look_as(store: &Store, name: &ServerName, when: policy::Timestamp) -> Result<Conclude, StoreError> {
+    let scene = store.scene(name).await?.expect("reported");
+    let trust = store.trust().await?.map(|document| document.trust().expect("trust").value);
+    let policy = store.policy().await?.expect("in force").policy().expect("policy").value;
     let terms =
         Terms { policy: &policy, trust: trust.as_ref(), in_force: Held::default(), stopped: None, connected: true, now: when };
-    assert_eq!(store.conclude(name, look(&scene, &terms), when).await.expect("written"), Conclude::Kept);
+    store.conclude(name, look(&scene, &terms), when).await
+}
+
+async fn look_at(store: &Store, name: &ServerName, when: policy::Timestamp) -> Option<PlanRow> {
+    assert_eq!(look_as(store, name, when).await.expect("written"), Conclude::Kept);
     let filter = PlanFilter { open_only: false, server: Some(name.clone()) };
     store.plans(&filter, None, 1).await.expect("reads").into_iter().next()
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use policy::id::Person;
+use policy::life::Life;
 use policy::preflight::{Preflight, preflight};
 use policy::trust::root_fingerprint;
 use proto::invalid;
@@ -18,8 +19,9 @@ use proto::operator::{
     GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse, ListAgentsRequest,
     ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest,
     ListServersResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest,
-    PreflightResponse, RejectPlanRequest, RejectPlanResponse, SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight,
-    SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest, SubmitResumeResponse,
+    PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse, SendAgentAwayRequest,
+    SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest,
+    SubmitResumeResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -31,7 +33,7 @@ use crate::audit::Actor;
 use crate::event;
 use crate::parts::Parts;
 use crate::status::failed;
-use crate::store::{Checkups, Judged, PlanFilter, PlanRow, ServerRow};
+use crate::store::{Checkups, Judged, MAX_PAGE, PlanFilter, PlanRow, ServerRow};
 
 mod access;
 mod agents;
@@ -100,6 +102,9 @@ impl OperatorService for Operators {
             Some(_) => store.awaited().await.map_err(failed)?,
             None => Vec::new(),
         };
+        let mut silent = store.expected().await.map_err(failed)?;
+        silent.retain(|server| !connections.is_connected(server));
+        silent.truncate(MAX_PAGE as usize);
         Ok(Response::new(GetStatusResponse {
             estate: store.estate().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -117,6 +122,7 @@ impl OperatorService for Operators {
             audit_head: head.hash.0.to_vec(),
             restored_at,
             awaited: awaited.into_iter().map(|row| row.server.to_string()).collect(),
+            silent: silent.iter().map(ToString::to_string).collect(),
         }))
     }
 
@@ -259,13 +265,14 @@ impl OperatorService for Operators {
         let Parts { store, connections, nudge, clock, .. } = &self.parts;
         let plan = self.plan_named(&id).await?;
         let (short, server) = (plan.id.short(), &plan.server);
-        if !plan.life.in_flight() {
+        if !plan.life.in_flight() && plan.life != Life::Restored {
             let life = plan.life.as_str();
             return Err(Status::failed_precondition(format!(
-                "plan {short} of {server}: expected one that is offered or running, found it {life}; one that has not begun is rejected"
+                "plan {short} of {server}: expected one that is offered, running or restored, found it {life}; one that has not begun is \
+                 rejected"
             )));
         }
-        if connections.is_connected(server) {
+        if plan.life.in_flight() && connections.is_connected(server) {
             return Err(Status::failed_precondition(format!(
                 "plan {short} of {server}: expected its agent to be away, found it connected: it will say what became of the plan; \
                  `backstay plan reject` calls it back"
@@ -387,6 +394,14 @@ impl OperatorService for Operators {
         store.go_without(&server, reason, Actor::Person(by), clock.now()).await.map_err(failed)?;
         nudge.look_at_all();
         Ok(Response::new(GoWithoutAgentResponse {}))
+    }
+
+    async fn retire_server(&self, request: Request<RetireServerRequest>) -> Answer<RetireServerResponse> {
+        let by = self.caller(&request, Right::Token)?;
+        let RetireServerRequest { server, reason } = request.into_inner();
+        let server = invalid::id("RetireServerRequest.server", &server)?;
+        agents::retire(&self.parts, &server, reason_given(&reason)?, by).await?;
+        Ok(Response::new(RetireServerResponse {}))
     }
 
     async fn make_stop(&self, request: Request<MakeStopRequest>) -> Answer<MakeStopResponse> {

@@ -58,7 +58,12 @@ pub(crate) struct People {
 
 impl People {
     pub(crate) fn new() -> Self {
-        // Keys of nobody but these tests, the same in every process: their secret is their name (RFC 8410).
+        let key = || SigningKey::generate().expect("a key");
+        Self { root: key(), anna: key(), bert: key() }
+    }
+
+    /// The same people in every process: the secret of a key is its name (RFC 8410).
+    pub(crate) fn known() -> Self {
         let key = |name: &str| {
             let head = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
             let text = BASE64_STANDARD.encode([&head[..], &key(name).0].concat());

@@ -24,7 +24,8 @@ pub fn told<E: Error + 'static>(code: Code) -> impl FnOnce(E) -> Status {
     move |error| Status::new(code, chain(&error))
 }
 
-/// What a verb of the store that was not done means to whoever asked for it. The database's own errors are logged here and not told.
+/// What a verb of the store that was not done means to whoever asked for it. The database's own errors are logged here and not told,
+/// but for what its disk does.
 #[expect(clippy::needless_pass_by_value, reason = "it is the function that map_err takes")]
 pub fn failed(error: StoreError) -> Status {
     let code = match &error {
@@ -36,6 +37,7 @@ pub fn failed(error: StoreError) -> Status {
         StoreError::OlderGeneration { .. }
         | StoreError::OtherDigest { .. }
         | StoreError::Life { .. }
+        | StoreError::UnderWay { .. }
         | StoreError::NameTaken { .. }
         | StoreError::Document(_)
         | StoreError::Unbelieved(_)
@@ -48,7 +50,8 @@ pub fn failed(error: StoreError) -> Status {
         StoreError::Closed => Code::Unavailable,
         StoreError::Query { .. } | StoreError::NotCommitted(_) => {
             tracing::error!(event = event::STORE_FAILED.id, error = &error as &dyn Error, "the store failed");
-            return Status::unavailable("the store does not answer: nothing was written");
+            let why = error.disk().unwrap_or("the store does not answer");
+            return Status::unavailable(format!("{why}: nothing was written"));
         }
         StoreError::Damaged { .. }
         | StoreError::LockFile { .. }

@@ -28,6 +28,7 @@ mod open;
 mod plans;
 mod receipts;
 mod restored;
+mod retired;
 mod row;
 mod scene;
 mod servers;

@@ -21,6 +21,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use policy::id::ServerName;
+
 use crate::parts::Parts;
 use crate::store::{MAX_PAGE, ServerRow, StoreError};
 
@@ -198,6 +200,16 @@ impl Metrics {
     /// An agent was let in.
     pub fn enrolled(&self) {
         self.inner.enrolled.inc();
+    }
+
+    /// A server is no more.
+    pub fn forget(&self, server: &ServerName) {
+        let Inner { connected, last_report, not_after, healthy, .. } = &*self.inner;
+        let host = Host { host: server.as_str().to_owned() };
+        connected.remove(&host);
+        last_report.remove(&host);
+        not_after.remove(&host);
+        healthy.remove(&host);
     }
 
     /// The text that Prometheus reads, with what rows say at this moment.

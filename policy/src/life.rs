@@ -33,7 +33,7 @@ pub enum Life {
     Expired,
     /// Taken back by people before it began.
     Withdrawn,
-    /// Given up by people while its fate was unknown.
+    /// Given up by people while its fate was unknown, or nobody could confirm it.
     Abandoned,
 }
 
@@ -157,7 +157,8 @@ impl Life {
             (Self::Offered | Self::Running, Event::Supersede) => Self::Superseded,
             (Self::Proposed | Self::Approved | Self::Waiting, Event::Expire) => Self::Expired,
             (Self::Proposed | Self::Approved | Self::Waiting, Event::Withdraw) => Self::Withdrawn,
-            (Self::Offered | Self::Running, Event::Abandon) => Self::Abandoned,
+            // Done, and nobody is left to prove that it holds: others must not wait for that for ever.
+            (Self::Offered | Self::Running | Self::Restored, Event::Abandon) => Self::Abandoned,
             (from, event) => return Err(InvalidTransition { from, event }),
         };
         Ok(next)

@@ -31,7 +31,7 @@ impl Binaries {
         let target = folder.parent().context("the target folder")?;
         let found = Self { folder: folder.to_owned(), target: target.to_owned() };
         if BUILT.get().is_none() {
-            found.cargo()?;
+            found.cargo(&["--workspace", "--bins"])?;
             // Two threads that build at once are put in a row by cargo itself.
             let _ = BUILT.set(());
         }
@@ -63,11 +63,20 @@ impl Binaries {
         Ok(Command::new(self.path(name)?))
     }
 
-    fn cargo(&self) -> Result<()> {
+    /// The disk that fails, to be preloaded.
+    ///
+    /// # Errors
+    /// When the build does not make it.
+    pub fn failing_disk(&self) -> Result<PathBuf> {
+        self.cargo(&["-p", "disk"])?;
+        self.path("libdisk.so")
+    }
+
+    fn cargo(&self, what: &[&str]) -> Result<()> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.current_dir(workspace).args(["build", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(&self.target);
+        build.current_dir(workspace).args(["build", "--quiet"]).args(what).arg("--target-dir").arg(&self.target);
         if self.folder.ends_with("release") {
             build.arg("--release");
         }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -226,8 +227,8 @@ impl Estate {
     pub fn start_controller(&mut self) -> Result<()> {
         let ready = self.folder.join("controller").join("ready.json");
         let _ = fs::remove_file(&ready);
-        let mut command = self.binaries.command("backstay")?;
-        command.args(["serve", "--config"]).arg(self.controller_config()).arg("--ready-file").arg(&ready);
+        let mut command = self.controller_command()?;
+        command.arg("--ready-file").arg(&ready);
         let mut process = Process::start("controller", command, &self.folder.join("logs"), &self.guard)?;
         self.ports = wait::until("the controller to be ready", READY, || {
             if let Err(ended) = process.still_runs() {
@@ -239,6 +240,25 @@ impl Estate {
         // From now on the agents know where it is: it must come back there.
         self.write_controller_config()?;
         self.desk = Desk::new(self.binaries.clone(), &self.folder.join("desk"), self.ports.operators);
+        Ok(())
+    }
+
+    /// The command by which the controller runs.
+    ///
+    /// # Errors
+    /// When the build did not make it.
+    pub fn controller_command(&self) -> Result<Command> {
+        let mut command = self.binaries.command("backstay")?;
+        command.args(["serve", "--config"]).arg(self.controller_config());
+        Ok(command)
+    }
+
+    /// Starts a command as the controller, which may not live to be ready.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn run_controller(&mut self, command: Command) -> Result<()> {
+        self.controller = Some(Process::start("controller", command, &self.folder.join("logs"), &self.guard)?);
         Ok(())
     }
 
@@ -263,18 +283,26 @@ impl Estate {
     /// # Errors
     /// When it does not start.
     pub fn start_agent(&mut self, server: &str) -> Result<()> {
+        self.run_agent(server, self.agent_command(server)?)
+    }
+
+    /// The command by which the agent of a server runs.
+    ///
+    /// # Errors
+    /// When the build did not make it.
+    pub fn agent_command(&self, server: &str) -> Result<Command> {
         let config = self.agent_folder(server).join("agent.toml");
         let mut command = self.binaries.command("backstay-agent")?;
         command.args(["run", "--config"]).arg(config).args(["--driver", "lab", "--lab-dir"]);
         command.arg(self.folder.join("lab")).args(["--lab-server", server]);
-        self.run_agent(server, command)
+        Ok(command)
     }
 
     /// Starts a command as the agent of a server.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn run_agent(&mut self, server: &str, command: std::process::Command) -> Result<()> {
+    pub fn run_agent(&mut self, server: &str, command: Command) -> Result<()> {
         let process = Process::start(&format!("agent-{server}"), command, &self.folder.join("logs"), &self.guard)?;
         self.agents.insert(server.to_owned(), process);
         Ok(())

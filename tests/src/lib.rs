@@ -11,6 +11,7 @@
 //! * [`conformance`] is what every driver of a host must do; `windows` is a host of Windows for it, and the only part that is built
 //!   for Windows beside it.
 //! * [`wine`] is Windows machines, `alone` a test with every port of its own to put them, and all that belongs to them, on.
+//! * [`disk`] and [`line`] fail when a test wants them to.
 //! * [`pe`] reads what a Windows exe carries beside its code.
 //! * [`sim`] is whole lives of small estates from a seed.
 //! * [`wait`] waits for what happens, never for a time.
@@ -26,6 +27,8 @@ pub mod demo;
 #[cfg(feature = "estate")]
 pub mod desk;
 #[cfg(feature = "estate")]
+pub mod disk;
+#[cfg(feature = "estate")]
 pub mod estate;
 #[cfg(feature = "estate")]
 pub mod forger;
@@ -33,6 +36,8 @@ pub mod forger;
 pub mod impostor;
 #[cfg(feature = "estate")]
 pub mod lab;
+#[cfg(feature = "estate")]
+pub mod line;
 #[cfg(feature = "estate")]
 pub mod outside;
 #[cfg(feature = "estate")]

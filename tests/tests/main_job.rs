@@ -115,6 +115,15 @@ fn a_machine_that_is_sent_away_loses_its_stream_at_once_and_learns_why() {
     let log = || std::fs::read_to_string(estate.folder().join(format!("logs/agent-{SERVER}.log"))).unwrap_or_default();
     let told = || wait::when(log().contains("decommissioned, CHG-77"), log);
     wait::until("the agent to learn why", LIMIT, told).expect("told");
+
+    // Once the server itself is gone, it is in no list; what was done there stays told.
+    estate.desk().ok(&["agent", "retire", SERVER, "--reason", "gone, CHG-78"]).expect("retired");
+    assert_eq!(estate.desk().json(&["server", "list"]).expect("a list"), serde_json::json!([]));
+    let status = estate.desk().run(&["status", "--exit-code"]).expect("asked");
+    assert_eq!(status.status.code(), Some(0), "{}", String::from_utf8_lossy(&status.stdout));
+    assert!(estate.desk().ok(&["audit", "list"]).expect("a trail").contains("server.retired"));
+    let again = estate.desk().run(&["agent", "retire", SERVER, "--reason", "gone"]).expect("ends");
+    assert_eq!(again.status.code(), Some(3), "{}", String::from_utf8_lossy(&again.stderr));
     estate.stop().expect("stops");
 }
 

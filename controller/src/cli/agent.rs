@@ -1,10 +1,12 @@
-//! `backstay agent list|admit|evict|ban|go-without`: which machine may speak for which server, and a person's word about it.
+//! `backstay agent list|admit|evict|ban|retire|go-without`: which machine may speak for which server, and a person's word about it.
 
 use clap::{Args, Subcommand};
 use policy::Timestamp;
 use policy::id::{ServerName, Sha256};
 use proto::invalid::{Invalid, exactly, id, moment, present};
-use proto::operator::{self, AdmitAgentRequest, GoWithoutAgentRequest, ListAgentsRequest, SendAgentAwayRequest};
+use proto::operator::{
+    self, AdmitAgentRequest, GoWithoutAgentRequest, ListAgentsRequest, RetireServerRequest, SendAgentAwayRequest,
+};
 use serde::Serialize;
 
 use super::connection::{Client, answer};
@@ -23,6 +25,8 @@ pub enum Agent {
     Evict(Evict),
     /// Sends a machine away, and its name with it.
     Ban(Ban),
+    /// Takes a server out of the estate that is no more.
+    Retire(Retire),
     /// After a restore: does not wait any more for what a server has to tell.
     GoWithout(GoWithout),
 }
@@ -34,6 +38,7 @@ impl Agent {
             Self::Admit(admit) => admit.run(context).await,
             Self::Evict(Evict { agent, reason }) => send_away(context, agent, reason, false).await,
             Self::Ban(Ban { agent, reason }) => send_away(context, agent, reason, true).await,
+            Self::Retire(retire) => retire.run(context).await,
             Self::GoWithout(go) => go.run(context).await,
         }
     }
@@ -128,6 +133,34 @@ pub struct Ban {
     /// Why; the machine is told, and it stands in the audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+}
+
+/// Takes a server out of the estate that is no more.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:
+  backstay agent retire EX3 --reason \"decommissioned, CHG-77\"")]
+pub struct Retire {
+    /// The server.
+    #[arg(value_name = "SERVER")]
+    server: ServerName,
+
+    /// Why; its machine is told if it comes again, and it stands in the audit trail.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+impl Retire {
+    async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        let mut client = context.connection.connect().await?;
+        let Self { server, reason } = self;
+        let request = RetireServerRequest { server: server.to_string(), reason: reason.clone() };
+        answer(&format!("retiring {server}"), client.retire_server(request)).await?;
+        context.output.say(&format!(
+            "{server} is in no list any more; its plans and receipts stay in `backstay plan list --all` and in the audit trail. \
+             Remove the agent there: msiexec /x, or backstay-agent uninstall"
+        ));
+        Ok(Exit::Ok)
+    }
 }
 
 /// Does not wait any more for what a server has to tell.

@@ -20,7 +20,7 @@ use super::{Context, wire};
   backstay status
   backstay status --exit-code || echo \"somebody should look\"")]
 pub struct Status {
-    /// End with code 6 when a server is not healthy.
+    /// End with code 6 when a server is not healthy, or is not heard.
     #[arg(long)]
     exit_code: bool,
 }
@@ -31,7 +31,7 @@ impl Status {
         let response = answer("asking for the status", client.get_status(GetStatusRequest {})).await?;
         let view = StatusView::try_from(response).doing(|| "reading the status".to_owned())?;
         context.output.show(&view)?;
-        Ok(if self.exit_code && view.unhealthy() > 0 { Exit::Findings } else { Exit::Ok })
+        Ok(if self.exit_code && view.needs_somebody() { Exit::Findings } else { Exit::Ok })
     }
 }
 
@@ -52,9 +52,15 @@ pub struct StatusView {
     restored_at: Option<Timestamp>,
     /// Servers that have not told since what they hold and what was done there.
     awaited: Vec<String>,
+    /// Servers for which nobody speaks at this moment: what is shown of them is old.
+    silent: Vec<String>,
 }
 
 impl StatusView {
+    fn needs_somebody(&self) -> bool {
+        self.unhealthy() > 0 || !self.silent.is_empty()
+    }
+
     fn unhealthy(&self) -> u32 {
         self.verdicts
             .iter()
@@ -81,6 +87,7 @@ impl TryFrom<GetStatusResponse> for StatusView {
             audit_head,
             restored_at,
             awaited,
+            silent,
         } = response;
         Ok(Self {
             estate,
@@ -95,6 +102,7 @@ impl TryFrom<GetStatusResponse> for StatusView {
             audit_head: wire::digest("GetStatusResponse.audit_head", &audit_head)?,
             restored_at: restored_at.map(|at| moment("GetStatusResponse.restored_at", at)).transpose()?,
             awaited,
+            silent,
         })
     }
 }
@@ -106,30 +114,38 @@ impl View for StatusView {
             if each.is_empty() { "none".to_owned() } else { each.join(", ") }
         };
         let version = |version: u64, missing: &str| if version == 0 { missing.to_owned() } else { format!("version {version}") };
+        let silent = match &self.silent[..] {
+            [] => String::new(),
+            names => format!("; not heard: {}, what is known of them is old", first_of(names)),
+        };
         let mut lines = vec![
             ("estate", self.estate.clone()),
             ("controller", self.controller_version.clone()),
             ("trust", version(self.trust_version, "none: `backstay trust apply FILE`")),
             ("policy", version(self.policy_version, "none: every server is only observed")),
-            ("servers", format!("{}, {} connected", self.servers, self.connected)),
+            ("servers", format!("{}, {} connected{silent}", self.servers, self.connected)),
             ("verdicts", counted(&self.verdicts)),
             ("plans", counted(&self.plans)),
             ("audit", format!("{} entries, head {}", self.audit_sequence, self.audit_head.short())),
         ];
         // Of interest for as long as somebody is not heard; after that it stands in the audit trail.
         if let Some(at) = self.restored_at.filter(|_| !self.awaited.is_empty()) {
-            let (count, first) = (self.awaited.len(), self.awaited.iter().take(5).map(String::as_str).collect::<Vec<_>>());
-            let more = if count > first.len() { ", …" } else { "" };
             let what = format!(
-                "put back from a backup on {}; not heard since: {count} ({}{more}), and nothing is offered to their groups; \
+                "put back from a backup on {}; not heard since: {}, and nothing is offered to their groups; \
                  `backstay agent go-without SERVER`",
                 shown(at),
-                first.join(", ")
+                first_of(&self.awaited)
             );
             lines.push(("restored", what));
         }
         pairs(lines)
     }
+}
+
+/// How many, and the first five of them.
+fn first_of(names: &[String]) -> String {
+    let first: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+    format!("{} ({}{})", names.len(), first.join(", "), if names.len() > first.len() { ", …" } else { "" })
 }
 
 #[cfg(test)]
@@ -150,6 +166,7 @@ mod tests {
             audit_head: vec![0xab; 32],
             restored_at: None,
             awaited: Vec::new(),
+            silent: vec!["EX3".to_owned()],
         };
         StatusView::try_from(response).expect("a status")
     }
@@ -161,7 +178,7 @@ estate      contoso
 controller  0.1.0
 trust       version 1
 policy      none: every server is only observed
-servers     3, 2 connected
+servers     3, 2 connected; not heard: 1 (EX3), what is known of them is old
 verdicts    1 deleted, 2 healthy
 plans       1 proposed
 audit       41 entries, head abababababab

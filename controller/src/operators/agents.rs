@@ -52,6 +52,17 @@ pub(super) async fn send_away(
     Ok(agent(identity, parts))
 }
 
+/// Takes a server out of the estate.
+pub(super) async fn retire(parts: &Parts, server: &ServerName, reason: String, by: Person) -> Result<(), Status> {
+    let Parts { store, connections, nudge, clock, metrics, .. } = parts;
+    store.retire(server, reason, Actor::Person(by), clock.now()).await.map_err(failed)?;
+    // Its stream reads who may speak before anything else, and ends; others may have waited for it.
+    connections.wake(server);
+    metrics.forget(server);
+    nudge.look_at_all();
+    Ok(())
+}
+
 /// The machine that a person means: the beginning of its key, or the server whose name it holds.
 async fn named(parts: &Parts, name: &str) -> Result<Identity, Status> {
     let store = &parts.store;

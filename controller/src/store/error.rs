@@ -231,6 +231,14 @@ pub enum StoreError {
         /// The bound.
         limit: i64,
     },
+    /// The fate of a plan is open there.
+    #[error("{server} is being worked on: plan {plan} is under way; wait for its end, or give it up: `backstay plan abandon`")]
+    UnderWay {
+        /// Where.
+        server: ServerName,
+        /// Which.
+        plan: PlanId,
+    },
     /// A document whose signatures do not hold, or that does not read.
     #[error("document is not believed")]
     Unbelieved(#[source] Unbelieved),
@@ -253,6 +261,23 @@ impl StoreError {
     /// The database itself failed: whatever else stands in the same transaction must not be believed either.
     pub(super) fn is_failure(&self) -> bool {
         matches!(self, Self::Query { .. } | Self::NotCommitted(_))
+    }
+
+    /// What the database's disk does, when that is why it failed: whoever asks can see to it.
+    pub fn disk(&self) -> Option<&'static str> {
+        let mut error = self;
+        while let Self::NotCommitted(why) = error {
+            error = why;
+        }
+        let Self::Query { source, .. } = error else { return None };
+        let code: i64 = source.as_database_error()?.code()?.parse().ok()?;
+        // SQLite's primary result codes; the bits above say more than is of use here.
+        match code & 0xff {
+            8 => Some("the disk of the controller is read-only"),
+            10 => Some("the disk of the controller does not read or write"),
+            13 => Some("the disk of the controller is full"),
+            _ => None,
+        }
     }
 }
 

@@ -198,6 +198,18 @@ impl Store {
         rows.iter().map(identity).collect()
     }
 
+    /// Servers for which somebody may speak, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn expected(&self) -> Result<Vec<ServerName>, StoreError> {
+        let rows = sqlx::query("SELECT server FROM identities WHERE state = 'active' ORDER BY server")
+            .fetch_all(self.readers())
+            .await
+            .doing("reading who may speak")?;
+        rows.iter().map(|row| Columns(row).parsed("server")).collect()
+    }
+
     /// Lets a host in, for a token that is good: the token is used up and the key becomes the name's identity. When another machine
     /// holds the name, the host waits for a person, and its token stays good for when it was admitted.
     ///

@@ -3,11 +3,14 @@ use policy::id::{PlanId, ServerName};
 use policy::life::Life;
 use policy::plan::Der;
 use policy::receipt::Outcome;
+use proto::token::Secret;
 
 use crate::audit::{self, Actor, Head};
 use crate::reconcile::{Terms, look};
-use crate::stage::{PROPOSE, People, certificate, enrol, later, noon, person, receipt, report, server, sight, store, verified};
-use crate::store::{Conclude, Held, PlanFilter, PlanRow, Settled, Store, StoreError};
+use crate::stage::{
+    PROPOSE, People, certificate, enrol, key, knock, later, noon, person, receipt, report, server, sight, store, verified,
+};
+use crate::store::{Conclude, Held, IdentityState, Knock, PlanFilter, PlanRow, Settled, Store, StoreError};
 
 /// Looks as the reconciler does, with the agent connected.
 pub(super) async fn look_as(store: &Store, name: &ServerName, when: policy::Timestamp) -> Result<Conclude, StoreError> {
@@ -112,6 +115,36 @@ async fn of_one_group_one_plan_is_at_work_and_the_next_waits_until_it_is_confirm
     look_at(&store, &server("EX1"), later(62)).await.expect("confirmed");
     assert_eq!(store.waiting_beside(&server("EX1")).await.expect("reads"), [server("EX2")]);
     assert_eq!(look_at(&store, &server("EX2"), later(63)).await.expect("a plan").life, Life::Offered);
+}
+
+#[tokio::test]
+async fn a_server_that_is_retired_is_forgotten_and_what_was_done_there_is_not() {
+    let (_folder, store, people, plans) = proposed(1).await;
+    let (ex1, by) = (server("EX1"), || Actor::Person(person("omar")));
+    approve(&store, &people, "anna", plans[0].id).await;
+    look_at(&store, &ex1, noon()).await.expect("offered");
+    let refused = store.retire(&ex1, "gone".to_owned(), by(), later(1)).await;
+    assert!(matches!(&refused, Err(StoreError::UnderWay { plan, .. }) if *plan == plans[0].id), "{refused:?}");
+
+    // Done, and never confirmed: those beside it wait, and a person may end that.
+    store.settle(&ex1, receipt(plans[0].id, Outcome::Restored, later(60)), later(60)).await.expect("settled");
+    store.retire(&ex1, "gone".to_owned(), by(), later(61)).await.expect("retired");
+    store.retire(&server("EX2"), "gone, too".to_owned(), by(), later(62)).await.expect("retired");
+    assert_eq!((life(&store, &plans[0]).await, life(&store, &plans[1]).await), (Life::Abandoned, Life::Withdrawn));
+    assert!(store.servers(None, 10).await.expect("reads").is_empty());
+    assert!(store.scene(&ex1).await.expect("reads").is_none() && store.expected().await.expect("reads").is_empty());
+    let identities = store.identities(&ex1).await.expect("reads");
+    assert_eq!((identities.len(), identities[0].state, identities[0].why.as_str()), (1, IdentityState::Evicted, "gone"));
+    assert!(store.receipt(&plans[0].id).await.expect("reads").is_some());
+    assert!(audit_holds(&store).await.ends_with(&["server.retired".to_owned(), "server.retired".to_owned()]));
+
+    let again = store.retire(&ex1, "gone".to_owned(), by(), later(63)).await;
+    assert!(matches!(again, Err(StoreError::NoServer(_))), "{again:?}");
+    // The name is free for another machine, which begins anew.
+    let secret = Secret::generate().expect("random");
+    store.create_token(&server("EX2"), secret.hash(), 600, Actor::Console, later(64)).await.expect("a token");
+    store.enrol(Knock { key_id: key("another"), ..knock("EX2", secret) }, later(64)).await.expect("enrolled");
+    assert!(store.server(&server("EX2")).await.expect("reads").is_some_and(|row| row.digest.is_none()));
 }
 
 #[tokio::test]

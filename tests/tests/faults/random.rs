@@ -1,4 +1,4 @@
-//! P3: whatever is killed, and wherever in a renewal, the host ends in the old good or the new good state, and the controller
+//! Killed at random moments (P3): whatever is killed, and wherever in a renewal, the host ends in the old good or the new good state, and the controller
 //! learns which. With real processes and `kill -9` at random moments; every moment of the pure core is tried in `agent`.
 
 use std::collections::BTreeSet;
@@ -6,25 +6,17 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use policy::report::Store;
-use proto::operator::Plan;
-use tests::desk::hex;
-use tests::estate::{Estate, Setup, policy};
-use tests::lab::Damage;
-use tests::outside::Client;
+use tests::estate::Estate;
 use tests::wait;
+
+use super::{Before, SERVER, approve, estate, old_or_new, propose, settled};
 
 /// Estates at once, each with one server; and kills in each.
 const ESTATES: u64 = 4;
 const KILLS: u32 = 25;
 
-/// For whatever must happen in the end.
-const LIMIT: Duration = Duration::from_secs(60);
-
 /// From the approval to the begin of the run.
 const LEAD: Duration = Duration::from_secs(2);
-
-const SERVER: &str = "EX1";
 
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +88,7 @@ impl fmt::Display for Tally {
 }
 
 fn kill_often(mut dice: Dice) -> Result<Tally> {
-    let setup = Setup { servers: vec![(SERVER, None)], policy: Some(policy("act")), ..Setup::default() };
-    let mut estate = Estate::temporary(&setup)?;
+    let mut estate = estate()?;
     let mut known = BTreeSet::new();
     // One that is left in peace, to know how long a run takes.
     let plan = propose(&estate, &mut known)?;
@@ -120,10 +111,7 @@ fn kill_often(mut dice: Dice) -> Result<Tally> {
 fn one(estate: &mut Estate, known: &mut BTreeSet<Vec<u8>>, tally: &mut Tally, blow: Blow) -> Result<()> {
     let Blow { victim, moment, held } = blow;
     let plan = propose(estate, known)?;
-    let host = estate.host(SERVER)?;
-    let look = |estate: &Estate| Client::find().look(estate.back_end(SERVER)?);
-    let old = look(estate)?;
-    let containers: BTreeSet<String> = host.files().containers()?.into_iter().collect();
+    let before = Before::of(estate)?;
     let journal = estate.agent_folder(SERVER).join("state").join("journal");
     approve(estate, &plan)?;
     match moment {
@@ -151,55 +139,13 @@ fn one(estate: &mut Estate, known: &mut BTreeSet<Vec<u8>>, tally: &mut Tally, bl
     }
 
     let end = settled(estate, &plan)?;
-    let shown = look(estate)?;
-    match end.life.as_str() {
-        "restored" | "confirmed" => {
-            ensure!(shown != old, "the plan is {} and 444 shows the old certificate", end.life);
-            estate.wait_verdict(SERVER, "healthy", LIMIT)?;
-            tally.renewed += 1;
-        }
-        // Held before it began, it is refused, and only then.
-        "undone" | "refused" => {
-            ensure!(end.life == "undone" || held, "the plan is refused although nobody held the host: {}", end.waits_for);
-            ensure!(shown == old, "the plan is {}, and 444 shows {shown}", end.life);
-            estate.wait_verdict(SERVER, "expiring", LIMIT)?;
-            tally.undone += 1;
-        }
-        other => anyhow::bail!("expected restored or undone, found {other}: {}", end.waits_for),
-    }
+    // Held before it began, it is refused, and only then.
+    ensure!(end.life != "refused" || held, "the plan is refused although nobody held the host: {}", end.waits_for);
+    let renewed = old_or_new(estate, &end, &before)?;
+    tally.renewed += u32::from(renewed);
+    tally.undone += u32::from(!renewed);
     agent::hold::lift(&state)?;
-    let record = host.back_end_record()?.and_then(|record| record.thumbprint).context("a record on 444")?;
-    ensure!(record.to_string() == shown.thumbprint, "the record names {record}, and 444 shows {shown}");
-
-    let made: Vec<String> = host.files().containers()?.into_iter().filter(|name| !containers.contains(name)).collect();
-    ensure!(made.len() <= 1, "expected one new key container at most, found {made:?}");
-    let entries = host.files().certificates()?;
-    let of_container = entries
-        .iter()
-        .filter(|(store, entry)| *store == Store::My && entry.key.as_ref().is_some_and(|key| made.contains(&key.container)));
-    ensure!(of_container.count() <= 1, "expected one certificate at most in the new container");
     Ok(())
-}
-
-/// Lets the certificate's end come near, and waits for the renewal that is proposed.
-fn propose(estate: &Estate, known: &mut BTreeSet<Vec<u8>>) -> Result<Plan> {
-    let host = estate.host(SERVER)?;
-    host.heal()?;
-    host.damage(&Damage::Expiring { days: 20 })?;
-    let fresh = |plan: &Plan| plan.purpose == "renew" && plan.life == "proposed" && !known.contains(&plan.id);
-    let plan = estate.wait_plan(SERVER, "a new renewal", LIMIT, fresh)?;
-    known.insert(plan.id.clone());
-    Ok(plan)
-}
-
-fn approve(estate: &Estate, plan: &Plan) -> Result<()> {
-    estate.desk().approve(&hex(&plan.id), "anna", "CHG-1").map(drop)
-}
-
-/// Waits until the controller knows how the plan ended on the host.
-fn settled(estate: &Estate, plan: &Plan) -> Result<Plan> {
-    let ended = |life: &str| matches!(life, "restored" | "confirmed" | "undone" | "failed" | "refused" | "superseded");
-    estate.wait_plan(SERVER, "ended", LIMIT, |found| found.id == plan.id && ended(&found.life))
 }
 
 /// Numbers from a seed (splitmix64).

@@ -10,6 +10,7 @@ use std::time::Duration;
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::{CertificateId, ServerName, Sha256};
+use policy::receipt::Outcome;
 use proto::agent::{OpenRequest, OpenResponse, SessionService};
 use proto::names::Peer;
 use serde_json::json;
@@ -26,7 +27,7 @@ use crate::listen::Caller;
 use crate::parts::Parts;
 use crate::session::{Breach, Effect, Hello, Remembered, Said, Say, Session, Told};
 use crate::status::{chain, failed, told};
-use crate::store::{Adopted, Forgotten, Identity, IdentityState, Recording, StoreError};
+use crate::store::{Adopted, Forgotten, Identity, IdentityState, Recording, Settled, StoreError};
 
 mod wire;
 
@@ -136,6 +137,9 @@ impl Line {
                     seat.heard(clock.now());
                     self.identity().await?;
                     let said = wire::said(message).map_err(|invalid| self.refuse("invalid", invalid.into()))?;
+                    if let Said::Heartbeat(there) = &said {
+                        seat.clock(*there, clock.now());
+                    }
                     let effects = match session.on(said) {
                         Ok(effects) => effects,
                         Err(breach) => return Err(self.breached(breach).await),
@@ -238,7 +242,7 @@ impl Line {
     }
 
     async fn perform(&self, session: &mut Session, effects: Vec<Effect>) -> Result<(), Status> {
-        let Parts { store, nudge, clock, .. } = &self.parts;
+        let Parts { store, nudge, metrics, clock, .. } = &self.parts;
         let mut waiting = VecDeque::from(effects);
         // Bounded: what an effect adds is only said, read or looked at, and adds nothing more.
         while let Some(effect) = waiting.pop_front() {
@@ -254,8 +258,13 @@ impl Line {
                 }
                 Effect::Settle(receipt) => {
                     let (plan, ended, outcome) = (receipt.plan, event::of_outcome(receipt.outcome), receipt.outcome.as_str());
-                    let notes = receipt.notes.join("; ");
-                    store.settle(&self.server, *receipt, clock.now()).await.map_err(failed)?;
+                    let ended_on_host = receipt.outcome != Outcome::Refused;
+                    let (notes, took) = (receipt.notes.join("; "), receipt.ended_at.duration_since(receipt.began_at));
+                    let settled = store.settle(&self.server, *receipt, clock.now()).await.map_err(failed)?;
+                    // A refusal is no change, and a receipt may come twice.
+                    if settled == Settled::Now && ended_on_host {
+                        metrics.changed(took);
+                    }
                     tell!(ended, server = %self.server, plan = plan.short(), outcome, notes, "a plan ended");
                     for waiting in store.waiting_beside(&self.server).await.map_err(failed)? {
                         nudge.look(&waiting);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::SignedDuration;
 use policy::Timestamp;
 use policy::id::ServerName;
 use tokio::sync::Notify;
@@ -25,6 +26,7 @@ struct Streams {
 struct Stream {
     number: u64,
     heard_at: Timestamp,
+    skew: Option<SignedDuration>,
     wake: Arc<Notify>,
     displaced: CancellationToken,
 }
@@ -48,7 +50,7 @@ impl Connections {
         let mut streams = self.streams();
         streams.opened += 1;
         let number = streams.opened;
-        let stream = Stream { number, heard_at: now, wake: Arc::clone(&wake), displaced: displaced.clone() };
+        let stream = Stream { number, heard_at: now, skew: None, wake: Arc::clone(&wake), displaced: displaced.clone() };
         if let Some(old) = streams.by_server.insert(server.clone(), stream) {
             old.displaced.cancel();
         }
@@ -64,6 +66,11 @@ impl Connections {
     /// When a connected server last said something.
     pub fn heard_at(&self, server: &ServerName) -> Option<Timestamp> {
         self.streams().by_server.get(server).map(|stream| stream.heard_at)
+    }
+
+    /// How far the clock of a connected server is before ours, as it said last; less than nothing when it is behind.
+    pub fn skew(&self, server: &ServerName) -> Option<SignedDuration> {
+        self.streams().by_server.get(server)?.skew
     }
 
     /// How many are connected.
@@ -98,6 +105,15 @@ impl Seat {
             && stream.number == self.number
         {
             stream.heard_at = now;
+        }
+    }
+
+    /// The server said what time it is there.
+    pub fn clock(&self, there: Timestamp, now: Timestamp) {
+        if let Some(stream) = self.connections.streams().by_server.get_mut(&self.server)
+            && stream.number == self.number
+        {
+            stream.skew = Some(there.duration_since(now));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::ServerName;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::event::{self, tell};
 use crate::store::{Conclude, MAX_PAGE, Scene, Store, StoreError};
+use crate::telemetry::Metrics;
 
 mod in_force;
 mod look;
@@ -77,6 +79,8 @@ pub struct Reconciler {
     pub connections: Connections,
     /// Who asks.
     pub nudge: Nudge,
+    /// What is counted.
+    pub metrics: Metrics,
     /// The present moment.
     pub clock: Clock,
 }
@@ -213,7 +217,7 @@ impl Shared {
     }
 
     async fn try_look(&self, server: &ServerName) -> Result<Option<Timestamp>, StoreError> {
-        let Reconciler { store, connections, nudge, clock } = &self.reconciler;
+        let Reconciler { store, connections, nudge, metrics, clock } = &self.reconciler;
         let Some(scene) = store.scene(server).await? else { return Ok(None) };
         let documents = self.documents.read(store).await?;
         let stopped = store
@@ -232,6 +236,7 @@ impl Shared {
         };
         let conclusion = Arc::new(look(&scene, &terms));
         let next = conclusion.next_look;
+        metrics.evaluated(&conclusion.decision);
         if !is_news(&scene, &conclusion) {
             return Ok(next);
         }
@@ -241,6 +246,9 @@ impl Shared {
             Conclude::Outdated => nudge.look(server),
             Conclude::Kept => {
                 tell_kept(server, &scene, &conclusion);
+                for waited in approved(&scene, &conclusion, now) {
+                    metrics.approved(waited);
+                }
                 if moved || turned {
                     connections.wake(server);
                     for waiting in store.waiting_beside(server).await? {
@@ -280,6 +288,18 @@ fn tell_kept(server: &ServerName, scene: &Scene, conclusion: &Conclusion) {
             Move::Note { .. } => {}
         }
     }
+}
+
+/// How long each plan waited that enough persons have approved now.
+fn approved(scene: &Scene, conclusion: &Conclusion, now: Timestamp) -> impl Iterator<Item = SignedDuration> {
+    let approved = conclusion.moves.iter().filter_map(|step| match step {
+        Move::Advance { plan, events, .. } if events.contains(&Event::Approve) => Some(*plan),
+        Move::Advance { .. } | Move::Propose { .. } | Move::Note { .. } => None,
+    });
+    approved.filter_map(move |id| {
+        let seen = scene.plans.iter().find(|seen| seen.row.id == id)?;
+        Some(now.duration_since(seen.row.created_at))
+    })
 }
 
 /// Whether there is anything to write down.

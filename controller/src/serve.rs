@@ -311,8 +311,8 @@ impl Ports {
                 .map_err(Into::into)
         });
 
-        let Parts { store, connections, nudge, clock, .. } = parts.clone();
-        let reconciler = Reconciler { store, connections, nudge, clock };
+        let Parts { store, connections, nudge, metrics, clock, .. } = parts.clone();
+        let reconciler = Reconciler { store, connections, nudge, metrics, clock };
         tasks.spawn(reconciler.run(ending.clone()));
         tasks.spawn(renew_own(parts.clone(), Arc::clone(own), ending.clone()));
         Ok(failures)

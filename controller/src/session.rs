@@ -31,8 +31,8 @@ pub enum Said {
     Report(Box<Told>),
     /// Certificates that were asked for.
     Certificates(Vec<Vec<u8>>),
-    /// Nothing changed.
-    Heartbeat,
+    /// Nothing changed, and it is so late there. For whoever watches clocks: a session decides nothing by it.
+    Heartbeat(Timestamp),
     /// What became of a plan.
     Receipt(Box<Receipt>),
     /// A plan has begun.
@@ -390,7 +390,7 @@ impl Session {
             Said::Hello(_) => Err(Breach::Order { expected: "one hello", found: "a second one" }),
             Said::Report(told) => self.report(told),
             Said::Certificates(certificates) => self.certificates(certificates),
-            Said::Heartbeat => Ok(Vec::new()),
+            Said::Heartbeat(_) => Ok(Vec::new()),
             Said::Receipt(receipt) => Ok(vec![Effect::Settle(receipt)]),
             Said::Running(plan) => Ok(vec![Effect::Begun(plan)]),
             Said::Busy { offered, at_work: _ } => {

@@ -10,18 +10,19 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use jiff::SignedDuration;
+use policy::id::ServerName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
-
-use policy::id::ServerName;
 
 use crate::parts::Parts;
 use crate::store::{MAX_PAGE, ServerRow, StoreError};
@@ -38,6 +39,12 @@ pub enum LogFormat {
 
 /// Servers with series of their own. Beyond that only sums are shown.
 const MAX_HOSTS: usize = 2_000;
+
+/// Upper ends of the buckets of how long a plan is at work: mostly seconds, and minutes when a host is slow.
+const CHANGE_SECONDS: [f64; 10] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+
+/// Upper ends of the buckets of how long approvals are waited for: a minute, ten, an hour, four, a day, three, a week, two, thirty days.
+const APPROVAL_SECONDS: [f64; 9] = [60.0, 600.0, 3600.0, 14_400.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0, 2_592_000.0];
 
 /// The open logs. When it is dropped, events that wait are written.
 #[derive(Debug)]
@@ -118,8 +125,12 @@ struct Inner {
     connected: Family<Host, Gauge<i64, AtomicI64>>,
     connected_sum: Gauge<i64, AtomicI64>,
     last_report: Family<Host, Gauge<f64, AtomicU64>>,
-    not_after: Family<Host, Gauge<f64, AtomicU64>>,
-    healthy: Family<Host, Gauge<i64, AtomicI64>>,
+    skew: Family<Host, Gauge<f64, AtomicU64>>,
+    not_after: Family<Served, Gauge<f64, AtomicU64>>,
+    healthy: Family<Served, Gauge<i64, AtomicI64>>,
+    evaluations: Family<Decided, Counter>,
+    change_duration: Histogram,
+    approval_wait: Histogram,
     servers: Family<Verdict, Gauge<i64, AtomicI64>>,
     plans: Family<PlanState, Gauge<i64, AtomicI64>>,
     audit: Gauge<i64, AtomicI64>,
@@ -128,6 +139,25 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Host {
     host: String,
+}
+
+/// What serves on a host: of both ends, the controller keeps the back end's in its lists.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Served {
+    host: String,
+    role: &'static str,
+    port: u16,
+}
+
+impl Served {
+    fn back_end(server: &ServerName) -> Self {
+        Self { host: server.as_str().to_owned(), role: "back_end", port: 444 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decided {
+    decision: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -157,8 +187,12 @@ impl Metrics {
             connected: Family::default(),
             connected_sum: Gauge::default(),
             last_report: Family::default(),
+            skew: Family::default(),
             not_after: Family::default(),
             healthy: Family::default(),
+            evaluations: Family::default(),
+            change_duration: Histogram::new(CHANGE_SECONDS),
+            approval_wait: Histogram::new(APPROVAL_SECONDS),
             servers: Family::default(),
             plans: Family::default(),
             audit: Gauge::default(),
@@ -180,6 +214,22 @@ impl Metrics {
             inner.not_after.clone(),
         );
         registry.register("binding_compliant", "Whether the back end of a host is healthy", inner.healthy.clone());
+        registry.register(
+            "agent_clock_skew_seconds",
+            "How far the clock of a host is before the controller's",
+            inner.skew.clone(),
+        );
+        registry.register("policy_evaluations", "Looks at servers, by what was decided", inner.evaluations.clone());
+        registry.register(
+            "change_duration_seconds",
+            "From the begin of a plan on its host to its end there",
+            inner.change_duration.clone(),
+        );
+        registry.register(
+            "approval_wait_seconds",
+            "From the proposal of a plan until enough persons approved it",
+            inner.approval_wait.clone(),
+        );
         registry.register("servers", "Servers by verdict", inner.servers.clone());
         registry.register("changes", "Plans by state", inner.plans.clone());
         registry.register("audit_sequence", "Last entry of the audit trail", inner.audit.clone());
@@ -202,14 +252,30 @@ impl Metrics {
         self.inner.enrolled.inc();
     }
 
+    /// A server was looked at, and this was decided: a word of ours.
+    pub fn evaluated(&self, decision: &str) {
+        self.inner.evaluations.get_or_create(&Decided { decision: decision.to_owned() }).inc();
+    }
+
+    /// A plan came to its end on its host.
+    pub fn changed(&self, took: SignedDuration) {
+        self.inner.change_duration.observe(took.as_secs_f64().max(0.0));
+    }
+
+    /// Enough persons approved a plan, so long after it was proposed.
+    pub fn approved(&self, waited: SignedDuration) {
+        self.inner.approval_wait.observe(waited.as_secs_f64().max(0.0));
+    }
+
     /// A server is no more.
     pub fn forget(&self, server: &ServerName) {
-        let Inner { connected, last_report, not_after, healthy, .. } = &*self.inner;
-        let host = Host { host: server.as_str().to_owned() };
+        let Inner { connected, last_report, skew, not_after, healthy, .. } = &*self.inner;
+        let (host, served) = (Host { host: server.as_str().to_owned() }, Served::back_end(server));
         connected.remove(&host);
         last_report.remove(&host);
-        not_after.remove(&host);
-        healthy.remove(&host);
+        skew.remove(&host);
+        not_after.remove(&served);
+        healthy.remove(&served);
     }
 
     /// The text that Prometheus reads, with what rows say at this moment.
@@ -243,15 +309,19 @@ impl Metrics {
     }
 
     fn host(&self, server: &ServerRow, parts: &Parts) {
-        let Inner { connected, last_report, not_after, healthy, .. } = &*self.inner;
-        let host = Host { host: server.name.as_str().to_owned() };
+        let Inner { connected, last_report, skew, not_after, healthy, .. } = &*self.inner;
+        let (host, served) = (Host { host: server.name.as_str().to_owned() }, Served::back_end(&server.name));
         connected.get_or_create(&host).set(i64::from(parts.connections.is_connected(&server.name)));
         let heard = parts.connections.heard_at(&server.name).max(server.recorded_at);
         last_report.get_or_create(&host).set(heard.map_or(0.0, |at| at.as_duration().as_secs_f64()));
-        if let Some(end) = server.not_after {
-            not_after.get_or_create(&host).set(end.as_duration().as_secs_f64());
+        match parts.connections.skew(&server.name) {
+            Some(before) => drop(skew.get_or_create(&host).set(before.as_secs_f64())),
+            None => drop(skew.remove(&host)),
         }
-        healthy.get_or_create(&host).set(i64::from(server.verdict == Some(policy::finding::Verdict::Healthy)));
+        if let Some(end) = server.not_after {
+            not_after.get_or_create(&served).set(end.as_duration().as_secs_f64());
+        }
+        healthy.get_or_create(&served).set(i64::from(server.verdict == Some(policy::finding::Verdict::Healthy)));
     }
 }
 
@@ -287,5 +357,60 @@ async fn healthz(State(parts): State<Parts>) -> impl IntoResponse {
     match parts.store.audit_head().await {
         Ok(_) => (StatusCode::OK, "ok\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_metric_and_no_other() {
+        let metrics = Metrics::new();
+        let (inner, ex1): (_, ServerName) = (&metrics.inner, "EX1".parse().expect("a name"));
+        let host = Host { host: ex1.to_string() };
+        // What has labels is shown once it has a value.
+        metrics.refused("report");
+        metrics.evaluated("leave_alone");
+        inner.connected.get_or_create(&host).set(1);
+        for gauge in [&inner.last_report, &inner.skew] {
+            gauge.get_or_create(&host).set(1.0);
+        }
+        inner.not_after.get_or_create(&Served::back_end(&ex1)).set(1.0);
+        inner.healthy.get_or_create(&Served::back_end(&ex1)).set(1);
+        inner.servers.get_or_create(&Verdict { verdict: "healthy".to_owned() }).set(1);
+        inner.plans.get_or_create(&PlanState { state: "proposed" }).set(1);
+        metrics.changed(SignedDuration::from_secs(3));
+        metrics.approved(SignedDuration::from_hours(5));
+        let text = || {
+            let mut text = String::new();
+            encode(&mut text, &inner.registry).expect("encoded");
+            text
+        };
+        let of_kind = |line: &str| {
+            let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+            Some(match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            })
+        };
+        let there: BTreeSet<String> = text().lines().filter_map(of_kind).collect();
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md")).expect("the page");
+        let named = |line: &str| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned());
+        let told: BTreeSet<String> = page.lines().filter_map(named).collect();
+        assert_eq!(told, there);
+        for line in [
+            "backstay_certificate_not_after_timestamp_seconds{host=\"EX1\",role=\"back_end\",port=\"444\"} 1.0",
+            "backstay_change_duration_seconds_bucket{le=\"5.0\"} 1",
+            "backstay_approval_wait_seconds_bucket{le=\"14400.0\"} 0",
+            "backstay_approval_wait_seconds_bucket{le=\"86400.0\"} 1",
+        ] {
+            assert!(text().lines().any(|found| found == line), "{line} is missing in\n{}", text());
+        }
+        metrics.forget(&ex1);
+        assert!(!text().contains("EX1"), "{}", text());
     }
 }

@@ -1,8 +1,11 @@
 //! The main job's lines that the tour does not walk: several approvers, and a host that is alone.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use agent::driver::fault::{Call, Fault, Mode};
+use anyhow::Result;
 use policy::trust::{Approval, Kind};
 use proto::operator::SubmitApprovalRequest;
 use tests::desk::hex;
@@ -64,12 +67,27 @@ fn a_renewal_runs_when_as_many_persons_approved_as_the_estate_wants_and_not_befo
     let done = |found: &proto::operator::Plan| found.id == plan.id && found.life == "confirmed";
     estate.wait_plan(SERVER, "confirmed", LIMIT, done).expect("runs");
     estate.wait_verdict(SERVER, "healthy", LIMIT).expect("seen");
+    // Counted: one plan that was approved by enough and came to its end.
+    let metrics = metrics(&estate).expect("metrics");
+    for line in ["backstay_change_duration_seconds_count 1", "backstay_approval_wait_seconds_count 1"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
+    }
+    assert!(metrics.contains("backstay_agent_clock_skew_seconds{host=\"EX1\"} "), "{metrics}");
+    assert!(metrics.contains("backstay_policy_evaluations_total{decision=\"leave_alone\"} "), "{metrics}");
     // Said by two, written in the trail, and nothing else complained.
     let trail = estate.desk().ok(&["audit", "list", "--all"]).expect("a trail");
     assert!(trail.contains("CHG-1") && trail.contains("CHG-2"), "{trail}");
     estate.desk().ok(&["audit", "verify"]).expect("verifies");
     estate.stop().expect("stops");
     estate.check_logs(&[]).expect("quiet logs");
+}
+
+fn metrics(estate: &Estate) -> Result<String> {
+    let mut stream = TcpStream::connect(estate.ports().web)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 #[test]

@@ -40,8 +40,7 @@ pub(super) fn said(request: OpenRequest) -> Result<Said, Invalid> {
         }
         Request::Heartbeat(agent::Heartbeat { digest, now }) => {
             exactly_or_none::<32>("Heartbeat.digest", &digest)?;
-            moment("Heartbeat.now", now)?;
-            Said::Heartbeat
+            Said::Heartbeat(moment("Heartbeat.now", now)?)
         }
         Request::Receipt(receipt) => Said::Receipt(Box::new(receipt.try_into()?)),
         Request::Answer(agent::Answer { plan, answer }) => {

@@ -32,7 +32,7 @@ pub(super) fn said(message: ToController) -> Option<Said> {
             seen_at: latest.seen_at,
         })),
         ToController::Certificates(der) => Said::Certificates(der),
-        ToController::Heartbeat(_) => Said::Heartbeat,
+        ToController::Heartbeat(_) => Said::Heartbeat(Timestamp::UNIX_EPOCH),
         ToController::Receipt(receipt) => Said::Receipt(receipt),
         ToController::Running(plan) => Said::Running(plan),
         ToController::Busy { offered, at_work } => Said::Busy { offered, at_work },

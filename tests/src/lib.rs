@@ -11,7 +11,7 @@
 //! * [`conformance`] is what every driver of a host must do; `windows` is a host of Windows for it, and the only part that is built
 //!   for Windows beside it.
 //! * [`wine`] is Windows machines, `alone` a test with every port of its own to put them, and all that belongs to them, on.
-//! * [`disk`] and [`line`] fail when a test wants them to.
+//! * [`disk`] and [`mod@line`] fail when a test wants them to.
 //! * [`pe`] reads what a Windows exe carries beside its code.
 //! * [`sim`] is whole lives of small estates from a seed.
 //! * [`wait`] waits for what happens, never for a time.

@@ -44,6 +44,7 @@ pub mod status;
 mod stop;
 pub mod token;
 pub mod trust;
+pub mod watch;
 mod wire;
 
 /// Guards the back-end certificates of an Exchange estate.

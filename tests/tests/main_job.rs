@@ -65,6 +65,10 @@ fn a_renewal_runs_when_as_many_persons_approved_as_the_estate_wants_and_not_befo
 
     estate.desk().approve(&id, "ben", "CHG-2").expect("approved");
     let done = |found: &proto::operator::Plan| found.id == plan.id && found.life == "confirmed";
+    // Who watches it waits for the end, and learns which.
+    let watched = estate.desk().ok(&["plan", "show", &id, "--watch", "-o", "json"]).expect("confirmed");
+    let last: serde_json::Value = serde_json::from_str(watched.lines().last().unwrap_or_default()).expect("a line of JSON");
+    assert_eq!(last["life"], "confirmed", "{watched}");
     estate.wait_plan(SERVER, "confirmed", LIMIT, done).expect("runs");
     estate.wait_verdict(SERVER, "healthy", LIMIT).expect("seen");
     // Counted: one plan that was approved by enough and came to its end.

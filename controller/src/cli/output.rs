@@ -1,6 +1,6 @@
 //! What a command prints: data to standard output, as a table for people or JSON for programs; everything else to standard error.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use comfy_table::{Table, TableStyle};
@@ -27,6 +27,8 @@ pub trait View: Serialize {
 /// Where a command prints to.
 pub struct Output {
     format: Format,
+    /// Somebody looks at the data as it is written.
+    terminal: bool,
     data: Box<dyn Write + Send>,
     talk: Box<dyn Write + Send>,
 }
@@ -34,12 +36,13 @@ pub struct Output {
 impl Output {
     /// Standard output and standard error.
     pub fn standard(format: Format) -> Self {
-        Self { format, data: Box::new(io::stdout()), talk: Box::new(io::stderr()) }
+        let terminal = io::stdout().is_terminal();
+        Self { format, terminal, data: Box::new(io::stdout()), talk: Box::new(io::stderr()) }
     }
 
     /// Into these writers.
     pub fn into(format: Format, data: Box<dyn Write + Send>, talk: Box<dyn Write + Send>) -> Self {
-        Self { format, data, talk }
+        Self { format, terminal: false, data, talk }
     }
 
     /// Prints the data of a command.
@@ -55,10 +58,40 @@ impl Output {
                 json
             }
         };
-        match self.data.write_all(harmless(&text).as_bytes()).and_then(|()| self.data.flush()) {
+        match self.write("", &text) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             written => written.doing(|| "writing to standard output".to_owned()),
         }
+    }
+
+    /// Prints the data of a command that is watched, unless it reads as `shown`, which was printed before: on a terminal in its place, else
+    /// below it; as JSON a line each.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be written. Here a reader that has gone is one: there is nobody left to watch for.
+    pub fn show_if_new<V: View>(&mut self, view: &V, shown: &mut Option<String>) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Table => view.text(),
+            Format::Json => serde_json::to_string(view).doing(|| "writing the answer as JSON".to_owned())? + "\n",
+        };
+        if shown.as_ref() == Some(&text) {
+            return Ok(());
+        }
+        let before = match self.format {
+            // Clears the screen, and begins at its top.
+            Format::Table if self.terminal => "\u{1b}[2J\u{1b}[H",
+            Format::Table if shown.is_some() => "\n",
+            Format::Table | Format::Json => "",
+        };
+        self.write(before, &text).doing(|| "writing to standard output".to_owned())?;
+        *shown = Some(text);
+        Ok(())
+    }
+
+    fn write(&mut self, before: &str, text: &str) -> io::Result<()> {
+        self.data.write_all(before.as_bytes())?;
+        self.data.write_all(harmless(text).as_bytes())?;
+        self.data.flush()
     }
 
     /// Says something to the person at the terminal.

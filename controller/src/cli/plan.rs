@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use policy::Timestamp;
 use policy::id::{PlanId, ServerName};
+use policy::life::Life;
 use policy::receipt::Receipt;
 use proto::invalid::{Invalid, moment, present};
 use proto::operator::{self, AbandonPlanRequest, GetPlanRequest, GetPlanResponse, ListPlansRequest, RejectPlanRequest};
@@ -12,6 +13,7 @@ use self::preview::Preview;
 use super::connection::{Client, answer};
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, dash, line, moment as at, moment_if_any, table};
+use super::watch::Watch;
 use super::{Context, pages, wire};
 
 mod approve;
@@ -60,11 +62,20 @@ pub struct List {
     /// Only those of this server.
     #[arg(long, value_name = "NAME")]
     server: Option<ServerName>,
+
+    #[command(flatten)]
+    watch: Watch,
 }
 
 impl List {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let client = context.connection.connect().await?;
+        let ask = async || self.all(&client).await.map(PlanList);
+        self.watch.show(&mut context.output, ask, |_| false).await?;
+        Ok(Exit::Ok)
+    }
+
+    async fn all(&self, client: &Client) -> Result<Vec<PlanRow>, Failure> {
         let doing = "listing the plans";
         let mut rows = Vec::new();
         let server = self.server.as_ref().map(ServerName::to_string).unwrap_or_default();
@@ -78,8 +89,7 @@ impl List {
             Ok(())
         })
         .await?;
-        context.output.show(&PlanList(rows))?;
-        Ok(Exit::Ok)
+        Ok(rows)
     }
 }
 
@@ -92,19 +102,24 @@ async fn page(mut client: Client, doing: &str, request: ListPlansRequest) -> Res
 #[derive(Debug, Args)]
 #[command(before_help = "Examples:
   backstay plan show 3f2a9c01
-  backstay plan show 3f2a9c01 -o json")]
+  backstay plan show 3f2a9c01 -o json
+  backstay plan show 3f2a9c01 --watch && echo \"it is confirmed\"")]
 pub struct Show {
     /// The plan: its id, or the first 8 digits or more.
     #[arg(value_name = "ID", value_parser = prefix)]
     id: String,
+
+    #[command(flatten)]
+    watch: Watch,
 }
 
 impl Show {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
-        let view = fetch(&mut client, &self.id).await?;
-        context.output.show(&view)?;
-        Ok(Exit::Ok)
+        let view = self.watch.show(&mut context.output, async || fetch(&mut client, &self.id).await, PlanView::ended).await?;
+        // Who waited for the end wants to know which.
+        let waited_in_vain = self.watch.is_on() && view.row.life != Life::Confirmed.as_str();
+        Ok(if waited_in_vain { Exit::Findings } else { Exit::Ok })
     }
 }
 
@@ -275,6 +290,11 @@ pub struct ApprovalView {
 }
 
 impl PlanView {
+    /// Nothing more becomes of it. A word of a later version is taken for an end: whoever waits must not wait for ever.
+    fn ended(&self) -> bool {
+        Life::from_word(&self.row.life).is_none_or(Life::ended)
+    }
+
     fn of(asked: &str, response: GetPlanResponse) -> Result<Self, Failure> {
         let reading = || "reading the controller's answer".to_owned();
         let GetPlanResponse { plan: row, body, approvals, receipt } = response;

@@ -13,6 +13,7 @@ use super::connection::{Client, answer};
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, dash, line, moment, moment_if_any, pairs, table};
 use super::plan::{PlanRow, plan_table};
+use super::watch::Watch;
 use super::{Context, pages, wire};
 
 /// The servers of the estate.
@@ -37,13 +38,18 @@ impl Server {
 #[derive(Debug, Args)]
 #[command(before_help = "Examples:
   backstay server list
-  backstay server list -o json")]
-pub struct List {}
+  backstay server list -o json
+  backstay server list --watch")]
+pub struct List {
+    #[command(flatten)]
+    watch: Watch,
+}
 
 impl List {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let client = context.connection.connect().await?;
-        context.output.show(&ServerList(all(&client).await?))?;
+        let ask = async || all(&client).await.map(ServerList);
+        self.watch.show(&mut context.output, ask, |_| false).await?;
         Ok(Exit::Ok)
     }
 }

@@ -12,25 +12,32 @@ use serde::Serialize;
 use super::connection::answer;
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, moment as shown, pairs};
+use super::watch::Watch;
 use super::{Context, wire};
 
 /// Asks a controller how its estate is.
 #[derive(Debug, Args)]
 #[command(before_help = "Examples:
   backstay status
+  backstay status --watch
   backstay status --exit-code || echo \"somebody should look\"")]
 pub struct Status {
     /// End with code 6 when a server is not healthy, or is not heard.
     #[arg(long)]
     exit_code: bool,
+
+    #[command(flatten)]
+    watch: Watch,
 }
 
 impl Status {
     pub(super) async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
-        let response = answer("asking for the status", client.get_status(GetStatusRequest {})).await?;
-        let view = StatusView::try_from(response).doing(|| "reading the status".to_owned())?;
-        context.output.show(&view)?;
+        let ask = async || {
+            let response = answer("asking for the status", client.get_status(GetStatusRequest {})).await?;
+            StatusView::try_from(response).doing(|| "reading the status".to_owned())
+        };
+        let view = self.watch.show(&mut context.output, ask, |_| false).await?;
         Ok(if self.exit_code && view.needs_somebody() { Exit::Findings } else { Exit::Ok })
     }
 }

@@ -451,12 +451,12 @@ impl Session {
 
     fn tell_report(&mut self, now: Duration) -> Vec<Effect> {
         let Line::Open(open) = &mut self.line else { return Vec::new() };
-        let Some(latest) = &self.latest else { return Vec::new() };
+        let Some(latest) = self.latest.as_ref().filter(|_| open.report.is_none()) else { return Vec::new() };
         let known = self.kept.acknowledged.is_some_and(|known| known.digest == latest.digest);
         // A host that reads as before may have been another meanwhile: then something else would be put back.
         let remembered = remembered(latest).is_none_or(|memory| self.kept.remembered == Some(memory));
         let proves = self.prove.is_some_and(|done| done <= latest.seen_at);
-        if open.report.is_some() || (known && remembered && !proves) {
+        if known && remembered && !proves {
             return Vec::new();
         }
         self.kept.generation.counter += 1;

@@ -73,6 +73,13 @@ impl Connections {
         self.streams().by_server.get(server)?.skew
     }
 
+    /// Those of these servers that have no stream open.
+    pub fn away(&self, mut servers: Vec<ServerName>) -> Vec<ServerName> {
+        let streams = self.streams();
+        servers.retain(|server| !streams.by_server.contains_key(server));
+        servers
+    }
+
     /// How many are connected.
     pub fn count(&self) -> usize {
         self.streams().by_server.len()

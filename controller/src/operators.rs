@@ -102,8 +102,7 @@ impl OperatorService for Operators {
             Some(_) => store.awaited().await.map_err(failed)?,
             None => Vec::new(),
         };
-        let mut silent = store.expected().await.map_err(failed)?;
-        silent.retain(|server| !connections.is_connected(server));
+        let mut silent = connections.away(store.expected().await.map_err(failed)?);
         silent.truncate(MAX_PAGE as usize);
         Ok(Response::new(GetStatusResponse {
             estate: store.estate().to_string(),

@@ -118,6 +118,8 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    /// Held while the text is made.
+    scrape: tokio::sync::Mutex<()>,
     /// Reports that are on disk.
     reports: Counter,
     refused: Family<Reason, Counter>,
@@ -181,6 +183,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("backstay");
         let mut inner = Inner {
             registry: Registry::default(),
+            scrape: tokio::sync::Mutex::default(),
             reports: Counter::default(),
             refused: Family::default(),
             enrolled: Counter::default(),
@@ -267,20 +270,11 @@ impl Metrics {
         self.inner.approval_wait.observe(waited.as_secs_f64().max(0.0));
     }
 
-    /// A server is no more.
-    pub fn forget(&self, server: &ServerName) {
-        let Inner { connected, last_report, skew, not_after, healthy, .. } = &*self.inner;
-        let (host, served) = (Host { host: server.as_str().to_owned() }, Served::back_end(server));
-        connected.remove(&host);
-        last_report.remove(&host);
-        skew.remove(&host);
-        not_after.remove(&served);
-        healthy.remove(&served);
-    }
-
     /// The text that Prometheus reads, with what rows say at this moment.
     async fn text(&self, parts: &Parts) -> Result<String, StoreError> {
-        let Inner { connected_sum, servers, plans, audit, registry, .. } = &*self.inner;
+        let Inner { scrape, connected_sum, servers, plans, audit, registry, .. } = &*self.inner;
+        // What rows say is cleared and filled again: whoever comes meanwhile would read half of it.
+        let _alone = scrape.lock().await;
         connected_sum.set(i64::try_from(parts.connections.count()).unwrap_or(i64::MAX));
         servers.clear();
         for (verdict, count) in parts.store.verdicts().await? {
@@ -297,6 +291,13 @@ impl Metrics {
     }
 
     async fn hosts(&self, parts: &Parts) -> Result<(), StoreError> {
+        let Inner { connected, last_report, skew, not_after, healthy, .. } = &*self.inner;
+        // A server that is retired, or whose certificate is gone, is not shown as it was.
+        connected.clear();
+        last_report.clear();
+        skew.clear();
+        not_after.clear();
+        healthy.clear();
         let (mut after, mut seen) = (None, 0);
         while seen < MAX_HOSTS {
             let page = parts.store.servers(after.as_ref(), MAX_PAGE).await?;
@@ -314,9 +315,8 @@ impl Metrics {
         connected.get_or_create(&host).set(i64::from(parts.connections.is_connected(&server.name)));
         let heard = parts.connections.heard_at(&server.name).max(server.recorded_at);
         last_report.get_or_create(&host).set(heard.map_or(0.0, |at| at.as_duration().as_secs_f64()));
-        match parts.connections.skew(&server.name) {
-            Some(before) => drop(skew.get_or_create(&host).set(before.as_secs_f64())),
-            None => drop(skew.remove(&host)),
+        if let Some(before) = parts.connections.skew(&server.name) {
+            skew.get_or_create(&host).set(before.as_secs_f64());
         }
         if let Some(end) = server.not_after {
             not_after.get_or_create(&served).set(end.as_duration().as_secs_f64());
@@ -410,7 +410,5 @@ mod tests {
         ] {
             assert!(text().lines().any(|found| found == line), "{line} is missing in\n{}", text());
         }
-        metrics.forget(&ex1);
-        assert!(!text().contains("EX1"), "{}", text());
     }
 }

@@ -141,6 +141,8 @@ fn a_machine_that_is_sent_away_loses_its_stream_at_once_and_learns_why() {
     // Once the server itself is gone, it is in no list; what was done there stays told.
     estate.desk().ok(&["agent", "retire", SERVER, "--reason", "gone, CHG-78"]).expect("retired");
     assert_eq!(estate.desk().json(&["server", "list"]).expect("a list"), serde_json::json!([]));
+    let shown = metrics(&estate).expect("metrics");
+    assert!(!shown.contains("host=\"EX1\""), "{shown}");
     let status = estate.desk().run(&["status", "--exit-code"]).expect("asked");
     assert_eq!(status.status.code(), Some(0), "{}", String::from_utf8_lossy(&status.stdout));
     assert!(estate.desk().ok(&["audit", "list"]).expect("a trail").contains("server.retired"));

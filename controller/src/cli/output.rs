@@ -58,24 +58,21 @@ impl Output {
                 json
             }
         };
-        match self.write("", &text) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => written.doing(|| "writing to standard output".to_owned()),
-        }
+        self.write("", &text).map(drop)
     }
 
     /// Prints the data of a command that is watched, unless it reads as `shown`, which was printed before: on a terminal in its place, else
-    /// below it; as JSON a line each.
+    /// below it; as JSON a line each. False when its reader has gone: there is nobody left to watch for.
     ///
     /// # Errors
-    /// [`Failure`] when it cannot be written. Here a reader that has gone is one: there is nobody left to watch for.
-    pub fn show_if_new<V: View>(&mut self, view: &V, shown: &mut Option<String>) -> Result<(), Failure> {
+    /// [`Failure`] when it cannot be written.
+    pub fn show_if_new<V: View>(&mut self, view: &V, shown: &mut Option<String>) -> Result<bool, Failure> {
         let text = match self.format {
             Format::Table => view.text(),
             Format::Json => serde_json::to_string(view).doing(|| "writing the answer as JSON".to_owned())? + "\n",
         };
         if shown.as_ref() == Some(&text) {
-            return Ok(());
+            return Ok(true);
         }
         let before = match self.format {
             // Clears the screen, and begins at its top.
@@ -83,15 +80,19 @@ impl Output {
             Format::Table if shown.is_some() => "\n",
             Format::Table | Format::Json => "",
         };
-        self.write(before, &text).doing(|| "writing to standard output".to_owned())?;
+        let read = self.write(before, &text)?;
         *shown = Some(text);
-        Ok(())
+        Ok(read)
     }
 
-    fn write(&mut self, before: &str, text: &str) -> io::Result<()> {
-        self.data.write_all(before.as_bytes())?;
-        self.data.write_all(harmless(text).as_bytes())?;
-        self.data.flush()
+    /// False when the reader has gone, as `head` does.
+    fn write(&mut self, before: &str, text: &str) -> Result<bool, Failure> {
+        let data = &mut self.data;
+        let written = data.write_all(before.as_bytes()).and_then(|()| data.write_all(harmless(text).as_bytes()));
+        match written.and_then(|()| data.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            written => written.map(|()| true).doing(|| "writing to standard output".to_owned()),
+        }
     }
 
     /// Says something to the person at the terminal.
@@ -261,6 +262,8 @@ pub(crate) mod tests {
         let to = |kind| Output::into(Format::Table, Box::new(Fails(kind)), Box::new(io::sink()));
         assert!(to(ErrorKind::BrokenPipe).show(&named).is_ok());
         assert!(to(ErrorKind::StorageFull).show(&named).is_err());
+        assert!(!to(ErrorKind::BrokenPipe).show_if_new(&named, &mut None).expect("no failure"), "nobody is left to watch for");
+        assert!(to(ErrorKind::StorageFull).show_if_new(&named, &mut None).is_err());
     }
 
     #[test]

@@ -57,8 +57,7 @@ impl Watch {
         let mut shown = None;
         let mut lost = false;
         loop {
-            output.show_if_new(&view, &mut shown)?;
-            if ends(&view) {
+            if !output.show_if_new(&view, &mut shown)? || ends(&view) {
                 return Ok(view);
             }
             loop {

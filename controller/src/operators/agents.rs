@@ -54,11 +54,10 @@ pub(super) async fn send_away(
 
 /// Takes a server out of the estate.
 pub(super) async fn retire(parts: &Parts, server: &ServerName, reason: String, by: Person) -> Result<(), Status> {
-    let Parts { store, connections, nudge, clock, metrics, .. } = parts;
+    let Parts { store, connections, nudge, clock, .. } = parts;
     store.retire(server, reason, Actor::Person(by), clock.now()).await.map_err(failed)?;
     // Its stream reads who may speak before anything else, and ends; others may have waited for it.
     connections.wake(server);
-    metrics.forget(server);
     nudge.look_at_all();
     Ok(())
 }

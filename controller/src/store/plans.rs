@@ -13,7 +13,7 @@ use sqlx::any::AnyRow;
 use super::error::{Doing, StoreError};
 use super::row::{Columns, count, damaged, micros};
 use super::trail::tell;
-use super::{Store, page};
+use super::{MAX_PAGE, Store, page};
 use crate::audit::Actor;
 
 /// Approvals that are kept of one plan.
@@ -327,6 +327,20 @@ impl Store {
 }
 
 /// Moves a plan on, if it stands where it stood when it was read.
+/// The plans of a server whose end is open, the newest first.
+pub(super) async fn not_ended(connection: &mut AnyConnection, server: &ServerName) -> Result<Vec<PlanRow>, StoreError> {
+    let rows = sqlx::query(BY_AGE)
+        .bind(server.as_str())
+        .bind(1_i64)
+        .bind(i64::MAX)
+        .bind("")
+        .bind(page(MAX_PAGE))
+        .fetch_all(connection)
+        .await
+        .doing("reading the plans of a server")?;
+    rows.iter().map(plan_row).collect()
+}
+
 pub(super) async fn advance(
     connection: &mut AnyConnection,
     plan: &PlanRow,

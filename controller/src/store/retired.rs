@@ -8,7 +8,7 @@ use sqlx::AnyConnection;
 
 use super::Store;
 use super::error::{Doing, StoreError};
-use super::plans::{advance, plan_row};
+use super::plans::{advance, not_ended};
 use super::row::micros;
 use super::trail::tell;
 use crate::audit::Actor;
@@ -43,16 +43,8 @@ async fn retire(
     by: &Actor,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let plans = sqlx::query(
-        "SELECT * FROM plans WHERE server = $1 AND life IN ('proposed', 'approved', 'waiting', 'offered', 'running', 'restored')",
-    )
-    .bind(server.as_str())
-    .fetch_all(&mut *connection)
-    .await
-    .doing("reading the plans of a server")?;
     let mut ended = Vec::new();
-    for row in &plans {
-        let plan = plan_row(row)?;
+    for plan in not_ended(connection, &server).await? {
         if plan.life.in_flight() {
             return Err(StoreError::UnderWay { server, plan: plan.id });
         }

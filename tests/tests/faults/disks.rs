@@ -7,9 +7,9 @@ use anyhow::Result;
 use tests::disk;
 use tests::estate::Estate;
 use tests::lab::Damage;
-use tests::wait::{self, Look, when};
+use tests::wait::{self, when};
 
-use super::{LIMIT, SERVER, estate, look};
+use super::{LIMIT, SERVER, estate, look, says};
 
 /// As long as this file is there, the disk takes nothing.
 fn flag(estate: &Estate) -> PathBuf {
@@ -18,13 +18,6 @@ fn flag(estate: &Estate) -> PathBuf {
 
 fn thumbprint(estate: &Estate) -> Result<String> {
     Ok(estate.desk().server(SERVER)?.server.unwrap_or_default().thumbprint.unwrap_or_default())
-}
-
-fn says(estate: &Estate, of: &str, words: &str) -> Result<()> {
-    let log = || fs::read_to_string(estate.folder().join(format!("logs/{of}.log"))).unwrap_or_default();
-    wait::until(&format!("{of} to say {words:?}"), LIMIT, || {
-        if log().contains(words) { Look::Found(()) } else { Look::NotYet(log()) }
-    })
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod random;
 mod silence;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,9 +16,13 @@ use tests::desk::hex;
 use tests::estate::{Estate, Setup, policy};
 use tests::lab::Damage;
 use tests::outside::{Client, Shown};
+use tests::wait::{self, when};
 
 /// For whatever must happen in the end.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// For whoever is to notice silence: an answer that does not come is given up after 30 s, a ping after 45 s.
+const NOTICED: Duration = Duration::from_secs(90);
 
 const SERVER: &str = "EX1";
 
@@ -87,4 +92,13 @@ fn old_or_new(estate: &Estate, end: &Plan, before: &Before) -> Result<bool> {
         .filter(|(store, entry)| *store == Store::My && entry.key.as_ref().is_some_and(|key| made.contains(&key.container)));
     ensure!(of_container.count() <= 1, "expected one certificate at most in the new container");
     Ok(renewed)
+}
+
+/// Waits until the log of this process has these words.
+fn says(estate: &Estate, of: &str, words: &str) -> Result<()> {
+    let path = estate.folder().join(format!("logs/{of}.log"));
+    wait::until(&format!("{of} to say {words:?}"), NOTICED, || {
+        let log = fs::read_to_string(&path).unwrap_or_default();
+        when(log.contains(words), || log)
+    })
 }

@@ -1,7 +1,6 @@
 //! Who says nothing any more, and does not hang up: a controller or an agent that stands still, and a line that swallows everything.
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::Result;
 use tests::estate::Estate;
@@ -9,12 +8,9 @@ use tests::lab::Damage;
 use tests::line::Line;
 use tests::outside::Shown;
 use tests::process::signal;
-use tests::wait::{self, Look, when};
+use tests::wait::{self, when};
 
-use super::{LIMIT, SERVER, estate, look};
-
-/// An answer that does not come is given up after 30 s, a ping after 45 s.
-const NOTICED: Duration = Duration::from_secs(90);
+use super::{LIMIT, NOTICED, SERVER, estate, look, says};
 
 /// Loses the certificate on 444, and sees it come back as it was.
 fn lost_and_back(estate: &Estate) -> Result<()> {
@@ -36,16 +32,6 @@ fn connected(estate: &Estate, wanted: bool) -> Result<()> {
     estate.wait_server(SERVER, "a link, or its end", NOTICED, |response| {
         let connected = response.server.as_ref().is_some_and(|server| server.connected);
         when(connected == wanted, || format!("connected: {connected}"))
-    })
-}
-
-fn log(estate: &Estate, of: &str) -> String {
-    fs::read_to_string(estate.folder().join(format!("logs/{of}.log"))).unwrap_or_default()
-}
-
-fn says(estate: &Estate, of: &str, words: &str) -> Result<()> {
-    wait::until(&format!("{of} to say {words:?}"), NOTICED, || {
-        if log(estate, of).contains(words) { Look::Found(()) } else { Look::NotYet(log(estate, of)) }
     })
 }
 

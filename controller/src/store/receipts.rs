@@ -61,9 +61,12 @@ async fn settle(
         if owner != *server {
             return Err(StoreError::OtherServer { plan: id, expected: owner, found: server.clone() });
         }
-        // A refusal is no end: the same plan, offered again or made by the agent itself, is judged anew.
-        let offered_again = plan.as_ref().is_some_and(|plan| plan.life.in_flight());
-        if before != Outcome::Refused.as_str() || (receipt.outcome == Outcome::Refused && !offered_again) {
+        // The receipt may be older than the plan here: the same facts give the same plan, proposed anew by a store that was put back, and
+        // its agent answers with what it did then.
+        let answers = before == receipt.outcome.as_str() && plan.as_ref().is_some_and(|plan| plan.life.in_flight());
+        // A refusal is no end: the same plan, made by the agent itself, is judged anew.
+        let done_after_all = before == Outcome::Refused.as_str() && receipt.outcome != Outcome::Refused;
+        if !answers && !done_after_all {
             return Ok(Settled::Before);
         }
     }

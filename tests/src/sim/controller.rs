@@ -362,9 +362,13 @@ impl Controller {
     /// As the store does: once, and what the host says is the last word.
     fn settle(&mut self, server: &ServerName, receipt: Receipt, now: Timestamp) -> Result<()> {
         let before = self.rows.receipts.get(&receipt.plan).map(|receipt| receipt.outcome);
-        let offered_again = self.rows.plans.get(&receipt.plan).is_some_and(|row| row.life.in_flight());
-        if before.is_some_and(|before| before != Outcome::Refused || (receipt.outcome == Outcome::Refused && !offered_again)) {
-            return Ok(());
+        if let Some(before) = before {
+            let in_flight = self.rows.plans.get(&receipt.plan).is_some_and(|row| row.life.in_flight());
+            let answers = in_flight && before == receipt.outcome;
+            let done_after_all = before == Outcome::Refused && receipt.outcome != Outcome::Refused;
+            if !answers && !done_after_all {
+                return Ok(());
+            }
         }
         self.rows.entries += 1;
         let settled = |life: Life| settled(life, receipt.outcome);

@@ -233,23 +233,37 @@ async fn what_was_refused_and_is_done_later_by_the_agent_itself_is_learned() {
 }
 
 #[tokio::test]
-async fn a_refusal_from_before_a_plan_was_proposed_does_not_leave_it_on_its_way_for_ever() {
+async fn an_end_from_before_a_plan_was_proposed_does_not_leave_it_on_its_way_for_ever() {
     let (_folder, store, people, plans) = proposed(1).await;
-    let (_folder, other) = crate::stage::store().await;
-    people.rule(&other, 1, PROPOSE).await;
-    enrol(&other, "EX1").await;
-    // Somebody else had offered the very plan, and the agent had refused it.
-    let id = plans[0].id;
-    assert_eq!(other.settle(&server("EX1"), receipt(id, Outcome::Refused, noon()), noon()).await.expect("kept"), Settled::Now);
-    let scene = store.scene(&server("EX1")).await.expect("reads").expect("reported");
-    report(&other, &scene.sight, 1, noon()).await;
-    assert_eq!(look_at(&other, &server("EX1"), noon()).await.expect("a plan").id, id);
-    approve(&other, &people, "anna", id).await;
-    assert_eq!(look_at(&other, &server("EX1"), later(1)).await.expect("a plan").life, Life::Offered);
-    let refused = receipt(id, Outcome::Refused, later(2));
-    assert_eq!(other.settle(&server("EX1"), refused.clone(), later(2)).await.expect("settled"), Settled::Now);
-    assert_eq!(life(&other, &plans[0]).await, Life::Refused);
-    assert_eq!(other.settle(&server("EX1"), refused, later(3)).await.expect("settled"), Settled::Before);
+    let (ex1, id) = (server("EX1"), plans[0].id);
+    let scene = store.scene(&ex1).await.expect("reads").expect("reported");
+    for (outcome, end) in [
+        (Outcome::Refused, Life::Refused),
+        (Outcome::Undone, Life::Undone),
+        (Outcome::Failed, Life::Failed),
+        (Outcome::Superseded, Life::Superseded),
+        (Outcome::Restored, Life::Restored),
+    ] {
+        let (_folder, other) = crate::stage::store().await;
+        people.rule(&other, 1, PROPOSE).await;
+        enrol(&other, "EX1").await;
+        // Somebody else had offered the very plan, or this store has forgotten it since.
+        let before = receipt(id, outcome, noon());
+        assert_eq!(other.settle(&ex1, before.clone(), noon()).await.expect("kept"), Settled::Now);
+        report(&other, &scene.sight, 1, noon()).await;
+        assert_eq!(look_at(&other, &ex1, noon()).await.expect("a plan").id, id);
+        approve(&other, &people, "anna", id).await;
+        assert_eq!(look_at(&other, &ex1, later(1)).await.expect("a plan").life, Life::Offered);
+        // What was done is not done again: the agent answers with its receipt.
+        if outcome != Outcome::Refused {
+            let refused = receipt(id, Outcome::Refused, later(2));
+            assert_eq!(other.settle(&ex1, refused, later(2)).await.expect("settled"), Settled::Before, "after {outcome:?}");
+        }
+        assert_eq!(other.settle(&ex1, before.clone(), later(2)).await.expect("settled"), Settled::Now);
+        assert_eq!(life(&other, &plans[0]).await, end);
+        assert_eq!(other.settle(&ex1, before, later(3)).await.expect("settled"), Settled::Before);
+        audit_holds(&other).await;
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ use crate::work::{Look, WorkError, sight};
 use crate::{AgentError, VERSION, now};
 
 mod doctor;
+mod peers;
 mod renew;
 mod talk;
 mod told;
@@ -97,6 +98,7 @@ impl Attendant {
                 () = self.wake.notified() => turns.woken(),
                 sight = turns::ended(&mut turns.glance) => self.glanced(sight, &mut turns),
                 checkup = turns::ended(&mut turns.checkup) => self.examined(checkup, &mut turns),
+                seen = turns::ended(&mut turns.handshake) => self.looked_beside(seen, &mut turns),
                 renewed = turns::ended(&mut turns.renewal) => self.renewed(renewed, &mut turns),
                 found = turns::ended(&mut turns.successors) => self.succeeded(found, &mut turns),
                 () = sleep_until(due) => {
@@ -279,6 +281,7 @@ impl Attendant {
         let effects = self.session.tick(turns.up());
         self.perform(effects, turns);
         self.visit(turns);
+        self.look_beside(turns);
         self.renew_if_due(turns);
     }
 
@@ -293,6 +296,7 @@ impl Attendant {
         let can_look = self.bench.free().is_some() || (turns.work.is_plan() && turns.glance.is_none());
         let look = can_look.then_some(turns.look_at);
         let renewal = turns.renewal.is_none().then_some(turns.renew_at);
-        due.chain(look).chain(renewal).chain(turns.late_at).min().unwrap_or(far)
+        let beside = turns.peers.due(self.peer_checks()).filter(|_| turns.handshake.is_none()).map(|up| turns.born + up);
+        due.chain(look).chain(renewal).chain(beside).chain(turns.late_at).min().unwrap_or(far)
     }
 }

@@ -194,6 +194,11 @@ impl Authority {
         }
     }
 
+    /// The policy that is held, if any.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref().map(|policy| &policy.value)
+    }
+
     /// Version and id of what is held, and the stops in force.
     pub fn held(&self) -> Held {
         let Floors { trust, policy } = self.floors();

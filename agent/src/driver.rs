@@ -166,6 +166,16 @@ pub trait Driver: Send + Sync {
     /// [`DriverError::Io`] as the system gives it.
     fn dial(&self, port: u16, path: ProbePath, limit: Duration) -> Result<TcpStream, DriverError>;
 
+    /// Connects to the 444 of another server by its full name, with a time limit for each address to which that leads. What leads to
+    /// this host itself is [`DriverError::Elsewhere`].
+    ///
+    /// # Errors
+    /// [`DriverError::Io`] as the system gives it.
+    fn reach(&self, fqdn: &str, limit: Duration) -> Result<TcpStream, DriverError> {
+        let _ = (fqdn, limit);
+        Err(DriverError::NotMine("reach"))
+    }
+
     /// The paths over which this host can be dialled.
     fn paths(&self) -> Vec<ProbePath>;
 

@@ -46,6 +46,7 @@ pub mod link;
 pub mod log;
 pub mod memory;
 pub mod observe;
+pub mod peers;
 pub mod probe;
 pub mod proxy;
 pub mod run;

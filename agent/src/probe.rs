@@ -44,6 +44,17 @@ pub fn probe<D: Driver + ?Sized>(driver: &D, port: u16, name: &str) -> (Vec<Prob
     (probes, shown)
 }
 
+/// One plain handshake with the 444 of another server.
+pub(crate) fn beside<D: Driver + ?Sized>(driver: &D, fqdn: &str) -> ProbeOutcome {
+    match driver.reach(fqdn, LIMIT) {
+        Ok(stream) => match handshake(stream, fqdn) {
+            Ok(der) => ProbeOutcome::Presented { certificate: Sha256::of(&der) },
+            Err(why) => ProbeOutcome::NoHandshake(why.to_owned()),
+        },
+        Err(error) => unreached(&error),
+    }
+}
+
 fn unreached(error: &DriverError) -> ProbeOutcome {
     match error {
         DriverError::Io { source, .. } if source.kind() == ErrorKind::ConnectionRefused => ProbeOutcome::Refused,

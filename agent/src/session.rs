@@ -19,6 +19,7 @@ use policy::Timestamp;
 use policy::checkup::Kind;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, Sha256};
 use policy::last::LastKnown;
+use policy::peers::{Seen, Target};
 use policy::receipt::{Outcome, Receipt};
 use proto::checkup::Named;
 
@@ -72,6 +73,8 @@ pub enum Effect {
     },
     /// Gather what is held and every receipt that is kept, then [`Session::recalled`].
     Recall,
+    /// Look at the 444 of these servers from now on, and of no others; say by [`Session::witnessed`] what is shown.
+    LookBeside(Vec<Target>),
     /// Drop the connection and begin anew.
     Reconnect(&'static str),
 }
@@ -218,6 +221,10 @@ impl Session {
                 Line::Down | Line::Hailing { .. } => Vec::new(),
             },
             FromController::CheckupAcknowledged(id) => self.checkup_acknowledged(id),
+            FromController::Peers(targets) => match self.line {
+                Line::Open(_) => vec![Effect::LookBeside(targets)],
+                Line::Down | Line::Hailing { .. } => Vec::new(),
+            },
         }
     }
 
@@ -249,6 +256,15 @@ impl Session {
         let mut effects = vec![Effect::Send(ToController::Remembered(Box::new(remembered)))];
         effects.extend(self.tell_receipts(now));
         effects
+    }
+
+    /// The 444 of another server was looked at, as the controller asked in this session. Lost with the session, and told in the next:
+    /// nothing waits for it to be acknowledged.
+    pub fn witnessed(&self, seen: Seen) -> Vec<Effect> {
+        match self.line {
+            Line::Open(_) => vec![Effect::Send(ToController::PeerSeen(seen))],
+            Line::Down | Line::Hailing { .. } => Vec::new(),
+        }
     }
 
     /// The agent is about to run a plan of its own.

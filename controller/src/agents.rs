@@ -27,7 +27,7 @@ use crate::listen::Caller;
 use crate::parts::Parts;
 use crate::session::{Breach, Effect, Hello, Remembered, Said, Say, Session, Told};
 use crate::status::{chain, failed, told};
-use crate::store::{Adopted, Forgotten, Identity, IdentityState, Recording, Settled, StoreError};
+use crate::store::{Adopted, Forgotten, Identity, IdentityState, Recording, Settled, StoreError, Witnessed};
 
 mod wire;
 
@@ -129,7 +129,7 @@ impl Line {
                 () = seat.displaced.cancelled() => return Err(Status::aborted("a newer session of this server took the place of this one")),
                 () = seat.wake.notified() => {
                     self.identity().await?;
-                    self.perform(&mut session, vec![Effect::ReadDocuments, Effect::ReadStops, Effect::ReadOffers]).await?;
+                    self.perform(&mut session, Session::woken()).await?;
                 }
                 message = tokio::time::timeout(patience, incoming.message()) => {
                     let message = message.map_err(|_| Status::deadline_exceeded(format!("expected a heartbeat within {patience:?}, found silence")))??;
@@ -304,6 +304,14 @@ impl Line {
                     let chain = store.trust_chain(session.trust_version()).await.map_err(failed)?;
                     let policy = store.policy().await.map_err(failed)?;
                     session.documents(chain, policy)
+                }
+                Effect::ReadPeers => session.peers(store.peer_targets(&self.server).await.map_err(failed)?),
+                Effect::Witness(seen) => {
+                    let target = seen.server.clone();
+                    if store.witness(&self.server, seen).await.map_err(failed)? == Witnessed::Now {
+                        nudge.look(&target);
+                    }
+                    Vec::new()
                 }
                 Effect::ReadOffers => session.offers(store.offers(&self.server).await.map_err(failed)?),
                 Effect::Look => {

@@ -180,11 +180,13 @@ impl OperatorService for Operators {
             Some(wire::server(row, connections, &prospect))
         };
         let told = || checkups.clone().into_all().into_iter().map(Into::into).collect();
-        let Some(scene) = store.scene(&name).await.map_err(failed)? else {
+        let Some(mut scene) = store.scene(&name).await.map_err(failed)? else {
             // Let in, and silent so far.
             let row = store.server(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
             return Ok(Response::new(GetServerResponse { server: shown(row), checkups: told(), ..GetServerResponse::default() }));
         };
+        scene.peers.truncate(approval::policy_in_force(store).await?.peers.count as usize);
+        let peers = wire::peers(&scene, connections);
         let report_json = serde_json::to_string(&scene.sight.report)
             .map_err(|error| Status::internal(format!("the report of {name} does not write as JSON: {error}")))?;
         Ok(Response::new(GetServerResponse {
@@ -193,6 +195,7 @@ impl OperatorService for Operators {
             report_json,
             plans: scene.plans.into_iter().map(|seen| wire::plan(&seen.row)).collect(),
             checkups: told(),
+            peers,
         }))
     }
 
@@ -200,11 +203,12 @@ impl OperatorService for Operators {
         self.caller(&request, Right::Read)?;
         let name = invalid::id("ExplainServerRequest.name", &request.get_ref().name)?;
         let Parts { store, connections, clock, .. } = &self.parts;
-        let Some(scene) = store.scene(&name).await.map_err(failed)? else {
+        let Some(mut scene) = store.scene(&name).await.map_err(failed)? else {
             let row = store.server(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
             return Ok(Response::new(explain::silent(&row)));
         };
         let policy = approval::policy_in_force(store).await?;
+        scene.peers.truncate(policy.peers.count as usize);
         Ok(Response::new(explain::explain(&scene, &policy, connections.is_connected(&name), clock.now())))
     }
 

@@ -14,6 +14,7 @@ use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::ServerName;
 use policy::life::Event;
+use policy::peers::Peer;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -218,8 +219,11 @@ impl Shared {
 
     async fn try_look(&self, server: &ServerName) -> Result<Option<Timestamp>, StoreError> {
         let Reconciler { store, connections, nudge, metrics, clock } = &self.reconciler;
-        let Some(scene) = store.scene(server).await? else { return Ok(None) };
+        let Some(mut scene) = store.scene(server).await? else { return Ok(None) };
         let documents = self.documents.read(store).await?;
+        // Who is not here keeps silent about what changed since.
+        scene.peers.truncate(documents.policy.peers.count as usize);
+        scene.peers.retain(|peer| connections.is_connected(&peer.server));
         let stopped = store
             .stops_of(server)
             .await?
@@ -235,6 +239,9 @@ impl Shared {
             now,
         };
         let conclusion = Arc::new(look(&scene, &terms));
+        for peer in unasked(&scene) {
+            connections.wake(peer);
+        }
         let next = conclusion.next_look;
         metrics.evaluated(&conclusion.decision);
         if !is_news(&scene, &conclusion) {
@@ -288,6 +295,13 @@ fn tell_kept(server: &ServerName, scene: &Scene, conclusion: &Conclusion) {
             Move::Note { .. } => {}
         }
     }
+}
+
+/// Those who look at this server and have not answered what is asked now. To be told twice that they are asked does them no harm.
+fn unasked(scene: &Scene) -> impl Iterator<Item = &ServerName> {
+    let question = scene.question();
+    let answered = move |peer: &&Peer| peer.word.as_ref().is_some_and(|word| word.question == question);
+    scene.peers.iter().filter(move |peer| !answered(peer)).map(|peer| &peer.server)
 }
 
 /// How long each plan waited that enough persons have approved now.

@@ -11,6 +11,7 @@ use policy::Timestamp;
 use policy::certificate::MAX_DER;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, ServerName, Sha256};
 use policy::last::LastKnown;
+use policy::peers::{Seen, Target};
 use policy::receipt::Receipt;
 use policy::report::Report;
 use policy::stop::StopId;
@@ -50,6 +51,8 @@ pub enum Said {
     Checkup(Box<Named>),
     /// What it holds, when it was asked.
     Remembered(Box<Remembered>),
+    /// What another server's 444 showed there.
+    PeerSeen(Seen),
 }
 
 /// What an agent holds, as it was signed or said; nothing of it is believed yet.
@@ -134,6 +137,8 @@ pub enum Say {
     Stop(Vec<u8>),
     /// An approver's yes to going on.
     Resume(SignedBytes),
+    /// The servers whose 444 it is to look at.
+    Peers(Vec<Target>),
 }
 
 /// The answer to a hello.
@@ -178,6 +183,10 @@ pub enum Effect {
     ReadDocuments,
     /// Read what is offered to this server, then [`Session::offers`].
     ReadOffers,
+    /// Read whom this server is to look at, then [`Session::peers`].
+    ReadPeers,
+    /// Write down what this server was shown on the 444 of another, and look at that one.
+    Witness(Seen),
     /// Look at this server.
     Look,
 }
@@ -301,6 +310,8 @@ pub struct Session {
     pushed: Pushed,
     /// Stops and yeses that were told in this session, by id.
     about_stops: BTreeSet<Sha256>,
+    /// Whom it was asked to look at.
+    peers: Vec<Target>,
 }
 
 /// The newest versions that were sent in this session; whether they were taken, the agent says.
@@ -355,6 +366,7 @@ impl Session {
             called_back: BTreeSet::new(),
             pushed: Pushed::default(),
             about_stops: BTreeSet::new(),
+            peers: Vec::new(),
         })
     }
 
@@ -377,8 +389,13 @@ impl Session {
         {
             effects.push(self.acknowledge(generation, missing, audit));
         }
-        effects.extend([Effect::ReadOffers, Effect::Look]);
+        effects.extend([Effect::ReadOffers, Effect::ReadPeers, Effect::Look]);
         effects
+    }
+
+    /// What is done when rows about this server may have changed.
+    pub fn woken() -> Vec<Effect> {
+        vec![Effect::ReadDocuments, Effect::ReadStops, Effect::ReadOffers, Effect::ReadPeers]
     }
 
     /// The agent said something.
@@ -402,6 +419,11 @@ impl Session {
                 self.held = held;
                 self.stopped.clone_from(&stops);
                 Ok(vec![Effect::Note(held, stops), Effect::Look])
+            }
+            // Nobody speaks of a server that it was not asked about.
+            Said::PeerSeen(seen) => {
+                let asked = self.peers.iter().any(|target| target.server == seen.server);
+                Ok(asked.then_some(Effect::Witness(seen)).into_iter().collect())
             }
             Said::Checkup(named) => Ok(vec![Effect::File(named)]),
             Said::Remembered(mut remembered) => {
@@ -496,6 +518,15 @@ impl Session {
             }
         }
         effects
+    }
+
+    /// These are the servers whose 444 this one is to look at; told when they are others than before, or are asked anew.
+    pub fn peers(&mut self, targets: Vec<Target>) -> Vec<Effect> {
+        if self.peers == targets {
+            return Vec::new();
+        }
+        self.peers.clone_from(&targets);
+        vec![Effect::Say(Say::Peers(targets))]
     }
 
     /// The version of the trust document from which the chain is to be read.

@@ -24,7 +24,7 @@ mod values;
 pub use self::error::{Place, PolicyError};
 pub use self::exception::{Allow, Exception, Name};
 pub use self::mode::{Action, Actions, Group, Left, Mode, Say};
-pub use self::values::{Expiry, GroupBy, Limits, MAX_REHEARSE_EVERY, MAX_SOAK, Profile, Quiet, Waves};
+pub use self::values::{Expiry, GroupBy, Limits, MAX_REHEARSE_EVERY, MAX_SOAK, PeerChecks, Profile, Quiet, Waves};
 
 /// The largest policy that is read, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -61,6 +61,8 @@ pub struct Policy {
     pub freezes: Vec<Freeze>,
     /// In which order approved work goes over the estate.
     pub waves: Waves,
+    /// Who looks at a server's 444 beside its own agent.
+    pub peers: PeerChecks,
     /// Anti-flap and authority limits.
     pub limits: Limits,
     /// What a new certificate looks like.
@@ -95,6 +97,8 @@ struct RawPolicy {
     freezes: Vec<Spanned<RawFreeze>>,
     #[serde(default)]
     waves: Waves,
+    #[serde(default)]
+    peers: PeerChecks,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -156,6 +160,7 @@ impl Policy {
             windows,
             freezes,
             waves,
+            peers,
             limits,
             certificate,
             names,
@@ -202,6 +207,7 @@ impl Policy {
             windows: entries("window").read(windows, |raw| Window::try_from(raw).map_err(|e| e.to_string()))?,
             freezes: entries("freeze").read(freezes, |raw| Freeze::try_from(raw).map_err(|e| e.to_string()))?,
             waves,
+            peers,
             limits,
             certificate,
             names,
@@ -226,6 +232,7 @@ impl Policy {
             windows: Vec::new(),
             freezes: Vec::new(),
             waves: Waves::default(),
+            peers: PeerChecks::default(),
             limits: Limits::default(),
             certificate: Profile::default(),
             names: Vec::new(),

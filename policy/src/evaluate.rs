@@ -44,6 +44,14 @@ impl Assessment {
     pub fn has(&self, code: Code) -> bool {
         self.findings.iter().any(|finding| finding.code == code)
     }
+
+    /// With findings that others made of the same server, in order.
+    #[must_use]
+    pub fn with(mut self, more: Vec<Finding>) -> Self {
+        self.findings.extend(more);
+        self.findings.sort_by_key(|finding| (std::cmp::Reverse(finding.code.severity()), finding.code));
+        self
+    }
 }
 
 /// What is judged.
@@ -83,8 +91,7 @@ pub fn evaluate(policy: &Policy, sight: &Sight, last: &LastKnown, now: Timestamp
     iis::iis(&case, &mut findings);
     machine::machine(&case, &mut findings);
     differential::differential(&case, verdict, &mut findings);
-    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.code.severity()), finding.code));
-    Assessment { verdict, findings }
+    Assessment { verdict, findings: Vec::new() }.with(findings)
 }
 
 /// A thumbprint, or the word for none.

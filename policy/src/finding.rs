@@ -127,6 +127,10 @@ codes! {
     UnopenableCng = "BST406", Warning, "a certificate with a key that cannot be opened is in MY";
     /// DAG and AD site are unknown (G14).
     GroupUnknown = "BST501", Note, "the group of this server is unknown";
+    /// Another server does not come to a handshake with 444, though this one does (F29, F31).
+    Unreached = "BST502", Warning, "another server cannot use this server's 444";
+    /// Another server is shown another certificate on 444 than this one (G7).
+    SeenOtherwise = "BST503", Warning, "another server is shown another certificate on 444";
     /// Setup or an update is at work or half-finished (F35, G4).
     SetupAtWork = "BST601", Warning, "Exchange setup is at work or half-finished";
     /// This server has no back end (G6).

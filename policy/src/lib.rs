@@ -37,6 +37,7 @@ pub mod id;
 pub mod last;
 pub mod life;
 pub mod look;
+pub mod peers;
 pub mod plan;
 pub mod preflight;
 pub mod receipt;

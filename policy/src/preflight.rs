@@ -117,6 +117,8 @@ fn matters(code: Code) -> Matters {
         | Code::IsAuthCertificate
         | Code::AuthEndsToo
         | Code::GroupUnknown
+        | Code::Unreached
+        | Code::SeenOtherwise
         | Code::NoBackEnd
         | Code::BindingFlags
         | Code::SiteStopped

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use policy::document::{Actions, Expiry, Limits, MAX_BYTES, Mode, Policy, PolicyError, Profile, Quiet, Waves};
+use policy::document::{Actions, Expiry, Limits, MAX_BYTES, Mode, PeerChecks, Policy, PolicyError, Profile, Quiet, Waves};
 use policy::finding::Code;
 use policy::plan::{Plan, PlanError};
 use policy::trust::{Approval, DocumentError, TrustDocument, Verified};
@@ -33,6 +33,7 @@ fn the_example_policy_reads_and_shows_the_defaults() {
         windows,
         freezes,
         waves,
+        peers,
         limits,
         certificate,
         names,
@@ -46,6 +47,7 @@ fn the_example_policy_reads_and_shows_the_defaults() {
     assert_eq!(limits, Limits::default());
     assert_eq!(actions, Actions::default());
     assert_eq!(waves, Waves::default());
+    assert_eq!(peers, PeerChecks::default());
     assert_eq!(certificate, Profile::default());
     assert!(compromised.is_empty());
     let lengths = [groups.len(), windows.len(), freezes.len(), names.len(), exceptions.len()];
@@ -77,11 +79,13 @@ fn the_example_policy_explains_every_key() {
         "ceiling",
         "compromised",
         "configuration",
+        "count",
         "create",
         "dag",
         "dangling",
         "days",
         "estate",
+        "every",
         "from",
         "front_end",
         "full_name",

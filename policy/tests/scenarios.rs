@@ -44,7 +44,7 @@ scenarios! {
     c10b_in_webhosting c10c_services_stopped c11_blank_page c14_front_end_renewed f1_expiring f2_expired f3_key_missing
     f4_link_lost f5_key_denied f6_transport_denied f7_archived f8_wrong_store f9_extra_record f10_binding_on_one_address
     f11_sni f12_other_site f13_site_stopped f15_misnamed f15_misnamed_and_expiring f16_from_a_ca f18_fresh_server
-    f19_changed_by_somebody f20_flapping f25_management_certificate f26_front_end_expired f28_unopenable_cng f34_renamed
+    f19_changed_by_somebody f20_flapping f25_management_certificate f26_front_end_expired f28_unopenable_cng f29_other_tls_policy f31_blocked g7_from_outside f34_renamed
     f35_setup_half_finished f35_setup_running f36_updated f37_clock f37_not_yet_valid f38_root_copy f40_same_name
     f41_snapshot f43_maintenance f44_auth_certificate f46_redirected g1_uninstalled g2_rebuilt g4_update_running
     g5_managed_availability g6_exchange_2010 g6_no_role g7_intercepted g8_name_elsewhere g9_names_disagree

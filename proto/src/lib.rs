@@ -21,6 +21,7 @@ pub mod checkup;
 pub mod generation;
 pub mod invalid;
 pub mod names;
+pub mod peers;
 pub mod receipt;
 pub mod report;
 pub mod signed;

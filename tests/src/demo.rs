@@ -26,6 +26,9 @@ ceiling = "2m"
 [waves]
 soak = "1s"
 
+[peers]
+every = "1s"
+
 [limits]
 restores_per_hour = 100
 restores_per_day = 1000

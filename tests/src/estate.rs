@@ -60,7 +60,7 @@ impl Default for Setup {
 /// A policy without its head, with times of the lab: `mode` for every server.
 pub fn policy(mode: &str) -> String {
     format!(
-        "mode = \"{mode}\"\n\n[quiet]\nrecord_missing = \"2s\"\ndangling = \"2s\"\nceiling = \"60s\"\n\n[waves]\nsoak = \"1s\"\n\n\
+        "mode = \"{mode}\"\n\n[quiet]\nrecord_missing = \"2s\"\ndangling = \"2s\"\nceiling = \"60s\"\n\n[waves]\nsoak = \"1s\"\n\n[peers]\nevery = \"1s\"\n\n\
          [limits]\nrestores_per_hour = 100\nrestores_per_day = 1000\n"
     )
 }

@@ -250,7 +250,8 @@ impl SessionService for Heard {
                     | Up::Heartbeat(_)
                     | Up::Answer(_)
                     | Up::Checkup(_)
-                    | Up::Remembered(_) => {}
+                    | Up::Remembered(_)
+                    | Up::PeerSeen(_) => {}
                 }
             }
             heard.sessions().lines.retain(|_, known| !known.same_channel(&line));
@@ -294,6 +295,6 @@ fn answer_to(message: &Up, asks: &Asks) -> Option<Down> {
         }
         Up::Receipt(receipt) => Some(Down::ReceiptAcknowledged(ReceiptAcknowledged { plan: receipt.plan.clone() })),
         Up::Checkup(checkup) => Some(Down::CheckupAcknowledged(CheckupAcknowledged { id: checkup.id.clone() })),
-        Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) | Up::Remembered(_) => None,
+        Up::Certificates(_) | Up::Heartbeat(_) | Up::Answer(_) | Up::Held(_) | Up::Remembered(_) | Up::PeerSeen(_) => None,
     }
 }

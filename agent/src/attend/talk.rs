@@ -81,6 +81,7 @@ impl Attendant {
                 Effect::Judge(document) => effects.extend(self.judge(&document, turns)),
                 Effect::Confirm { policy, clock } => {
                     self.met(turns);
+                    turns.peers.anew();
                     match self.authority.confirm(policy, clock, now()) {
                         Ok(()) => drop(turns.fine(&Trouble::POLICY_NOT_CONFIRMED)),
                         Err(error) => turns.grumble(&Trouble::POLICY_NOT_CONFIRMED, &error),
@@ -90,6 +91,7 @@ impl Attendant {
                     }
                 }
                 Effect::Recall => turns.recall = true,
+                Effect::LookBeside(targets) => self.asked_to_look(targets, turns),
                 Effect::Reconnect(why) => {
                     tracing::info!(why, "the session is begun anew");
                     return self.redial(turns);
@@ -146,7 +148,8 @@ impl Attendant {
         }
     }
 
-    fn redial(&mut self, turns: &Turns) {
+    fn redial(&mut self, turns: &mut Turns) {
+        turns.peers.anew();
         let wait = self.session.disconnected(random(), turns.up());
         self.dial(wait);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use native::event::Event;
 use policy::checkup::Checkup;
 use policy::id::PlanId;
+use policy::peers::Seen;
 use policy::plan::Plan;
 use policy::report::Sight;
 use proto::signed::SignedBytes;
@@ -19,6 +20,7 @@ use crate::bench::Bench;
 use crate::doctor::Shelf;
 use crate::event::{self, tell};
 use crate::identity::{IdentityError, Renewed};
+use crate::peers::Peers;
 use crate::session::Offer;
 use crate::work::WorkError;
 
@@ -62,6 +64,10 @@ pub(super) struct Turns {
     pub(super) checkup: Option<JoinHandle<Checkup>>,
     /// Not before.
     pub(super) checkup_at: Instant,
+    /// Other servers whose 444 is looked at.
+    pub(super) peers: Peers,
+    /// A handshake with one of them.
+    pub(super) handshake: Option<JoinHandle<Seen>>,
     /// What was told last.
     pub(super) told: Told,
     /// There was a session since the start.
@@ -111,6 +117,8 @@ impl Turns {
             shelf: Shelf::default(),
             checkup: None,
             checkup_at: born,
+            peers: Peers::default(),
+            handshake: None,
             told: Told::default(),
             met: false,
             renewal: None,

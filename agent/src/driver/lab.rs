@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use policy::plan::Step;
-use policy::report::{ProbePath, Sight};
+use policy::report::{BACK_END_PORT, ProbePath, Sight};
 
 use self::fault::{Call, Mode};
 use self::folder::Folder;
@@ -121,6 +121,24 @@ impl Driver for LabDriver {
         let socket = estate.place(&name).and_then(|place| place.socket(asked));
         let socket = socket.ok_or_else(|| unreachable(io::ErrorKind::ConnectionRefused))?;
         TcpStream::connect_timeout(&SocketAddr::V4(socket), limit).map_err(|source| DriverError::Io { object: object(), source })
+    }
+
+    fn reach(&self, fqdn: &str, limit: Duration) -> Result<TcpStream, DriverError> {
+        let folder::HostFile { name, cannot_reach, .. } = self.folder.host()?;
+        let unreachable = |kind: io::ErrorKind| DriverError::Io { object: fqdn.to_owned(), source: kind.into() };
+        let estate = self.folder.estate()?;
+        let place = estate.servers.iter().find(|place| place.fqdn.eq_ignore_ascii_case(fqdn));
+        let place = place.ok_or_else(|| unreachable(io::ErrorKind::NotFound))?;
+        if place.name == name {
+            return Err(DriverError::Elsewhere { object: fqdn.to_owned(), address: place.address.to_string() });
+        }
+        // A firewall drops what it does not let through; nobody wants to wait for that.
+        if cannot_reach.contains(&place.name) {
+            return Err(unreachable(io::ErrorKind::TimedOut));
+        }
+        let socket = place.socket(BACK_END_PORT).ok_or_else(|| unreachable(io::ErrorKind::ConnectionRefused))?;
+        TcpStream::connect_timeout(&SocketAddr::V4(socket), limit)
+            .map_err(|source| DriverError::Io { object: fqdn.to_owned(), source })
     }
 
     fn paths(&self) -> Vec<ProbePath> {

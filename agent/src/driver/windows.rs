@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use policy::id::Thumbprint;
 use policy::plan::Step;
-use policy::report::{Access, Fact, ProbePath, Report, Sight, SslRecord, Store};
+use policy::report::{Access, BACK_END_PORT, Fact, ProbePath, Report, Sight, SslRecord, Store};
 
 use self::directory::Directory;
 use self::events::Events;
@@ -114,6 +114,10 @@ impl Driver for WindowsDriver {
 
     fn dial(&self, port: u16, path: ProbePath, limit: Duration) -> Result<TcpStream, DriverError> {
         dial::dial(port, path, limit)
+    }
+
+    fn reach(&self, fqdn: &str, limit: Duration) -> Result<TcpStream, DriverError> {
+        dial::reach(fqdn, BACK_END_PORT, limit)
     }
 
     fn paths(&self) -> Vec<ProbePath> {

@@ -16,6 +16,7 @@ use proto::agent::{
     ReportAcknowledged, ReportMessage, Running, Welcome as WireWelcome, answer,
 };
 use proto::invalid::{self, Invalid};
+use proto::peers;
 use proto::report::MAX_MEMORY;
 use proto::signed::SignedBytes;
 use proto::types;
@@ -59,6 +60,7 @@ pub(super) fn outward(message: ToController, now: Timestamp) -> OpenRequest {
         ToController::Running(plan) => answer_to(plan, answer::Answer::Running(Running {})),
         ToController::Busy { offered, at_work } => answer_to(offered, answer::Answer::Busy(Busy { plan: at_work.0.to_vec() })),
         ToController::Held(held) => Up::Held(documents(held)),
+        ToController::PeerSeen(seen) => Up::PeerSeen(seen.into()),
         ToController::Checkup(named) => Up::Checkup(named.as_ref().clone().into()),
         ToController::Remembered(remembered) => {
             let Remembered { trust, policy, stops } = *remembered;
@@ -97,6 +99,7 @@ pub(super) fn inward(response: OpenResponse) -> Result<Option<FromController>, I
         }
         Down::Resume(signed) => FromController::Document(Document::Resume(signed.try_into()?)),
         Down::Cancel(CancelOffer { plan }) => FromController::Cancel(digest("CancelOffer.plan", &plan)?),
+        Down::Peers(asked) => FromController::Peers(peers::targets(asked)?),
         Down::CheckupAcknowledged(CheckupAcknowledged { id }) => {
             FromController::CheckupAcknowledged(digest("CheckupAcknowledged.id", &id)?)
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use policy::id::{CertificateId, Generation, PlanId, PolicyId, ServerName, Sha256};
 use policy::last::LastKnown;
+use policy::peers::{Seen, Target};
 use policy::receipt::Receipt;
 use policy::report::Sight;
 use policy::stop::StopId;
@@ -144,6 +145,8 @@ pub enum ToController {
     Checkup(Arc<Named>),
     /// What is held here, for a controller that asked for it.
     Remembered(Box<Remembered>),
+    /// What another server's 444 showed, for a controller that asked for it.
+    PeerSeen(Seen),
 }
 
 /// What the agent holds, as it was signed or said: a controller whose store was put back from a backup may know less (TRUST T11).
@@ -205,6 +208,8 @@ pub enum FromController {
     Cancel(PlanId),
     /// A checkup is on disk.
     CheckupAcknowledged(Sha256),
+    /// The servers whose 444 is to be looked at.
+    Peers(Vec<Target>),
 }
 
 /// The answer to the hello.

@@ -385,7 +385,8 @@ fn hear(mind: &Mutex<Mind>, message: Up) {
         | Up::Answer(_)
         | Up::Held(_)
         | Up::Checkup(_)
-        | Up::Remembered(_) => None,
+        | Up::Remembered(_)
+        | Up::PeerSeen(_) => None,
     };
     mind.heard.push(message);
     if let (Some(answer), Some(line)) = (answer, &mind.line) {

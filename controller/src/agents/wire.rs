@@ -11,6 +11,7 @@ use proto::agent::open_request::Message as Request;
 use proto::agent::open_response::Message as Response;
 use proto::agent::{self, OpenRequest, OpenResponse, answer};
 use proto::invalid::{Invalid, bytes, exactly, exactly_or_none, id, list, micros, moment, present, text};
+use proto::peers;
 use proto::report::MAX_MEMORY;
 
 use crate::audit::Head;
@@ -58,6 +59,7 @@ pub(super) fn said(request: OpenRequest) -> Result<Said, Invalid> {
             policy: policy.map(TryInto::try_into).transpose()?,
             stops: list("Remembered.stops", MAX_STOPS, stops, |body| bytes("Remembered.stops", MAX_BYTES, body))?,
         })),
+        Request::PeerSeen(seen) => Said::PeerSeen(seen.try_into()?),
         Request::Checkup(checkup) => Said::Checkup(Box::new(checkup.try_into()?)),
     })
 }
@@ -146,6 +148,7 @@ pub(super) fn response(say: Say, heartbeat: Span, now: Timestamp) -> OpenRespons
         Say::Cancel(plan) => Response::Cancel(agent::CancelOffer { plan: digest(plan) }),
         Say::Stop(body) => Response::Stop(agent::EmergencyStop { body }),
         Say::Resume(signed) => Response::Resume(signed.into()),
+        Say::Peers(targets) => Response::Peers(peers::asked(targets)),
         Say::CheckupAcknowledged(id) => Response::CheckupAcknowledged(agent::CheckupAcknowledged { id: digest(id) }),
     };
     OpenResponse { message: Some(message) }

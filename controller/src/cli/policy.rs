@@ -239,6 +239,7 @@ pub struct PolicyView {
     quiet: BTreeMap<&'static str, String>,
     actions: BTreeMap<&'static str, &'static str>,
     waves: BTreeMap<&'static str, String>,
+    peers: BTreeMap<&'static str, String>,
     limits: BTreeMap<&'static str, String>,
     certificate: BTreeMap<&'static str, String>,
     groups: Vec<String>,
@@ -265,6 +266,7 @@ impl PolicyView {
             windows,
             freezes,
             waves,
+            peers,
             limits,
             certificate,
             names,
@@ -297,6 +299,7 @@ impl PolicyView {
                 ("soak", waves.soak.to_string()),
             ]
             .into(),
+            peers: [("count", peers.count.to_string()), ("every", peers.every.to_string())].into(),
             limits: [
                 ("restores_per_hour", limits.restores_per_hour.to_string()),
                 ("restores_per_day", limits.restores_per_day.to_string()),
@@ -343,6 +346,7 @@ impl View for PolicyView {
             ("expiry", &self.expiry),
             ("quiet", &self.quiet),
             ("waves", &self.waves),
+            ("peers", &self.peers),
             ("limits", &self.limits),
             ("certificate", &self.certificate),
         ];

@@ -209,8 +209,20 @@ pub struct ServerView {
     plans: Vec<PlanRow>,
     /// What doctor found there, the last of each kind.
     checkups: Vec<Checkup>,
+    /// Who looks at its 444, and what they are shown.
+    peers: Vec<PeerView>,
     /// The whole report, for programs.
     report: serde_json::Value,
+}
+
+/// A server that looks at the 444 of another, as it is printed.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerView {
+    peer: String,
+    connected: bool,
+    /// `agrees`, `differs` or `unknown`.
+    word: String,
+    text: String,
 }
 
 /// A finding, as it is printed.
@@ -237,7 +249,7 @@ impl TryFrom<GetServerResponse> for ServerView {
     type Error = Invalid;
 
     fn try_from(response: GetServerResponse) -> Result<Self, Invalid> {
-        let GetServerResponse { server, findings, report_json, plans, checkups } = response;
+        let GetServerResponse { server, findings, report_json, plans, checkups, peers } = response;
         // The report is passed through for programs; a person does not see it, and one that does not read takes nothing away.
         let report = serde_json::from_str(&report_json).unwrap_or(serde_json::Value::Null);
         Ok(Self {
@@ -248,6 +260,10 @@ impl TryFrom<GetServerResponse> for ServerView {
                 .into_iter()
                 .map(|wire| Named::try_from(wire).map(|named| named.checkup))
                 .collect::<Result<_, _>>()?,
+            peers: peers
+                .into_iter()
+                .map(|operator::PeerCheck { peer, connected, word, text }| PeerView { peer, connected, word, text })
+                .collect(),
             report,
         })
     }
@@ -255,7 +271,7 @@ impl TryFrom<GetServerResponse> for ServerView {
 
 impl View for ServerView {
     fn text(&self) -> String {
-        let Self { server, findings, plans, checkups, report: _ } = self;
+        let Self { server, findings, plans, checkups, peers, report: _ } = self;
         let mut text = pairs([
             ("server", line(&server.name)),
             ("verdict", dash(&line(&server.verdict))),
@@ -278,6 +294,7 @@ impl View for ServerView {
                 ),
             ),
         ]);
+        text.push_str(&peer_lines(peers));
         text.push_str(&renewal_lines(server, checkups));
         text.push('\n');
         text.push_str(&finding_lines(findings));
@@ -287,6 +304,18 @@ impl View for ServerView {
         }
         text
     }
+}
+
+/// What others are shown on its 444. What one said who is not heard now may be old.
+fn peer_lines(peers: &[PeerView]) -> String {
+    if peers.is_empty() {
+        return String::new();
+    }
+    let one = |PeerView { peer, connected, word: _, text }: &PeerView| {
+        let old = if *connected { "" } else { "; its agent is not connected" };
+        format!("    {} {}{old}\n", line(peer), line(text))
+    };
+    format!("\nseen from outside:\n{}", peers.iter().map(one).collect::<String>())
 }
 
 /// Whether a renewal would succeed, and what the last checkups found beside that.
@@ -384,10 +413,18 @@ mod tests {
             report_json: "{\"hold\":null}".to_owned(),
             plans: Vec::new(),
             checkups: vec![looked()],
+            peers: vec![operator::PeerCheck {
+                peer: "EX2".to_owned(),
+                connected: false,
+                word: "agrees".to_owned(),
+                text: "is shown the certificate of EX1 on 444".to_owned(),
+            }],
         };
         let view = ServerView::try_from(response).expect("reads");
         let text = view.text();
         assert!(text.contains("BST102 the certificate on 444 was deleted (page)\n    the record 0.0.0.0:444"), "{text}");
+        let seen = "\nseen from outside:\n    EX2 is shown the certificate of EX1 on 444; its agent is not connected\n\nrenewal";
+        assert!(text.contains(seen), "{text}");
         let renews = "\nrenewal would succeed here: yes, rehearsed 2026-11-20\n    look 2026-11-24T10:00:00Z: events failed: access denied\n\nBST102";
         assert!(text.contains(renews), "{text}");
         let json = serde_json::to_value(&view).expect("json");

@@ -8,6 +8,7 @@ use policy::document::Policy;
 use policy::duration::Span;
 use policy::evaluate::{evaluate, named_certificate, no_back_end};
 use policy::last::LastKnown;
+use policy::peers;
 use policy::report::{BACK_END_PORT, Fact, ProbeOutcome, Report, Setup, Sight};
 use proto::invalid::micros;
 use proto::operator::ExplainServerResponse;
@@ -16,12 +17,19 @@ use crate::store::{PlanSeen, Scene, ServerRow};
 
 /// Explains a server that reported, as of `now`.
 pub(super) fn explain(scene: &Scene, policy: &Policy, connected: bool, now: Timestamp) -> ExplainServerResponse {
-    let Scene { server, sight, last, assessment: _, plans, neighbours: _ } = scene;
+    let Scene { server, sight, last, assessment: _, plans, peers, neighbours: _ } = scene;
     let last = last.after(sight, policy, now);
-    let assessment = evaluate(policy, sight, &last, now);
+    let assessment = evaluate(policy, sight, &last, now).with(peers::findings(sight, peers, scene.question()));
     let decision = decide(policy, sight, &last, now);
     let next_look = server.next_look.filter(|at| now < *at).or_else(|| policy::look::next_look(policy, sight, &last, now));
     let mut facts = facts(sight, &last, policy, now);
+    let question = scene.question();
+    if let Some(certificate) = peers::shown(sight) {
+        let answered = peers.iter().filter_map(|peer| Some((peer, peer.word.as_ref().filter(|word| word.question == question)?)));
+        facts.extend(
+            answered.map(|(peer, word)| format!("{} {}", peer.server, peers::in_words(&server.name, &word.outcome, certificate))),
+        );
+    }
     facts.extend(
         assessment
             .findings

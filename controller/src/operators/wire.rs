@@ -2,13 +2,15 @@
 
 use policy::checkup::Prospect;
 use policy::finding::Finding;
+use policy::peers::{self, Peer};
+use policy::report::ProbeOutcome;
 use policy::trust::Approval;
 use proto::invalid::micros;
 use proto::{operator, types};
 
 use crate::audit::Entry;
 use crate::connections::Connections;
-use crate::store::{Held, PlanRow, ServerRow};
+use crate::store::{Held, PlanRow, Scene, ServerRow};
 
 /// A number that a list cannot exceed in practice.
 pub(super) fn count(number: u64) -> u32 {
@@ -74,6 +76,25 @@ pub(super) fn finding(finding: Finding) -> operator::Finding {
         severity: format!("{:?}", code.severity()).to_lowercase(),
         evidence,
     }
+}
+
+/// Those who look at a server, and what they were shown since the last change on its 444.
+pub(super) fn peers(scene: &Scene, connections: &Connections) -> Vec<operator::PeerCheck> {
+    let (question, certificate) = (scene.question(), peers::shown(&scene.sight));
+    let told = |peer: &Peer| {
+        let word = peer.word.as_ref().filter(|word| word.question == question);
+        let (word, text) = match word.zip(certificate) {
+            Some((word, certificate)) => {
+                let agrees = word.outcome == ProbeOutcome::Presented { certificate };
+                let text = peers::in_words(&scene.server.name, &word.outcome, certificate);
+                (if agrees { "agrees" } else { "differs" }, text)
+            }
+            None => ("unknown", "has not said what is shown since the last change".to_owned()),
+        };
+        let (peer, connected) = (peer.server.to_string(), connections.is_connected(&peer.server));
+        operator::PeerCheck { peer, connected, word: word.to_owned(), text }
+    };
+    scene.peers.iter().map(told).collect()
 }
 
 pub(super) fn plan(row: &PlanRow) -> operator::Plan {

@@ -9,12 +9,13 @@ use policy::Timestamp;
 use policy::admit::{approvers, class};
 use policy::bound::Bound;
 use policy::decide::{Decision, aside, decide};
-use policy::document::{GroupBy, Policy, Waves};
+use policy::document::{GroupBy, PeerChecks, Policy, Waves};
 use policy::evaluate::{Assessment, evaluate};
 use policy::finding::Verdict;
 use policy::id::{Generation, PlanId, ServerName};
 use policy::last::LastKnown;
 use policy::life::{Event, Life};
+use policy::peers::{self, Agreement};
 use policy::plan::{Plan, Purpose};
 use policy::report::Sight;
 use policy::trust::TrustDocument;
@@ -118,7 +119,8 @@ pub struct Standing {
 pub fn look(scene: &Scene, terms: &Terms<'_>) -> Conclusion {
     let Terms { policy, now, .. } = *terms;
     let last = scene.last.after(&scene.sight, policy, now);
-    let assessment = evaluate(policy, &scene.sight, &last, now);
+    let from_outside = peers::findings(&scene.sight, &scene.peers, scene.question());
+    let assessment = evaluate(policy, &scene.sight, &last, now).with(from_outside);
     let decision = decide(policy, &scene.sight, &last, now);
     let not_after = match Bound::of(&scene.sight) {
         Bound::Whole { certificate, .. } => Some(certificate.not_after()),
@@ -164,7 +166,8 @@ fn turning_points(policy: &Policy, not_after: Option<Timestamp>, last: &LastKnow
     points
 }
 
-/// A result that was shown by a handshake is confirmed when it still stands after the soak.
+/// A result that was shown by a handshake is confirmed when it still stands after the soak, and those who look at the server from
+/// outside are shown it too.
 fn soaked(seen: &PlanSeen, scene: &Scene, terms: &Terms<'_>, verdict: Verdict, times: &mut Vec<Timestamp>) -> Option<Move> {
     if seen.row.life != Life::Restored {
         return None;
@@ -175,10 +178,47 @@ fn soaked(seen: &PlanSeen, scene: &Scene, terms: &Terms<'_>, verdict: Verdict, t
         return None;
     }
     let newer = scene.server.seen_at.zip(seen.began_at).is_none_or(|(report, began)| began <= report);
-    (verdict == Verdict::Healthy && newer).then(|| {
-        let why = format!("healthy {} after it was restored; no other agent was asked", terms.policy.waves.soak);
-        advance(seen, vec![Event::Confirm], Standing { why, ..standing(seen) })
-    })
+    if verdict != Verdict::Healthy || !newer {
+        return None;
+    }
+    match from_outside(seen, scene, terms, times) {
+        Ok(witnesses) => {
+            let why = format!("healthy {} after it was restored; {witnesses}", terms.policy.waves.soak);
+            Some(advance(seen, vec![Event::Confirm], Standing { why, ..standing(seen) }))
+        }
+        Err(why) => waits(seen, why, standing(seen)),
+    }
+}
+
+/// What those who look at the server say to it; or what is missing.
+fn from_outside(seen: &PlanSeen, scene: &Scene, terms: &Terms<'_>, times: &mut Vec<Timestamp>) -> Result<String, String> {
+    let server = &scene.server.name;
+    let Some(certificate) = peers::shown(&scene.sight) else { return Ok("nothing to compare with".to_owned()) };
+    match peers::agreement(&scene.peers, scene.question(), certificate) {
+        Agreement::NoPeer => Ok("no other agent could say".to_owned()),
+        Agreement::Agree(witnesses) => Ok(format!("{} shown it too", are(&witnesses))),
+        Agreement::Waits(silent) => {
+            let PeerChecks { every, count: _ } = terms.policy.peers;
+            let patience = every.after(every.after(seen.row.changed_at));
+            if terms.now < patience {
+                times.push(patience);
+                return Err(format!("waits for the peer check of {}", named(&silent)));
+            }
+            Ok(format!("{} did not say", named(&silent)))
+        }
+        Agreement::Differs { peer, outcome } => Err(format!(
+            "{peer} {}: it is confirmed when that is over, or given up by `backstay plan abandon`",
+            peers::in_words(server, &outcome, certificate)
+        )),
+    }
+}
+
+fn named(servers: &[ServerName]) -> String {
+    servers.iter().map(ServerName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn are(servers: &[ServerName]) -> String {
+    format!("{} {}", named(servers), if servers.len() == 1 { "is" } else { "are" })
 }
 
 /// What is proposed beside the certificate of 444: each purpose has a plan of its own, and no other takes its place.

@@ -280,3 +280,26 @@ fn a_stop_is_told_once_in_a_session_to_whom_it_does_not_hold_and_a_yes_to_whom_i
     let mut next = Session::begin(&server("EX1"), &hello, &identity(), None, false, Head::EMPTY).expect("welcome");
     assert_eq!(said(&next.stops(stops(), Vec::new())), [&Say::Stop(b"two".to_vec())]);
 }
+
+#[test]
+fn whom_to_look_at_is_told_when_it_changes_and_of_nobody_else_a_word_is_taken() {
+    let target = |name: &str, question: u8| Target {
+        server: server(name),
+        fqdn: format!("{name}.contoso.test"),
+        question: Sha256([question; 32]),
+    };
+    let mut session = begun(None);
+    let wanted = vec![target("EX2", 1), target("EX3", 1)];
+    assert_eq!(said(&session.peers(wanted.clone())), [&Say::Peers(wanted.clone())]);
+    assert!(session.peers(wanted).is_empty(), "told already");
+    let asked_anew = vec![target("EX2", 2)];
+    assert_eq!(said(&session.peers(asked_anew.clone())), [&Say::Peers(asked_anew)]);
+    let seen =
+        |name: &str| Seen { server: server(name), question: Sha256([2; 32]), outcome: policy::report::ProbeOutcome::Refused };
+    let effects = session.on(Said::PeerSeen(seen("EX2"))).expect("no breach");
+    assert!(matches!(effects.as_slice(), [Effect::Witness(word)] if *word == seen("EX2")), "{effects:?}");
+    // EX3 is not asked about any more, EX4 never was.
+    for name in ["EX3", "EX4"] {
+        assert!(session.on(Said::PeerSeen(seen(name))).expect("no breach").is_empty());
+    }
+}

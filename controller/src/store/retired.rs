@@ -14,11 +14,12 @@ use super::trail::tell;
 use crate::audit::Actor;
 
 /// Where something is told of a server.
-const FORGET: [&str; 7] = [
+const FORGET: [&str; 8] = [
     "DELETE FROM servers WHERE name = $1",
     "DELETE FROM reports WHERE server = $1",
     "DELETE FROM history WHERE server = $1",
     "DELETE FROM checkups WHERE server = $1",
+    "DELETE FROM peer_checks WHERE server = $1 OR peer = $1",
     "DELETE FROM stopped WHERE server = $1",
     "DELETE FROM awaited WHERE server = $1",
     "DELETE FROM tokens WHERE server = $1",

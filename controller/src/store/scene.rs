@@ -1,14 +1,16 @@
 //! Everything that a look at one server needs, read in one place.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use policy::Timestamp;
 use policy::certificate::Certificate;
 use policy::evaluate::Assessment;
 use policy::finding::Verdict;
-use policy::id::{CertificateId, PlanId, ServerName};
+use policy::id::{CertificateId, PlanId, ServerName, Sha256};
 use policy::last::LastKnown;
 use policy::life::Life;
+use policy::peers::{self, Peer};
 use policy::plan::{Plan, Purpose};
 use policy::receipt::Receipt;
 use policy::report::{Report, Sight};
@@ -40,8 +42,19 @@ pub struct Scene {
     pub assessment: Option<Assessment>,
     /// Its plans, the newest first.
     pub plans: Vec<PlanSeen>,
+    /// Servers that look at its 444, the nearest first, and their last words.
+    pub peers: Vec<Peer>,
     /// Other servers that may be a reason to wait: whoever is at work anywhere, and trouble in its group or AD site.
     pub neighbours: Vec<Neighbour>,
+}
+
+impl Scene {
+    /// What those who look at this server are asked.
+    pub fn question(&self) -> Sha256 {
+        let done = self.plans.iter().filter(|seen| matches!(seen.row.life, Life::Restored | Life::Confirmed));
+        let newest = done.max_by_key(|seen| (seen.row.changed_at, Reverse(seen.row.id)));
+        peers::question(self.server.thumbprint, newest.map(|seen| seen.row.id))
+    }
 }
 
 /// A plan with what was said to it.
@@ -129,8 +142,9 @@ impl Store {
         let (assessment, last) = (row.json_if_any("assessment")?, row.json_if_any("last_known")?.unwrap_or_default());
         let certificates = self.decoded(&report).await?;
         let plans = self.plans_seen(name).await?;
+        let peers = self.peers(name).await?;
         let neighbours = self.neighbours(&server).await?;
-        Ok(Some(Scene { server, sight: Sight { report, certificates }, last, assessment, plans, neighbours }))
+        Ok(Some(Scene { server, sight: Sight { report, certificates }, last, assessment, plans, peers, neighbours }))
     }
 
     /// What does not decode is left out: then it is not at hand, which permits nothing.

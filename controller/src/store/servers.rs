@@ -321,7 +321,7 @@ async fn replace(
     let report = &recording.report;
     let thumbprint = report.back_end_record().known().copied().flatten().and_then(|record| record.thumbprint);
     sqlx::query(
-        "UPDATE servers SET epoch = $2, counter = $3, digest = $4, recorded_at = $5, seen_at = $6, said = $7, grp = $8, dag = $9, ad_site = $10, exchange = $11, thumbprint = $12 WHERE name = $1",
+        "UPDATE servers SET epoch = $2, counter = $3, digest = $4, recorded_at = $5, seen_at = $6, said = $7, grp = $8, dag = $9, ad_site = $10, exchange = $11, thumbprint = $12, fqdn = $13 WHERE name = $1",
     )
     .bind(recording.server.as_str())
     .bind(count(recording.generation.epoch))
@@ -335,6 +335,7 @@ async fn replace(
     .bind(report.host.ad_site.known().cloned())
     .bind(report.exchange.known().map(|exchange| exchange.version.clone()))
     .bind(thumbprint.map(|thumbprint| thumbprint.to_string()))
+    .bind(report.host.fqdn.known().cloned())
     .execute(&mut *connection)
     .await
     .doing("writing a report down")?;

@@ -6,6 +6,7 @@ mod doors;
 #[cfg(target_os = "linux")]
 mod kills;
 mod opening;
+mod peers;
 mod plans;
 mod reports;
 mod restored;

@@ -57,6 +57,8 @@ fn whatever_is_wrong_is_shown_at_its_place() {
         ("[limits]\nrestores_per_day = 1001\n".to_owned(), 4, 20, "expected 1 to 1000, found 1001"),
         ("[waves]\nsoak = \"8d\"\n".to_owned(), 4, 8, "expected at most 7d, found 8d"),
         ("[waves]\nat_once = 0\n".to_owned(), 4, 11, "expected 1 to 100, found 0"),
+        ("[peers]\ncount = 4\n".to_owned(), 4, 9, "expected 0 to 3, found 4"),
+        ("[peers]\nevery = \"2d\"\n".to_owned(), 4, 9, "expected 1s to 1d, found 2d"),
         ("[waves]\ngroup_by = \"rack\"\n".to_owned(), 4, 12, "expected `dag` or `site`"),
         ("[actions]\nrenew = \"act\"\n".to_owned(), 4, 9, "unknown variant `act`, expected `report` or `propose`"),
         ("[actions]\nrestore = \"do\"\n".to_owned(), 4, 11, "expected one of `report`, `propose`, `act`"),

@@ -6,6 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::duration::Span;
+use crate::peers::MAX_PEERS;
 
 /// `[expiry]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -108,6 +109,26 @@ impl Default for Waves {
     }
 }
 
+/// `[peers]`: other agents of the group that shake hands with a server's 444 (rule of restraint 11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerChecks {
+    /// How many look at each server, 0 (none) to [`MAX_PEERS`].
+    #[serde(deserialize_with = "within::<_, 0, 3>")]
+    pub count: u32,
+    /// The time between two handshakes of one with another, 1 second (a lab) to a day.
+    #[serde(deserialize_with = "peers_every")]
+    pub every: Span,
+}
+
+impl Default for PeerChecks {
+    fn default() -> Self {
+        Self { count: 3, every: Span::seconds(300) }
+    }
+}
+
+const _: () = assert!(MAX_PEERS == 3, "the bounds of `peers.count` say so");
+
 /// What counts as one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -198,6 +219,12 @@ fn key_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error>
 fn soak<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     let found = Span::deserialize(deserializer)?;
     if found <= MAX_SOAK { Ok(found) } else { Err(D::Error::custom(format!("expected at most {MAX_SOAK}, found {found}"))) }
+}
+
+fn peers_every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let found = Span::deserialize(deserializer)?;
+    let fits = (Span::seconds(1)..=Span::days(1)).contains(&found);
+    if fits { Ok(found) } else { Err(D::Error::custom(format!("expected 1s to 1d, found {found}"))) }
 }
 
 fn rehearse_every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {

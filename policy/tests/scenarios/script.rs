@@ -9,6 +9,7 @@ use policy::document::Policy;
 use policy::evaluate::evaluate;
 use policy::last::LastKnown;
 use policy::look::next_look;
+use policy::peers::{self, Peer, Word};
 use policy::report::{
     AppPool, AuthCertificates, Binding, Event, Fact, KeyState, Machine, MetabaseBinding, Probe, ProbeOutcome, ProbePath, Role,
     Service, Setup, Sight, Site, SslParameters, SslRecord, Store, StoreEntry,
@@ -22,6 +23,8 @@ pub(crate) struct Story {
     policy: String,
     sight: Sight,
     last: LastKnown,
+    /// Who looks from outside, and is asked about the certificate that is on 444.
+    peers: Vec<(String, ProbeOutcome)>,
     now: Option<Timestamp>,
     /// Changes since the last look have not been taken into memory yet.
     unseen: bool,
@@ -36,6 +39,7 @@ impl Story {
             certificates: BTreeMap::from([("be".to_owned(), be), ("fe".to_owned(), fe)]),
             policy: String::new(),
             last: LastKnown::default(),
+            peers: Vec::new(),
             now: None,
             unseen: false,
             shown: String::new(),
@@ -107,7 +111,17 @@ impl Story {
         self.see();
         let now = self.now.expect("a look before the question");
         let policy = self.policy();
-        let assessment = evaluate(&policy, &self.sight, &self.last, now);
+        let question = peers::question(None, None);
+        let peers: Vec<Peer> = self
+            .peers
+            .iter()
+            .map(|(peer, outcome)| Peer {
+                server: peer.parse().expect("a name"),
+                word: Some(Word { question, outcome: outcome.clone(), before: None }),
+            })
+            .collect();
+        let from_outside = peers::findings(&self.sight, &peers, question);
+        let assessment = evaluate(&policy, &self.sight, &self.last, now).with(from_outside);
         let decision = decide(&policy, &self.sight, &self.last, now);
         let next = next_look(&policy, &self.sight, &self.last, now);
         let beside = aside(&policy, &self.sight, &self.last, now);
@@ -177,15 +191,16 @@ impl Story {
                     "v6" => ProbePath::OwnNameV6,
                     _ => return None,
                 };
-                let outcome = match *outcome {
-                    "fails" => ProbeOutcome::NoHandshake("connection reset after the client's hello".to_owned()),
-                    "refused" => ProbeOutcome::Refused,
-                    "unreachable" => ProbeOutcome::Unreachable("no such address".to_owned()),
-                    _ => return None,
-                };
+                let outcome = failed(outcome)?;
                 report.probes.retain(|probe| probe.path != path);
                 report.probes.push(Probe { port: 444, path, outcome });
             }
+            // From outside: `peer SERVER shows CERTIFICATE`, `peer SERVER fails|refused|unreachable`.
+            ("peer", [peer, "shows", name]) => {
+                let certificate = self.certificates.get(*name)?.id();
+                self.peers.push(((*peer).to_owned(), ProbeOutcome::Presented { certificate }));
+            }
+            ("peer", [peer, outcome]) => self.peers.push(((*peer).to_owned(), failed(outcome)?)),
             ("no-handshakes", [""]) => report.probes.clear(),
             // The host.
             ("setup", ["idle"]) => report.setup = Fact::Known(Setup::Idle),
@@ -383,6 +398,15 @@ impl Story {
     fn entry(&mut self, store: &str, name: &str) -> Option<&mut StoreEntry> {
         let id = self.certificates.get(name)?.id();
         self.entries().iter_mut().find(|entry| entry.store == Store::named(store) && entry.certificate == id)
+    }
+}
+
+fn failed(word: &str) -> Option<ProbeOutcome> {
+    match word {
+        "fails" => Some(ProbeOutcome::NoHandshake("connection reset after the client's hello".to_owned())),
+        "refused" => Some(ProbeOutcome::Refused),
+        "unreachable" => Some(ProbeOutcome::Unreachable("no such address".to_owned())),
+        _ => None,
     }
 }
 

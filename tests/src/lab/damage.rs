@@ -12,7 +12,7 @@ use agent::driver::lab::key::{ADMINISTRATORS, NETWORK_SERVICE, SYSTEM};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use policy::id::Thumbprint;
+use policy::id::{ServerName, Thumbprint};
 use policy::report::{AuthCertificates, Event, EventKind, Fact, Setup, SslRecord, Store};
 use uuid::Uuid;
 
@@ -110,6 +110,13 @@ pub enum Damage {
     /// F26: the certificate of the front end has expired
     #[command(alias = "F26")]
     FrontEndExpired,
+    /// F31: something between keeps this server from the 444 of another
+    #[command(alias = "F31")]
+    Block {
+        /// The other server
+        #[arg(long)]
+        to: ServerName,
+    },
     /// F35: a cumulative update is at work
     #[command(alias = "F35")]
     SetupRunning,
@@ -178,6 +185,7 @@ impl Damage {
             Self::StaleMetabase => "F21",
             Self::DeleteManagement => "F25",
             Self::FrontEndExpired => "F26",
+            Self::Block { .. } => "F31",
             Self::SetupRunning => "F35",
             Self::RemoveRootCopy => "F38",
             Self::AuthCertificate => "F44",
@@ -248,6 +256,9 @@ impl Server {
             Damage::StaleMetabase => self.stale_metabase(),
             Damage::DeleteManagement => self.delete_management(),
             Damage::FrontEndExpired => self.front_end_expired(),
+            Damage::Block { to } => self.host(|host| {
+                host.cannot_reach.insert(to.clone());
+            }),
             Damage::SetupRunning => self.host(|host| host.setup = Setup::Running("ExSetup.exe".to_owned())),
             Damage::RemoveRootCopy => {
                 let thumbprint = self.bound()?.thumbprint.context("the record of 444 names no certificate")?;

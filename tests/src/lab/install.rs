@@ -48,6 +48,7 @@ pub(super) fn install(folder: &Path, place: &Place, organization: &Organization,
         machine: machine(place, organization, now)?,
         stopped_sites: BTreeSet::new(),
         own_name_leads_to: None,
+        cannot_reach: BTreeSet::new(),
         updates_records: false,
     })?;
     file::write(&folder.join("applicationHost.config"), APPLICATION_HOST.as_bytes())?;

@@ -264,7 +264,7 @@ impl Agent {
                         awake.session.shorten(DOUBTFUL_AGE, up(awake.born, now));
                     }
                 }
-                Effect::Recall => {}
+                Effect::Recall | Effect::LookBeside(_) => {}
                 Effect::Reconnect(why) => {
                     news.push(News::Note(format!("wants another connection: {why}")));
                     news.push(News::Hangs);

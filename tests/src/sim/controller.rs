@@ -260,7 +260,7 @@ impl Controller {
     fn effect(&mut self, server: &ServerName, effect: Effect, now: Timestamp) -> Result<Vec<Effect>> {
         let head = self.head();
         Ok(match effect {
-            Effect::Say(_) | Effect::File(_) | Effect::Adopt(..) => Vec::new(),
+            Effect::Say(_) | Effect::File(_) | Effect::Adopt(..) | Effect::ReadPeers | Effect::Witness(_) => Vec::new(),
             Effect::Record(told) => {
                 let (generation, digest) = (told.generation, told.report.digest());
                 let memory = told.memory.map(|memory| *memory);
@@ -445,7 +445,15 @@ impl Controller {
         let plans = rows.into_iter().take(100).filter_map(|row| self.seen(row)).collect();
         let sight = Sight { report: found.report.clone(), certificates };
         let (last, assessment) = (found.last.clone(), found.assessment.clone());
-        Some(Scene { server: found.row.clone(), sight, last, assessment, plans, neighbours: self.neighbours(&found.row) })
+        Some(Scene {
+            server: found.row.clone(),
+            sight,
+            last,
+            assessment,
+            plans,
+            peers: Vec::new(),
+            neighbours: self.neighbours(&found.row),
+        })
     }
 
     fn seen(&self, row: &PlanRow) -> Option<PlanSeen> {

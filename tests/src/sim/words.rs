@@ -37,7 +37,7 @@ pub(super) fn said(message: ToController) -> Option<Said> {
         ToController::Running(plan) => Said::Running(plan),
         ToController::Busy { offered, at_work } => Said::Busy { offered, at_work },
         ToController::Held(held) => Said::Held(noted(&held), held.stops),
-        ToController::Checkup(_) | ToController::Remembered(_) => return None,
+        ToController::Checkup(_) | ToController::Remembered(_) | ToController::PeerSeen(_) => return None,
     })
 }
 
@@ -76,6 +76,7 @@ pub(super) fn heard(say: Say, clock: Timestamp) -> FromController {
         Say::Policy(signed) => FromController::Document(Document::Policy(signed)),
         Say::Cancel(plan) => FromController::Cancel(plan),
         Say::CheckupAcknowledged(id) => FromController::CheckupAcknowledged(id),
+        Say::Peers(targets) => FromController::Peers(targets),
         Say::Stop(body) => FromController::Document(Document::Stop(body)),
         Say::Resume(signed) => FromController::Document(Document::Resume(signed)),
     }

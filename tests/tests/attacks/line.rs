@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use policy::trust::{Kind, PersonRole};
 use proto::agent::open_response::Message as Down;
-use proto::agent::{CancelOffer, ReportAcknowledged};
+use proto::agent::{CancelOffer, PeerTarget, PeersAsked, ReportAcknowledged};
 use proto::types::{Generation, Signed};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,7 +23,11 @@ fn by_another_ca() -> Result<Chain> {
     other.issue_controller(&[], Timestamp::now()).context("a chain")
 }
 
-pub(super) static ATTACKS: [Attack; 9] = [
+fn knocked_at(fqdn: &str) -> PeerTarget {
+    PeerTarget { server: "EX9".to_owned(), fqdn: fqdn.to_owned(), question: vec![1; 32] }
+}
+
+pub(super) static ATTACKS: [Attack; 11] = [
     Attack { tries: "sends sixty-five approvals at once", refused: "Offer.approvals", by: |thief| thief.message(many(thief)) },
     Attack {
         tries: "sends a plan larger than any",
@@ -48,6 +52,16 @@ pub(super) static ATTACKS: [Attack; 9] = [
             let wanted = vec![vec![0; 32]; 10_001];
             thief.message(Down::ReportAcknowledged(ReportAcknowledged { generation, wanted, ..ReportAcknowledged::default() }))
         },
+    },
+    Attack {
+        tries: "wants a fourth server knocked at",
+        refused: "PeersAsked.targets",
+        by: |thief| thief.message(Down::Peers(PeersAsked { targets: vec![knocked_at("dc1.contoso.test"); 4] })),
+    },
+    Attack {
+        tries: "wants an address knocked at that has no name",
+        refused: "PeerTarget.fqdn",
+        by: |thief| thief.message(Down::Peers(PeersAsked { targets: vec![knocked_at("10.0.0.1")] })),
     },
     Attack {
         tries: "welcomes with a nonce that fills the disk",

@@ -102,6 +102,9 @@ pub struct HostFile {
     /// The host's own name leads to this address, which is none of its own.
     #[serde(default)]
     pub own_name_leads_to: Option<String>,
+    /// Servers whose 444 something between keeps from this one.
+    #[serde(default)]
+    pub cannot_reach: BTreeSet<ServerName>,
     /// http.sys can replace a record at once, as from Server 2019 on; else it must be deleted and set.
     #[serde(default)]
     pub updates_records: bool,

@@ -28,6 +28,7 @@ impl LabDriver {
             machine,
             stopped_sites,
             own_name_leads_to: _,
+            cannot_reach: _,
             updates_records: _,
         } = self.folder.host()?;
         let (stores, certificates) = match self.stores() {

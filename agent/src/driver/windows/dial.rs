@@ -34,6 +34,26 @@ fn own_address(family: fn(&IpAddr) -> bool) -> Result<(String, IpAddr), DriverEr
     }
 }
 
+/// Addresses of one name that are tried. A server has a few.
+const ADDRESSES: usize = 4;
+
+/// Connects to that port of another server, as its front end does: the addresses to which the name leads in the order in which the system
+/// gives them, until one answers.
+pub(super) fn reach(fqdn: &str, port: u16, limit: Duration) -> Result<TcpStream, DriverError> {
+    let failed = |source| DriverError::Io { object: fqdn.to_owned(), source };
+    let mut failure = io::Error::from(ErrorKind::AddrNotAvailable);
+    for address in (fqdn, port).to_socket_addrs().map_err(failed)?.take(ADDRESSES) {
+        if is_own(address.ip()) {
+            return Err(DriverError::Elsewhere { object: fqdn.to_owned(), address: address.ip().to_string() });
+        }
+        match TcpStream::connect_timeout(&address, limit) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failed(failure))
+}
+
 /// Nobody can listen at an address that is another machine's.
 fn is_own(address: IpAddr) -> bool {
     TcpListener::bind((address, 0)).is_ok()
@@ -51,6 +71,14 @@ mod tests {
         drop(listener);
         let error = dial(port, ProbePath::Loopback, Duration::from_secs(5)).unwrap_err();
         assert!(matches!(&error, DriverError::Io { source, .. } if source.kind() == ErrorKind::ConnectionRefused), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_leads_to_this_host_is_not_another_server() {
+        let limit = Duration::from_secs(5);
+        assert!(matches!(reach("localhost", 444, limit), Err(DriverError::Elsewhere { .. })));
+        // Kept for examples (RFC 2606): no server has it.
+        assert!(matches!(reach("ex2.invalid", 444, limit), Err(DriverError::Io { .. })));
     }
 
     #[test]

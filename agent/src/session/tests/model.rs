@@ -156,7 +156,12 @@ impl World {
                     }
                     self.up.push(message);
                 }
-                Effect::Run(_) | Effect::Cancel(_) | Effect::Judge(_) | Effect::Confirm { .. } | Effect::Recall => {}
+                Effect::Run(_)
+                | Effect::Cancel(_)
+                | Effect::Judge(_)
+                | Effect::Confirm { .. }
+                | Effect::Recall
+                | Effect::LookBeside(_) => {}
             }
         }
         if let Some(Acknowledged { generation, digest }) = self.session.kept.acknowledged {
@@ -185,7 +190,8 @@ impl World {
             | ToController::Busy { .. }
             | ToController::Held(_)
             | ToController::Checkup(_)
-            | ToController::Remembered(_) => {}
+            | ToController::Remembered(_)
+            | ToController::PeerSeen(_) => {}
         }
     }
 

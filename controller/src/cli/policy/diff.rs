@@ -118,6 +118,8 @@ fn changed(key: &str, was: &str, is: &str) -> &'static str {
         "mode" => effect(mode(is) > mode(was)),
         key if key.starts_with("actions.") => effect(left(is) > left(was)),
         "waves.soak" => effect(span(is) < span(was)),
+        // Fewer who look are fewer who can object.
+        "peers.count" => effect(number(is) < number(was)),
         "waves.at_once" => effect(number(is) > number(was)),
         "expiry.renew_before" | "expiry.propose_at" | "expiry.urgent_at" => effect(span(is) > span(was)),
         "quiet.record_missing" | "quiet.dangling" => effect(span(is) < span(was)),

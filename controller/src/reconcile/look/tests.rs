@@ -1,6 +1,8 @@
 use policy::certificate::Certificate;
-use policy::id::Sha256;
-use policy::report::{Fact, Sight};
+use policy::finding::Code;
+use policy::id::{CertificateId, Sha256};
+use policy::peers::{Peer, Word};
+use policy::report::{Fact, Probe, ProbeOutcome, ProbePath, Sight};
 
 use super::*;
 use crate::stage::{People, at, certificate, generation, later, noon, server, sight, verified};
@@ -59,6 +61,7 @@ fn stage(certificate: &Certificate) -> Stage {
         last: LastKnown::default(),
         assessment: None,
         plans: Vec::new(),
+        peers: Vec::new(),
         neighbours: Vec::new(),
     };
     let trust = TrustDocument::from_bytes(&people.trust(1, 2).body).expect("a trust document");
@@ -352,6 +355,65 @@ fn a_result_is_confirmed_after_its_soak_and_only_while_the_server_is_healthy() {
     assert_eq!(stage.look().next_look, Some(later(70)));
     stage.now = later(70);
     assert_eq!(stage.step().0, Life::Confirmed);
+}
+
+/// A renewal that is done, its soak passed, and what its own handshake shows; seconds from noon.
+fn soaked() -> (Stage, CertificateId) {
+    let mut stage = stage(&ending());
+    stage.step();
+    stage.ended(Life::Restored, later(10));
+    stage.newest().row.changed_at = later(10);
+    let renewed = certificate("EX1", (2030, 1, 1));
+    stage.scene.sight = sight("EX1", &renewed);
+    let outcome = ProbeOutcome::Presented { certificate: renewed.id() };
+    stage.scene.sight.report.probes = vec![Probe { port: 444, path: ProbePath::Loopback, outcome }];
+    stage.scene.server.seen_at = Some(later(12));
+    stage.now = later(70);
+    (stage, renewed.id())
+}
+
+fn peer(stage: &Stage, name: &str, outcome: ProbeOutcome, before: Option<ProbeOutcome>) -> Peer {
+    Peer { server: server(name), word: Some(Word { question: stage.scene.question(), outcome, before }) }
+}
+
+#[test]
+fn who_looks_from_outside_confirms_a_result_or_holds_it_up() {
+    let (mut stage, renewed) = soaked();
+    let (shown, old) = (ProbeOutcome::Presented { certificate: renewed }, ProbeOutcome::Presented { certificate: ending().id() });
+    stage.policy = policy("[peers]\nevery = \"5m\"\n");
+    let silent = Peer { server: server("EX3"), word: None };
+    stage.scene.peers = vec![peer(&stage, "EX2", shown.clone(), Some(old.clone())), silent];
+    assert_eq!(stage.step(), (Life::Restored, "waits for the peer check of EX3".to_owned()));
+    assert_eq!(stage.look().next_look, Some(later(610)), "twice the time between two looks");
+
+    stage.scene.peers = vec![
+        peer(&stage, "EX2", shown.clone(), Some(old.clone())),
+        peer(&stage, "EX3", ProbeOutcome::Refused, Some(old.clone())),
+    ];
+    let (life, why) = stage.step();
+    assert_eq!(life, Life::Restored);
+    assert!(why.starts_with("EX3 finds nobody on 444 of EX1: it is confirmed when that is over"), "{why}");
+    assert!(stage.look().assessment.has(Code::Unreached));
+    stage.now = later(90_000);
+    assert_eq!(stage.step().0, Life::Restored, "no time makes it good");
+
+    stage.scene.peers[1] = peer(&stage, "EX3", shown, Some(old));
+    let (life, why) = stage.step();
+    assert_eq!((life, why.as_str()), (Life::Confirmed, "healthy 1m after it was restored; EX2, EX3 are shown it too"));
+}
+
+#[test]
+fn who_does_not_answer_is_not_waited_for_for_ever() {
+    let (mut stage, renewed) = soaked();
+    stage.policy = policy("[peers]\nevery = \"5m\"\n");
+    let shown = ProbeOutcome::Presented { certificate: renewed };
+    let stale = Peer { server: server("EX3"), word: Some(Word { question: Sha256([9; 32]), outcome: shown, before: None }) };
+    stage.scene.peers = vec![stale];
+    stage.now = later(609);
+    assert_eq!(stage.step().0, Life::Restored, "what EX3 said is about what stood there before");
+    stage.now = later(610);
+    let (life, why) = stage.step();
+    assert_eq!((life, why.as_str()), (Life::Confirmed, "healthy 1m after it was restored; EX3 did not say"));
 }
 
 #[test]

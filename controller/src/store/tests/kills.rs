@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use policy::certificate::Certificate;
 use policy::id::Sha256;
+use policy::peers::Seen;
 use policy::receipt::Outcome;
+use policy::report::ProbeOutcome;
 use policy::stop::{Stop, StopId};
 use proto::token::Secret;
 use sqlx::Row as _;
@@ -30,7 +32,7 @@ use crate::store::{Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, S
 const FOLDER: &str = "BACKSTAY_STORE_LIFE";
 
 /// Verbs of a life.
-const VERBS: usize = 28;
+const VERBS: usize = 29;
 
 /// Who plays in all lives: keys and certificates are made once.
 struct Cast {
@@ -112,6 +114,10 @@ impl Cast {
                 store.narrow(key("clone"), IdentityState::Evicted, why, Actor::Person(omar), later(403)).await.map(drop)
             }
             27 => store.tell(Actor::Controller, "test.told", "x".to_owned(), serde_json::json!({}), later(500)).await,
+            28 => {
+                let seen = Seen { server: ex1, question: Sha256([1; 32]), outcome: ProbeOutcome::Refused };
+                store.witness(&server("EX2"), seen).await.map(drop)
+            }
             _ => panic!("a life has {VERBS} verbs"),
         }
     }

@@ -23,6 +23,7 @@ pub mod backup;
 pub mod ca;
 mod completions;
 pub mod connection;
+pub mod contexts;
 #[cfg(feature = "server")]
 pub mod events;
 pub mod explain;
@@ -133,6 +134,9 @@ pub enum Command {
     Audit(audit::Audit),
     /// Judges servers from exported files; needs no controller and changes nothing.
     Assess(assess::Assess),
+    /// Names for the controllers you work with.
+    #[command(subcommand)]
+    Context(contexts::Command),
     /// Prints what a shell needs to complete commands and options.
     Completions(completions::Completions),
 }
@@ -219,6 +223,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Resume(resume) => interruptible(resume.run(&mut context)),
         Command::Audit(audit) => interruptible(audit.run(&mut context)),
         Command::Assess(assess) => assess.run(&mut context),
+        Command::Context(contexts) => contexts.run(&mut context),
         Command::Completions(completions) => completions.run(&mut context),
     }
 }
@@ -318,7 +323,7 @@ mod tests {
         let matches = command().try_get_matches_from(line).expect("parses");
         let cli = Cli::from_arg_matches(&matches).expect("parses");
         assert_eq!(cli.output, Format::Json);
-        assert_eq!(cli.connection.controller.as_str(), "ctl.contoso.test:7445");
+        assert_eq!(cli.connection.controller, Some("ctl.contoso.test:7445".parse().expect("an address")));
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl Desk {
     /// When the controller is not there, or refuses.
     pub fn ask<T>(&self, call: impl AsyncFnOnce(Client) -> Result<Response<T>, Status>) -> Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
-        let connection = Connection { controller: self.controller.to_string().parse()?, identity: self.identity() };
+        let connection =
+            Connection { controller: Some(self.controller.to_string().parse()?), identity: Some(self.identity()), context: None };
         runtime.block_on(async {
             let client = connection.connect().await.map_err(|failure| anyhow::anyhow!(failure.report()))?;
             let answer = tokio::time::timeout(LIMIT, call(client)).await.context("no answer")?;

@@ -172,7 +172,7 @@ mod tests {
 
     fn run(paths: &[&Path], format: Format, as_of: &str) -> (Result<Exit, Failure>, String) {
         let (output, data, _) = kept(format);
-        let connection = Connection { controller: "127.0.0.1:1".parse().expect("an address"), identity: PathBuf::new() };
+        let connection = Connection::default();
         let mut context = Context { connection, output, clock: Clock::of(|| Timestamp::UNIX_EPOCH) };
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
         let assess = Assess { paths, as_of: Some(moment(as_of).expect("a day")), server: None, html: None };
@@ -288,7 +288,7 @@ mod tests {
         assert!(text.contains("large.xml") && text.contains("at most"), "a file that is too large stops no other\n{text}");
         let html = folder.path().join("estate.html");
         let (output, data, _) = kept(Format::Table);
-        let connection = Connection { controller: "127.0.0.1:1".parse().expect("an address"), identity: PathBuf::new() };
+        let connection = Connection::default();
         let mut context = Context { connection, output, clock: Clock::of(|| Timestamp::UNIX_EPOCH) };
         let assess = Assess { paths: vec![estate], as_of: None, server: None, html: Some(html.clone()) };
         assess.run(&mut context).expect("judged");

@@ -3,9 +3,11 @@
 //! Whatever address is dialled, the server must show a certificate for the one name of [`names::CONTROLLER`], issued by a
 //! CA that stands in the operator's own bundle. Nothing else is believed, not even what the system trusts.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::failure::{Doing, Exit, Failure, chain};
+use super::contexts::{self, Contexts, Known};
+use super::failure::{Cause, Doing, Exit, Failure, chain};
 use super::files;
 
 /// How long a controller has for each answer.
@@ -42,17 +45,32 @@ const IDENTITY: &str = "/etc/backstay/operator.pem";
 #[cfg(windows)]
 const IDENTITY: &str = r"C:\ProgramData\Backstay\operator.pem";
 
-/// Which controller, and who asks.
-#[derive(Debug, Clone, Args)]
+/// Where a controller is when nothing says it.
+const CONTROLLER: &str = "127.0.0.1:7445";
+
+/// Which controller, and who asks. What is said on the command line goes before the environment, the environment before a context,
+/// a context before the defaults; a context that is named on the command line goes before the environment, too.
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
-    /// The controller's port for operators.
-    #[arg(long, global = true, value_name = "HOST:PORT", env = "BACKSTAY_CONTROLLER", default_value = "127.0.0.1:7445")]
-    pub controller: Address,
+    /// The controller's port for operators [env: BACKSTAY_CONTROLLER] [default: 127.0.0.1:7445]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub controller: Option<Address>,
 
-    /// Your certificate, its key and the CA, in one PEM file.
-    #[arg(long, global = true, value_name = "FILE", env = "BACKSTAY_IDENTITY", default_value = IDENTITY)]
-    pub identity: PathBuf,
+    /// Your certificate, its key and the CA, in one PEM file [env: BACKSTAY_IDENTITY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+
+    /// A controller by the name that you gave it (`backstay context set`) [env: BACKSTAY_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<contexts::Name>,
+}
+
+/// Where a connection goes, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Goal {
+    controller: Address,
+    identity: PathBuf,
 }
 
 type Deadlined = fn(Request<()>) -> Result<Request<()>, Status>;
@@ -61,14 +79,48 @@ type Deadlined = fn(Request<()>) -> Result<Request<()>, Status>;
 pub type Client = OperatorServiceClient<InterceptedService<Channel, Deadlined>>;
 
 impl Connection {
+    /// What all that was said comes to. The file with the contexts is read only when it may matter.
+    fn goal(
+        &self,
+        environment: impl Fn(&str) -> Option<OsString> + Copy,
+        read: impl Fn(&Path) -> Result<Contexts, Failure>,
+    ) -> Result<Goal, Failure> {
+        let Self { controller, identity, context } = self;
+        let said = |name: &str| environment(name).filter(|value| !value.is_empty());
+        let address = from_environment::<Address>("BACKSTAY_CONTROLLER", said)?;
+        let file = said("BACKSTAY_IDENTITY").map(PathBuf::from);
+        // A context that was named on this very line was meant.
+        let (address, file) = if context.is_some() { (None, None) } else { (address, file) };
+        let (controller, identity) = (controller.clone().or(address), identity.clone().or(file));
+        let known = match (&controller, &identity) {
+            (Some(_), Some(_)) => Known::default(),
+            (_, _) => {
+                let named = from_environment::<contexts::Name>("BACKSTAY_CONTEXT", said)?;
+                let named = context.clone().or(named);
+                match contexts::path(environment) {
+                    Ok(path) => read(&path)?.known(named.as_ref())?.map(|(_, known)| known.clone()).unwrap_or_default(),
+                    Err(failure) if named.is_some() => return Err(failure),
+                    // A service without a home has no contexts.
+                    Err(_) => Known::default(),
+                }
+            }
+        };
+        let default = || CONTROLLER.parse().expect("the constant is an address");
+        Ok(Goal {
+            controller: controller.or(known.controller).unwrap_or_else(default),
+            identity: identity.or(known.identity).unwrap_or_else(|| PathBuf::from(IDENTITY)),
+        })
+    }
+
     /// Connects, within the deadline.
     ///
     /// # Errors
     /// [`Failure`] that says whether the bundle, the network or the certificates are to blame.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        let doing = || format!("connecting to the controller at {}", self.controller);
-        let config = Arc::new(bundle(&self.identity)?);
-        let address = self.controller.clone();
+        let Goal { controller, identity } = self.goal(contexts::environment, Contexts::read)?;
+        let doing = || format!("connecting to the controller at {controller}");
+        let config = Arc::new(bundle(&identity)?);
+        let address = controller.clone();
         let dial = tower::service_fn(move |_: Uri| {
             let (config, address) = (Arc::clone(&config), address.clone());
             async move {
@@ -101,6 +153,16 @@ impl Connection {
         let client = OperatorServiceClient::with_interceptor(channel, deadlined as Deadlined);
         Ok(client.max_decoding_message_size(proto::MAX_MESSAGE))
     }
+}
+
+fn from_environment<T: FromStr<Err: Into<Cause>>>(
+    name: &str,
+    said: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<T>, Failure> {
+    let Some(value) = said(name) else { return Ok(None) };
+    let wrong = || Failure::new(Exit::Usage, format!("reading {name} of the environment"));
+    let text = value.to_str().ok_or_else(|| wrong().because("it is no text"))?;
+    text.parse().map(Some).map_err(|error: T::Err| wrong().because(error))
 }
 
 /// The stream once the controller has spoken. In TLS 1.3 a client is done before the server has looked at its certificate; who writes
@@ -170,6 +232,42 @@ fn bundle(path: &Path) -> Result<ClientConfig, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_goes_before_the_environment_that_before_a_context_and_that_before_the_default() {
+        let text = "current = \"contoso\"\n[context.contoso]\ncontroller = \"contoso:7445\"\nidentity = \"contoso.pem\"\n\
+                    [context.fabrikam]\ncontroller = \"fabrikam:7445\"\n";
+        let goal = |line: &[&str], environment: &[(&str, &str)]| {
+            #[derive(clap::Parser)]
+            struct Line {
+                #[command(flatten)]
+                connection: Connection,
+            }
+            let connection = <Line as clap::Parser>::parse_from(std::iter::once(&"x").chain(line)).connection;
+            let environment = |name: &str| {
+                let found = environment.iter().chain(&[("HOME", "/h"), ("APPDATA", "/h")]).find(|(key, _)| *key == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            let goal = connection.goal(environment, |_| toml::from_str(text).doing(String::new));
+            goal.map(|Goal { controller, identity }| format!("{controller} {}", identity.display()))
+                .map_err(|failure| failure.exit())
+        };
+        let known = |text: &str| Ok(text.to_owned());
+        let by_env = [("BACKSTAY_CONTROLLER", "env:1"), ("BACKSTAY_IDENTITY", "env.pem")];
+        assert_eq!(goal(&[], &[]), known("contoso:7445 contoso.pem"));
+        assert_eq!(goal(&["--context", "fabrikam"], &[]), Ok(format!("fabrikam:7445 {IDENTITY}")));
+        assert_eq!(goal(&[], &[("BACKSTAY_CONTEXT", "fabrikam")]), Ok(format!("fabrikam:7445 {IDENTITY}")));
+        assert_eq!(goal(&["--context", "contoso"], &[("BACKSTAY_CONTEXT", "fabrikam")]), known("contoso:7445 contoso.pem"));
+        assert_eq!(goal(&[], &by_env), known("env:1 env.pem"));
+        assert_eq!(goal(&[], &by_env[..1]), known("env:1 contoso.pem"));
+        assert_eq!(goal(&["--controller", "line:1"], &by_env), known("line:1 env.pem"));
+        assert_eq!(goal(&["--context", "contoso"], &by_env), known("contoso:7445 contoso.pem"), "it was meant");
+        assert_eq!(goal(&["--context", "contoso", "--identity", "my.pem"], &by_env), known("contoso:7445 my.pem"));
+        assert_eq!(goal(&["--context", "nowhere"], &[]), Err(Exit::NotFound));
+        assert_eq!(goal(&[], &[("BACKSTAY_CONTEXT", "a b")]), Err(Exit::Usage));
+        assert_eq!(goal(&[], &[("BACKSTAY_CONTROLLER", "nowhere")]), Err(Exit::Usage));
+        assert_eq!(goal(&[], &[("BACKSTAY_CONTROLLER", ""), ("BACKSTAY_CONTEXT", "")]), known("contoso:7445 contoso.pem"));
+    }
 
     #[test]
     fn what_is_no_bundle_is_an_error_that_names_the_file() {

@@ -39,7 +39,7 @@ impl Exit {
     }
 }
 
-type Cause = Box<dyn Error + Send + Sync>;
+pub(super) type Cause = Box<dyn Error + Send + Sync>;
 
 /// A command that did not do what was asked.
 #[derive(Debug)]

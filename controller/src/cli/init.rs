@@ -148,7 +148,7 @@ mod tests {
 
     async fn run(config: &Path) -> Result<serde_json::Value, Failure> {
         let (output, data, _) = kept(Format::Json);
-        let connection = Connection { controller: "127.0.0.1:1".parse().expect("an address"), identity: PathBuf::new() };
+        let connection = Connection::default();
         let clock = Clock::of(|| "2026-11-22T00:00:00Z".parse().expect("a moment"));
         let operator = "admin".parse().expect("a name");
         let init = Init { config: config.to_owned(), operator, role: PersonRole::Admin, out: None };

@@ -328,7 +328,7 @@ pub(super) mod tests {
 
     pub(in crate::cli) fn run(init: &Init) -> Result<String, Failure> {
         let (output, data, _) = kept(Format::Table);
-        let connection = Connection { controller: "127.0.0.1:1".parse().expect("an address"), identity: PathBuf::new() };
+        let connection = Connection::default();
         let clock = Clock::of(|| "2026-11-22T00:00:00Z".parse().expect("a moment"));
         init.run(&mut Context { connection, output, clock }).map(|_| data.text())
     }

@@ -297,7 +297,7 @@ mod tests {
 
     fn carried_out(run: impl FnOnce(&mut Context) -> Result<Exit, Failure>) -> Result<String, Failure> {
         let (output, _, talk) = kept(Format::Table);
-        let connection = Connection { controller: "127.0.0.1:1".parse().expect("an address"), identity: PathBuf::new() };
+        let connection = Connection::default();
         run(&mut Context { connection, output, clock: Clock::of(now) }).map(|_| talk.text())
     }
 

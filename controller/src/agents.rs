@@ -115,7 +115,17 @@ impl Line {
             }
         }
         // What waits for this agent says from now on that it does.
-        self.parts.nudge.look(&self.server);
+        if let Err(error) = self.look_if_awaited().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "whether a plan waits for an agent could not be read");
+            self.parts.nudge.look(&self.server);
+        }
+    }
+
+    async fn look_if_awaited(&self) -> Result<(), StoreError> {
+        if self.parts.store.is_awaited(&self.server).await? {
+            self.parts.nudge.look(&self.server);
+        }
+        Ok(())
     }
 
     async fn converse(&self, incoming: &mut Streaming<OpenRequest>) -> Result<(), Status> {
@@ -316,6 +326,10 @@ impl Line {
                 Effect::ReadOffers => session.offers(store.offers(&self.server).await.map_err(failed)?),
                 Effect::Look => {
                     nudge.look(&self.server);
+                    Vec::new()
+                }
+                Effect::LookIfAwaited => {
+                    self.look_if_awaited().await.map_err(failed)?;
                     Vec::new()
                 }
             };

@@ -189,6 +189,9 @@ pub enum Effect {
     Witness(Seen),
     /// Look at this server.
     Look,
+    /// Look at this server if a plan waits there: for its agent to come, or for what it holds. Nothing else of a look hangs on that, and a
+    /// thousand that come back at once are not looked at for nothing.
+    LookIfAwaited,
 }
 
 /// What an agent must not say. The stream ends, and whoever reads the message learns why.
@@ -389,7 +392,7 @@ impl Session {
         {
             effects.push(self.acknowledge(generation, missing, audit));
         }
-        effects.extend([Effect::ReadOffers, Effect::ReadPeers, Effect::Look]);
+        effects.extend([Effect::ReadOffers, Effect::ReadPeers, Effect::LookIfAwaited]);
         effects
     }
 
@@ -418,7 +421,7 @@ impl Session {
             Said::Held(held, stops) => {
                 self.held = held;
                 self.stopped.clone_from(&stops);
-                Ok(vec![Effect::Note(held, stops), Effect::Look])
+                Ok(vec![Effect::Note(held, stops), Effect::LookIfAwaited])
             }
             // Nobody speaks of a server that it was not asked about.
             Said::PeerSeen(seen) => {

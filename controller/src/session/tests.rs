@@ -271,7 +271,7 @@ fn a_stop_is_told_once_in_a_session_to_whom_it_does_not_hold_and_a_yes_to_whom_i
     assert_eq!(said(&session.stops(stops(), Vec::new())), [&Say::Stop(b"two".to_vec())]);
     assert!(session.stops(stops(), Vec::new()).is_empty());
     let effects = session.on(Said::Held(Held::default(), BTreeSet::from([first, second]))).expect("taken");
-    assert!(matches!(&effects[..], [Effect::Note(_, stops), Effect::Look] if stops.len() == 2));
+    assert!(matches!(&effects[..], [Effect::Note(_, stops), Effect::LookIfAwaited] if stops.len() == 2));
     assert_eq!(session.stopped(), &BTreeSet::from([first, second]));
     let yes = SignedBytes::unsigned(b"yes".to_vec());
     assert_eq!(said(&session.stops(Vec::new(), vec![yes.clone()])), [&Say::Resume(yes.clone())]);

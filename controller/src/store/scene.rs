@@ -264,6 +264,19 @@ impl Store {
         at_work.chain(went_wrong).chain(lost).chain(unheard).collect()
     }
 
+    /// Whether a plan of `name` is approved and has not been sent: it may wait for its agent, or for what that holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_awaited(&self, name: &ServerName) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT id FROM plans WHERE server = $1 AND life IN ('approved', 'waiting') LIMIT 1")
+            .bind(name.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .doing("asking whether a plan waits for its agent")?;
+        Ok(row.is_some())
+    }
+
     /// Servers that may have waited for `name`: those of its group with a plan that has not begun, and whoever waits for a turn.
     ///
     /// # Errors

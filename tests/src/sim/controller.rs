@@ -194,7 +194,14 @@ impl Controller {
             let mine = |row: &&mut PlanRow| row.server == *server && row.life.in_flight();
             self.rows.plans.values_mut().filter(mine).for_each(|row| row.life = Life::Waiting);
         }
-        self.nudge_all();
+        self.look_if_awaited(server);
+    }
+
+    fn look_if_awaited(&mut self, server: &ServerName) {
+        let waits = |row: &PlanRow| row.server == *server && matches!(row.life, Life::Approved | Life::Waiting);
+        if self.rows.plans.values().any(waits) {
+            self.nudged.insert(server.clone());
+        }
     }
 
     fn head(&self) -> Head {
@@ -241,7 +248,7 @@ impl Controller {
         if !self.sessions.contains_key(server) {
             return Ok(Vec::new());
         }
-        self.perform(server, vec![Effect::ReadDocuments, Effect::ReadStops, Effect::ReadOffers], now)
+        self.perform(server, Session::woken(), now)
     }
 
     fn perform(&mut self, server: &ServerName, effects: Vec<Effect>, now: Timestamp) -> Result<Vec<Say>> {
@@ -311,6 +318,10 @@ impl Controller {
             }
             Effect::Look => {
                 self.nudged.insert(server.clone());
+                Vec::new()
+            }
+            Effect::LookIfAwaited => {
+                self.look_if_awaited(server);
                 Vec::new()
             }
         })

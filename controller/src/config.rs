@@ -29,6 +29,26 @@ pub struct Config {
     pub advertise: Vec<HostName>,
     /// How often an agent says that nothing changed.
     pub heartbeat: Span,
+    /// How long what is past is kept.
+    pub keep: Keep,
+}
+
+/// How long what is past is kept. The audit trail is kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// Past reports of a server, 1 day to 10 years; never more than a thousand of one server.
+    pub reports: Span,
+    /// Plans that ended, with their approvals and receipts, 180 days to 10 years: an agent remembers for a good hundred days which plans
+    /// it began.
+    pub plans: Span,
+}
+
+impl Default for Keep {
+    /// A year and a month, and the life of a back-end certificate and some weeks.
+    fn default() -> Self {
+        Self { reports: Span::days(400), plans: Span::days(1_900) }
+    }
 }
 
 /// Where a controller listens. Port 0 takes a free one.
@@ -139,6 +159,8 @@ struct Raw {
     advertise: Vec<String>,
     #[serde(default = "default_heartbeat_seconds")]
     heartbeat_seconds: u32,
+    #[serde(default)]
+    keep: Keep,
 }
 
 fn default_state_dir() -> PathBuf {
@@ -168,13 +190,21 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key or line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds } = toml::from_str(text).map_err(ConfigError::Toml)?;
+        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep } =
+            toml::from_str(text).map_err(ConfigError::Toml)?;
         let value = |key, expected, found: String| ConfigError::Value { key, expected, found };
         if !listen.web.ip().is_loopback() {
             return Err(value("listen.web", "a loopback address, because it speaks plain HTTP", listen.web.to_string()));
         }
         if !(1..=3_600).contains(&heartbeat_seconds) {
             return Err(value("heartbeat_seconds", "1 to 3600", heartbeat_seconds.to_string()));
+        }
+        let years = Span::days(3_650);
+        if !(Span::days(1)..=years).contains(&keep.reports) {
+            return Err(value("keep.reports", "1d to 3650d", keep.reports.to_string()));
+        }
+        if !(Span::days(180)..=years).contains(&keep.plans) {
+            return Err(value("keep.plans", "180d to 3650d", keep.plans.to_string()));
         }
         if advertise.len() > MAX_NAMES {
             return Err(value("advertise", "at most 16 names", advertise.len().to_string()));
@@ -192,7 +222,7 @@ impl Config {
                 }
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { estate, state_dir, listen, advertise, heartbeat: Span::seconds(heartbeat_seconds) })
+        Ok(Self { estate, state_dir, listen, advertise, heartbeat: Span::seconds(heartbeat_seconds), keep })
     }
 
     /// The database's file.
@@ -244,6 +274,11 @@ mod tests {
     fn values_outside_their_bounds_are_named() {
         assert!(refused("estate = \"contoso\"\nheartbeat_seconds = 0").contains("heartbeat_seconds"));
         assert!(refused("estate = \"contoso\"\nadvertise = [\"a:7443\"]").contains("without a port"));
+        assert!(
+            refused("estate = \"contoso\"\n[keep]\nplans = \"90d\"").contains("keep.plans: expected 180d to 3650d, found 90d")
+        );
+        assert!(refused("estate = \"contoso\"\n[keep]\nreports = \"0d\"").contains("keep.reports"));
+        assert!(refused("estate = \"contoso\"\n[keep]\naudit = \"1d\"").contains("unknown field `audit`"));
         assert!(refused("estate = \"\"").contains("estate"));
         assert!(refused("").contains("estate"));
     }

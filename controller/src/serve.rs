@@ -30,6 +30,7 @@ use crate::listen::Bound;
 use crate::operators::Operators;
 use crate::parts::{Advertised, Parts};
 use crate::reconcile::{Nudge, Reconciler};
+use crate::store::forget::Forgotten;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{self, Metrics};
 use crate::tls::{self, OwnCertificate, TlsError};
@@ -39,6 +40,12 @@ const STOP: Duration = Duration::from_secs(10);
 
 /// How often the controller makes itself a new certificate, which is good for 90 days.
 const OWN_CERTIFICATE: Duration = Duration::from_secs(86_400);
+
+/// How often what is old is forgotten.
+const FORGET: Duration = Duration::from_secs(86_400);
+
+/// And how long after the start for the first time.
+const FIRST_FORGET: Duration = Duration::from_secs(600);
 
 /// Connections of agents at once.
 const AGENTS: usize = 20_000;
@@ -314,6 +321,7 @@ impl Ports {
         let Parts { store, connections, nudge, metrics, clock, .. } = parts.clone();
         let reconciler = Reconciler { store, connections, nudge, metrics, clock };
         tasks.spawn(reconciler.run(ending.clone()));
+        tasks.spawn(forget(parts.clone(), ending.clone()));
         tasks.spawn(renew_own(parts.clone(), Arc::clone(own), ending.clone()));
         Ok(failures)
     }
@@ -373,6 +381,22 @@ impl Guard {
             }
             ending.cancel();
         });
+    }
+}
+
+/// Forgets what is old, first a while after the start: then everybody comes back.
+async fn forget(parts: Parts, ending: CancellationToken) {
+    let mut wait = FIRST_FORGET;
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return,
+            () = tokio::time::sleep(wait) => wait = FORGET,
+        }
+        match parts.store.forget(parts.config.keep, parts.clock.now()).await {
+            Ok(Forgotten { reports: 0, plans: 0, tokens: 0 }) => {}
+            Ok(Forgotten { reports, plans, tokens }) => tracing::info!(reports, plans, tokens, "what was old is forgotten"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "what is old could not be forgotten"),
+        }
     }
 }
 

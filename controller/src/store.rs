@@ -23,6 +23,7 @@ mod checkups;
 mod conclude;
 mod documents;
 mod error;
+pub mod forget;
 mod identities;
 mod open;
 mod peers;

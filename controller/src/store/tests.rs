@@ -3,6 +3,7 @@
 mod checkups;
 mod documents;
 mod doors;
+mod forget;
 #[cfg(target_os = "linux")]
 mod kills;
 mod opening;

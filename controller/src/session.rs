@@ -198,7 +198,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Breach {
     /// It speaks another language.
-    #[error("protocol of the agent: expected {PROTOCOL}, found {0}")]
+    #[error("protocol of the agent: expected {PROTOCOL}, found {}: {}", .0, update(*.0))]
     Protocol(u32),
     /// It names somebody else than its certificate does.
     #[error("expected a message of {expected}, as the certificate says, found one of {found}")]
@@ -277,6 +277,11 @@ pub enum Breach {
     /// Bytes that nobody asked for in this size.
     #[error("certificate: expected at most {MAX_DER} bytes, found {0}")]
     LargeCertificate(usize),
+}
+
+/// Controllers go first, so that no agent is newer than what it speaks to.
+fn update(found: u32) -> &'static str {
+    if found > PROTOCOL { "update the controllers before the agents" } else { "update the agent" }
 }
 
 fn quarantine(alive: bool) -> &'static str {

@@ -1,5 +1,6 @@
 //! A whole controller on loopback, with real TLS, spoken to as agents and operators do.
 
+mod crowds;
 mod doors;
 mod host;
 mod sessions;

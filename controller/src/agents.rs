@@ -371,7 +371,10 @@ impl Line {
 
     /// Never waits: an agent that does not read is dropped, and the others are not held up.
     fn say(&self, say: Say) -> Result<(), Status> {
-        let Parts { config, clock, .. } = &self.parts;
+        let Parts { config, connections, clock, .. } = &self.parts;
+        if let Say::Peers(targets) = &say {
+            connections.asks(&self.server, targets);
+        }
         let response = wire::response(say, config.heartbeat, clock.now());
         self.outgoing
             .try_send(Ok(response))

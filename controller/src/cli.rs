@@ -24,11 +24,13 @@ pub mod ca;
 mod completions;
 pub mod connection;
 pub mod contexts;
+mod doctor;
 #[cfg(feature = "server")]
 pub mod events;
 pub mod explain;
 pub mod failure;
 pub mod files;
+mod follow;
 #[cfg(feature = "server")]
 pub mod init;
 pub mod output;
@@ -134,6 +136,10 @@ pub enum Command {
     Audit(audit::Audit),
     /// Judges servers from exported files; needs no controller and changes nothing.
     Assess(assess::Assess),
+    /// What happens from here on, a line each.
+    Watch(follow::Follow),
+    /// Whether workstation, controller and approvers are ready for the day on which something is to be done.
+    Doctor(doctor::Doctor),
     /// Names for the controllers you work with.
     #[command(subcommand)]
     Context(contexts::Command),
@@ -223,6 +229,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Resume(resume) => interruptible(resume.run(&mut context)),
         Command::Audit(audit) => interruptible(audit.run(&mut context)),
         Command::Assess(assess) => assess.run(&mut context),
+        Command::Watch(follow) => interruptible(follow.run(&mut context)),
+        Command::Doctor(doctor) => interruptible(doctor.run(&mut context)),
         Command::Context(contexts) => contexts.run(&mut context),
         Command::Completions(completions) => completions.run(&mut context),
     }

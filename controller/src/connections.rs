@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
 use policy::Timestamp;
-use policy::id::ServerName;
+use policy::id::{ServerName, Sha256};
+use policy::peers::Target;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,8 @@ struct Stream {
     number: u64,
     heard_at: Timestamp,
     skew: Option<SignedDuration>,
+    /// Whom it was asked to look at, and what.
+    asked: BTreeMap<ServerName, Sha256>,
     wake: Arc<Notify>,
     displaced: CancellationToken,
 }
@@ -50,7 +53,14 @@ impl Connections {
         let mut streams = self.streams();
         streams.opened += 1;
         let number = streams.opened;
-        let stream = Stream { number, heard_at: now, skew: None, wake: Arc::clone(&wake), displaced: displaced.clone() };
+        let stream = Stream {
+            number,
+            heard_at: now,
+            skew: None,
+            asked: BTreeMap::new(),
+            wake: Arc::clone(&wake),
+            displaced: displaced.clone(),
+        };
         if let Some(old) = streams.by_server.insert(server.clone(), stream) {
             old.displaced.cancel();
         }
@@ -71,6 +81,18 @@ impl Connections {
     /// How far the clock of a connected server is before ours, as it said last; less than nothing when it is behind.
     pub fn skew(&self, server: &ServerName) -> Option<SignedDuration> {
         self.streams().by_server.get(server)?.skew
+    }
+
+    /// This peer is asked to look at these, and at no others any more.
+    pub fn asks(&self, peer: &ServerName, targets: &[Target]) {
+        if let Some(stream) = self.streams().by_server.get_mut(peer) {
+            stream.asked = targets.iter().map(|target| (target.server.clone(), target.question)).collect();
+        }
+    }
+
+    /// Whether this peer was asked this about that server, in the stream that it has open.
+    pub fn was_asked(&self, peer: &ServerName, server: &ServerName, question: Sha256) -> bool {
+        self.streams().by_server.get(peer).is_some_and(|stream| stream.asked.get(server) == Some(&question))
     }
 
     /// Those of these servers that have no stream open.

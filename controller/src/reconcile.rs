@@ -239,7 +239,7 @@ impl Shared {
             now,
         };
         let conclusion = Arc::new(look(&scene, &terms));
-        for peer in unasked(&scene) {
+        for peer in unanswered(&scene).filter(|peer| !connections.was_asked(peer, server, scene.question())) {
             connections.wake(peer);
         }
         let next = conclusion.next_look;
@@ -297,8 +297,8 @@ fn tell_kept(server: &ServerName, scene: &Scene, conclusion: &Conclusion) {
     }
 }
 
-/// Those who look at this server and have not answered what is asked now. To be told twice that they are asked does them no harm.
-fn unasked(scene: &Scene) -> impl Iterator<Item = &ServerName> {
+/// Those who look at this server and have not answered what is asked now.
+fn unanswered(scene: &Scene) -> impl Iterator<Item = &ServerName> {
     let question = scene.question();
     let answered = move |peer: &&Peer| peer.word.as_ref().is_some_and(|word| word.question == question);
     scene.peers.iter().filter(move |peer| !answered(peer)).map(|peer| &peer.server)

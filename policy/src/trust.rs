@@ -113,6 +113,11 @@ pub enum Class {
     Resume,
 }
 
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 6] = [Self::Renew, Self::Create, Self::FrontEnd, Self::Policy, Self::Mode, Self::Resume];
+}
+
 /// The trust document of an estate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

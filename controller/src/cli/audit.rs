@@ -110,14 +110,14 @@ fn anchored(anchors: &[Head], entry: &Entry) -> Result<(), Failure> {
     }
 }
 
-async fn head(client: &mut Client) -> Result<Head, Failure> {
+pub(super) async fn head(client: &mut Client) -> Result<Head, Failure> {
     let doing = "asking where the audit trail ends";
     let status = answer(doing, client.get_status(GetStatusRequest {})).await?;
     let hash = wire::digest("GetStatusResponse.audit_head", &status.audit_head).doing(|| doing.to_owned())?;
     Ok(Head { sequence: status.audit_sequence, hash })
 }
 
-async fn each(
+pub(super) async fn each(
     client: &Client,
     doing: &str,
     after: u64,

@@ -112,6 +112,14 @@ impl Connection {
         })
     }
 
+    /// Where the operator's bundle lies.
+    ///
+    /// # Errors
+    /// [`Failure`] when the context that is named is not there, or the contexts do not read.
+    pub fn identity_file(&self) -> Result<PathBuf, Failure> {
+        self.goal(contexts::environment, Contexts::read).map(|goal| goal.identity)
+    }
+
     /// Connects, within the deadline.
     ///
     /// # Errors
@@ -198,14 +206,32 @@ fn deadlined(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 
-/// Reads an operator's bundle: the certificate first, then its key and the CA certificates in any order.
-fn bundle(path: &Path) -> Result<ClientConfig, Failure> {
-    let bytes = Zeroizing::new(files::document(path).map_err(|failure| {
+/// The operator's own certificate in a bundle, in DER.
+///
+/// # Errors
+/// [`Failure`] that names the file.
+pub fn own_certificate(path: &Path) -> Result<CertificateDer<'static>, Failure> {
+    let bytes = bundle_bytes(path)?;
+    let doing = || format!("reading {} as an operator's bundle", path.display());
+    CertificateDer::pem_slice_iter(&bytes)
+        .next()
+        .transpose()
+        .doing(doing)?
+        .ok_or_else(|| Failure::new(Exit::Auth, doing()).because("expected your certificate, found none"))
+}
+
+fn bundle_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    files::document(path).map(Zeroizing::new).map_err(|failure| {
         let exit = failure.exit();
         Failure::new(if exit == Exit::NotFound { Exit::Auth } else { exit }, "reading your identity")
             .because(failure)
             .next("`backstay init` makes operator.pem on the controller's machine; name yours with --identity FILE")
-    })?);
+    })
+}
+
+/// Reads an operator's bundle: the certificate first, then its key and the CA certificates in any order.
+fn bundle(path: &Path) -> Result<ClientConfig, Failure> {
+    let bytes = bundle_bytes(path)?;
     let doing = || format!("reading {} as an operator's bundle", path.display());
     let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().doing(doing)?;
     let Some((own, authorities)) = certificates.split_first().filter(|(_, authorities)| !authorities.is_empty()) else {

@@ -95,6 +95,16 @@ impl Failure {
         self.exit
     }
 
+    /// What went wrong with its causes, in one line.
+    pub fn to_line(&self) -> String {
+        chain(self).join(": ")
+    }
+
+    /// What to do next, if that is known.
+    pub fn step(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+
     /// Everything that there is to say, for standard error: the chain of causes, then the next step.
     pub fn report(&self) -> String {
         let mut text = format!("error: {}\n", self.message);

@@ -85,6 +85,18 @@ impl Output {
         Ok(read)
     }
 
+    /// Prints one thing of many, a line each. False when its reader has gone.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be written.
+    pub fn append<V: View>(&mut self, view: &V) -> Result<bool, Failure> {
+        let text = match self.format {
+            Format::Table => view.text(),
+            Format::Json => serde_json::to_string(view).doing(|| "writing the answer as JSON".to_owned())? + "\n",
+        };
+        self.write("", &text)
+    }
+
     /// False when the reader has gone, as `head` does.
     fn write(&mut self, before: &str, text: &str) -> Result<bool, Failure> {
         let data = &mut self.data;

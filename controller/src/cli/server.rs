@@ -101,8 +101,8 @@ impl Show {
 #[derive(Debug, Clone, Serialize)]
 pub struct ServerRow {
     pub(super) name: String,
-    verdict: String,
-    connected: bool,
+    pub(super) verdict: String,
+    pub(super) connected: bool,
     last_seen: Option<Timestamp>,
     thumbprint: Option<String>,
     pub(super) not_after: Option<Timestamp>,

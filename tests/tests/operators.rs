@@ -1,0 +1,109 @@
+//! What operators run beside the tour: `watch`, `doctor`, contexts.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::estate::{Estate, Setup, policy};
+use tests::lab::Damage;
+
+/// For whatever must happen in the end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn estate(mode: &str, need: &[&'static str]) -> Estate {
+    let setup = Setup { servers: vec![("EX1", None)], need: need.to_vec(), policy: Some(policy(mode)), ..Setup::default() };
+    Estate::temporary(&setup).expect("an estate")
+}
+
+#[test]
+fn who_watches_is_told_of_a_loss_its_repair_and_the_end_of_an_agent() {
+    let mut estate = estate("act", &[]);
+    let mut command = estate.desk().command(&["watch", "-o", "json"]).expect("a command");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    // It says when it has begun.
+    let mut talk = BufReader::new(child.stderr.take().expect("piped"));
+    let mut begun = String::new();
+    talk.read_line(&mut begun).expect("a line");
+    assert!(begun.starts_with("1 server(s)"), "{begun}");
+    let (lines, told) = mpsc::channel();
+    let data = BufReader::new(child.stdout.take().expect("piped"));
+    let reader = std::thread::spawn(move || {
+        for line in data.lines().map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut heard: Vec<String> = Vec::new();
+    let mut wait_for = |what: &str, wanted: &dyn Fn(&Value) -> bool| loop {
+        let line = told.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("expected {what}, heard {heard:#?}"));
+        let happening: Value = serde_json::from_str(&line).expect("a line of JSON");
+        heard.push(line);
+        if wanted(&happening) {
+            return;
+        }
+    };
+    estate.host("EX1").expect("a host").damage(&Damage::DeleteCertificate).expect("lost");
+    wait_for("the plan", &|said| {
+        said["what"] == "plan.confirmed" && said["detail"].as_str().is_some_and(|why| why.contains("EX1"))
+    });
+    estate.stop_agent("EX1").expect("stops");
+    wait_for("the end of the link", &|said| said["what"] == "link" && said["subject"] == "EX1" && said["is"] == "down");
+    child.kill().expect("ends");
+    child.wait().expect("ended");
+    reader.join().expect("read to the end");
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}
+
+#[test]
+fn doctor_says_what_is_ready_and_what_is_not_with_the_next_step() {
+    let mut estate = estate("observe", &["renew=2"]);
+    let look = |estate: &Estate| {
+        let output = estate.desk().run(&["doctor", "-o", "json"]).expect("ends");
+        let checks: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let wrong: Vec<String> = checks
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|check| check["ok"] == false)
+            .map(|check| format!("{}: {}; {}", check["name"], check["found"], check["next"]))
+            .collect();
+        (output.status.code(), wrong)
+    };
+    let (code, wrong) = look(&estate);
+    assert_eq!((code, wrong.len()), (Some(6), 1), "{wrong:#?}");
+    assert!(wrong[0].contains("2 must sign, and no more than 2 can") && wrong[0].contains("trust next"), "{wrong:#?}");
+    estate.stop_agent("EX1").expect("stops");
+    let silent = || {
+        let (_, wrong) = look(&estate);
+        tests::wait::when(wrong.iter().any(|line| line.contains("not heard: EX1")), || format!("{wrong:#?}"))
+    };
+    tests::wait::until("doctor to miss EX1", LIMIT, silent).expect("said");
+    estate.stop_controller().expect("stops");
+    let (code, wrong) = look(&estate);
+    assert!(code == Some(6) && wrong.iter().any(|line| line.contains("is the controller running")), "{wrong:#?}");
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}
+
+#[test]
+fn a_controller_is_asked_by_the_name_that_it_was_given() {
+    let mut estate = estate("observe", &[]);
+    let book = estate.folder().join("contexts.toml");
+    let desk = estate.desk();
+    // What every other command line of the desk names, this one keeps.
+    let mut set = desk.command(&["context", "set", "lab"]).expect("a command");
+    assert!(set.env("BACKSTAY_CONTEXTS", &book).output().expect("runs").status.success());
+    let mut asked = estate.binaries().command("backstay").expect("built");
+    asked.args(["--context", "lab", "status", "-o", "json"]).env("BACKSTAY_CONTEXTS", &book);
+    // Set in the shell for another one: the line means the lab.
+    let output = asked.env("BACKSTAY_CONTROLLER", "127.0.0.1:1").output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(status["servers"], 1);
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}

@@ -68,17 +68,21 @@ impl Assess {
         let mut views = Vec::new();
         let mut failures = Vec::new();
         let mut beside = Vec::new();
-        gather(&self.paths, |gathered| match gathered {
-            Ok(gathered) => {
-                let above_others = gathered.above_others;
-                match judged(gathered, self.server.as_ref(), now, &policy) {
-                    Ok(found) => views.extend(found),
-                    // A note that lies beside the folders of the servers is not a server that could not be read.
-                    Err(failure) if above_others => beside.push(failure),
-                    Err(failure) => failures.push(failure),
+        let output = &mut context.output;
+        gather(&self.paths, |gathered| {
+            match gathered {
+                Ok(gathered) => {
+                    let above_others = gathered.above_others;
+                    match judged(gathered, self.server.as_ref(), now, &policy) {
+                        Ok(found) => views.extend(found),
+                        // A note that lies beside the folders of the servers is not a server that could not be read.
+                        Err(failure) if above_others => beside.push(failure),
+                        Err(failure) => failures.push(failure),
+                    }
                 }
+                Err(failure) => failures.push(failure),
             }
-            Err(failure) => failures.push(failure),
+            output.progress(&format!("judged {} server(s)", views.len()));
         });
         // One server that cannot be read does not hide the others, and is said last, where it is seen.
         let found = views.iter().any(AssessmentView::wants_attention);

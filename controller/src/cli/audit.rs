@@ -55,8 +55,10 @@ impl List {
         let mut client = context.connection.connect().await?;
         let after = if self.all { 0 } else { head(&mut client).await?.sequence.saturating_sub(self.last) };
         let mut entries = Vec::new();
+        let output = &mut context.output;
         each(&client, "listing the audit trail", after, |page| {
             entries.extend(page);
+            output.progress(&format!("read {} entries", entries.len()));
             Ok(())
         })
         .await?;
@@ -84,7 +86,9 @@ impl Verify {
         let mut anchors: Vec<Head> = self.anchor.iter().map(|anchor| anchor.0).chain([promised]).collect();
         anchors.retain(|anchor| anchor.sequence > 0);
         let mut end = Head::EMPTY;
+        let output = &mut context.output;
         each(&client, "reading the audit trail", 0, |page| {
+            output.progress(&format!("verified {} of {} entries", end.sequence, promised.sequence));
             end = verify(end, &page).map_err(|broken| Failure::new(Exit::Error, "the audit trail is broken").because(broken))?;
             for entry in &page {
                 anchored(&anchors, entry)?;

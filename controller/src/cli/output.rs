@@ -24,11 +24,18 @@ pub trait View: Serialize {
     fn text(&self) -> String;
 }
 
+/// To the beginning of the line, and what stands in it away.
+const CLEAR: &str = "\r\u{1b}[2K";
+
 /// Where a command prints to.
 pub struct Output {
     format: Format,
     /// Somebody looks at the data as it is written.
     terminal: bool,
+    /// Somebody looks at the talk as it is written.
+    watched: bool,
+    /// How far a long work is stands in the last line, and has to make room.
+    under_way: bool,
     data: Box<dyn Write + Send>,
     talk: Box<dyn Write + Send>,
 }
@@ -36,13 +43,13 @@ pub struct Output {
 impl Output {
     /// Standard output and standard error.
     pub fn standard(format: Format) -> Self {
-        let terminal = io::stdout().is_terminal();
-        Self { format, terminal, data: Box::new(io::stdout()), talk: Box::new(io::stderr()) }
+        let (terminal, watched) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        Self { format, terminal, watched, under_way: false, data: Box::new(io::stdout()), talk: Box::new(io::stderr()) }
     }
 
     /// Into these writers.
     pub fn into(format: Format, data: Box<dyn Write + Send>, talk: Box<dyn Write + Send>) -> Self {
-        Self { format, terminal: false, data, talk }
+        Self { format, terminal: false, watched: false, under_way: false, data, talk }
     }
 
     /// Prints the data of a command.
@@ -99,6 +106,7 @@ impl Output {
 
     /// False when the reader has gone, as `head` does.
     fn write(&mut self, before: &str, text: &str) -> Result<bool, Failure> {
+        self.make_room();
         let data = &mut self.data;
         let written = data.write_all(before.as_bytes()).and_then(|()| data.write_all(harmless(text).as_bytes()));
         match written.and_then(|()| data.flush()) {
@@ -107,14 +115,32 @@ impl Output {
         }
     }
 
+    /// Says how far a long work is, in a line that goes when there is something to read. Only at a terminal: in a file it would be noise.
+    pub fn progress(&mut self, text: &str) {
+        if self.watched {
+            drop(write!(self.talk, "{CLEAR}{}", line(text)));
+            drop(self.talk.flush());
+            self.under_way = true;
+        }
+    }
+
+    fn make_room(&mut self) {
+        if std::mem::take(&mut self.under_way) {
+            drop(write!(self.talk, "{CLEAR}"));
+            drop(self.talk.flush());
+        }
+    }
+
     /// Says something to the person at the terminal.
     pub fn say(&mut self, text: &str) {
+        self.make_room();
         // Nobody may be listening, and the command is done all the same.
         drop(writeln!(self.talk, "{}", harmless(text.trim_end())));
     }
 
     /// As [`say`](Self::say), and stays on the line: a question.
     pub fn ask(&mut self, text: &str) {
+        self.make_room();
         drop(write!(self.talk, "{} ", harmless(text)));
         drop(self.talk.flush());
     }
@@ -206,6 +232,21 @@ pub(crate) mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn how_far_a_work_is_makes_room_and_is_nothing_where_nobody_looks() {
+        let (mut output, data, talk) = kept(Format::Table);
+        output.progress("1 of 2");
+        output.say("done");
+        assert_eq!(talk.text(), "done\n");
+        output.watched = true;
+        output.progress("1 of 2\n");
+        output.progress("2 of 2");
+        output.say("done");
+        output.say("and so on");
+        let shown = format!("done\n{CLEAR}1 of 2\u{fffd}{CLEAR}2 of 2{CLEAR}done\nand so on\n");
+        assert_eq!((talk.text(), data.text()), (shown, String::new()));
     }
 
     /// An output, what it printed as data, and what it said.

@@ -185,8 +185,9 @@ impl OperatorService for Operators {
             let row = store.server(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
             return Ok(Response::new(GetServerResponse { server: shown(row), checkups: told(), ..GetServerResponse::default() }));
         };
-        scene.peers.truncate(approval::policy_in_force(store).await?.peers.count as usize);
-        let peers = wire::peers(&scene, connections);
+        let count = approval::policy_in_force(store).await?.peers.count;
+        scene.look_from(count, |peer| connections.is_connected(peer));
+        let peers = wire::peers(&scene);
         let report_json = serde_json::to_string(&scene.sight.report)
             .map_err(|error| Status::internal(format!("the report of {name} does not write as JSON: {error}")))?;
         Ok(Response::new(GetServerResponse {
@@ -208,7 +209,7 @@ impl OperatorService for Operators {
             return Ok(Response::new(explain::silent(&row)));
         };
         let policy = approval::policy_in_force(store).await?;
-        scene.peers.truncate(policy.peers.count as usize);
+        scene.look_from(policy.peers.count, |peer| connections.is_connected(peer));
         Ok(Response::new(explain::explain(&scene, &policy, connections.is_connected(&name), clock.now())))
     }
 

@@ -221,9 +221,7 @@ impl Shared {
         let Reconciler { store, connections, nudge, metrics, clock } = &self.reconciler;
         let Some(mut scene) = store.scene(server).await? else { return Ok(None) };
         let documents = self.documents.read(store).await?;
-        // Who is not here keeps silent about what changed since.
-        scene.peers.truncate(documents.policy.peers.count as usize);
-        scene.peers.retain(|peer| connections.is_connected(&peer.server));
+        scene.look_from(documents.policy.peers.count, |peer| connections.is_connected(peer));
         let stopped = store
             .stops_of(server)
             .await?

@@ -46,6 +46,8 @@ pub struct Peer {
     pub server: ServerName,
     /// What it said last; `None`: nothing yet.
     pub word: Option<Word>,
+    /// Its agent is connected: what it said last still holds, or it would have said something else.
+    pub heard: bool,
 }
 
 /// The last word of a peer.
@@ -72,8 +74,13 @@ pub fn question(record: Option<Thumbprint>, done: Option<PlanId>) -> Sha256 {
 pub enum Agreement {
     /// Nobody can say: there is no peer, or those that there are did not reach the server before either.
     NoPeer,
-    /// These have not answered yet.
-    Waits(Vec<ServerName>),
+    /// Some have not answered yet, and nobody who did objects.
+    Waits {
+        /// Who has not.
+        silent: Vec<ServerName>,
+        /// Who was shown it.
+        agreed: Vec<ServerName>,
+    },
     /// These were shown it, and nobody who saw the server before sees it worse.
     Agree(Vec<ServerName>),
     /// This one saw the server before, and is not shown what its record names now.
@@ -85,37 +92,37 @@ pub enum Agreement {
     },
 }
 
-/// Judges the words of those who are connected.
-pub fn agreement(peers: &[Peer], question: Sha256, certificate: CertificateId) -> Agreement {
+/// Judges the words of peers.
+pub fn agreement<'a>(peers: impl IntoIterator<Item = &'a Peer>, question: Sha256, certificate: CertificateId) -> Agreement {
     let answered = |peer: &Peer| peer.word.clone().filter(|word| word.question == question);
     let agrees = |outcome: &ProbeOutcome| *outcome == ProbeOutcome::Presented { certificate };
     let saw = |outcome: &ProbeOutcome| matches!(outcome, ProbeOutcome::Presented { .. });
     let mut agreed = Vec::new();
-    let mut waits = Vec::new();
+    let mut silent = Vec::new();
     for peer in peers {
         match answered(peer) {
-            None => waits.push(peer.server.clone()),
+            None => silent.push(peer.server.clone()),
             Some(word) if agrees(&word.outcome) => agreed.push(peer.server.clone()),
             // A firewall that stood before is no fault of the plan; it is a finding of its own.
             Some(Word { before: Some(before), outcome, .. }) if !saw(&before) && !saw(&outcome) => {}
             Some(Word { outcome, .. }) => return Agreement::Differs { peer: peer.server.clone(), outcome },
         }
     }
-    match (waits.is_empty(), agreed.is_empty()) {
-        (false, _) => Agreement::Waits(waits),
+    match (silent.is_empty(), agreed.is_empty()) {
+        (false, _) => Agreement::Waits { silent, agreed },
         (true, false) => Agreement::Agree(agreed),
         (true, true) => Agreement::NoPeer,
     }
 }
 
 /// What peers are shown that the server itself is not. Nothing of a server whose own handshake does not show what its record names:
-/// the cause is there, and has a finding of its own.
+/// the cause is there, and has a finding of its own. Nor by the word of a peer that is not heard: it may be old.
 pub fn findings(sight: &Sight, peers: &[Peer], question: Sha256) -> Vec<Finding> {
     let Some(certificate) = shown(sight) else { return Vec::new() };
     let server = &sight.report.host.name;
     let (mut unreached, mut otherwise) = (Vec::new(), Vec::new());
-    for Peer { server: peer, word } in peers {
-        let Some(Word { outcome, .. }) = word.as_ref().filter(|word| word.question == question) else { continue };
+    for Peer { server: peer, word, heard } in peers {
+        let Some(Word { outcome, .. }) = word.as_ref().filter(|word| *heard && word.question == question) else { continue };
         let fact = format!("{peer} {}", in_words(server, outcome, certificate));
         match outcome {
             ProbeOutcome::Presented { certificate: shown } if *shown == certificate => {}
@@ -167,7 +174,7 @@ mod tests {
     }
 
     fn peer(name: &str, question: Sha256, outcome: ProbeOutcome, before: Option<ProbeOutcome>) -> Peer {
-        Peer { server: name.parse().expect("a name"), word: Some(Word { question, outcome, before }) }
+        Peer { server: name.parse().expect("a name"), word: Some(Word { question, outcome, before }), heard: true }
     }
 
     fn names(names: &[&str]) -> Vec<ServerName> {
@@ -181,10 +188,11 @@ mod tests {
         let (good, old) = (shown(OURS), shown(Sha256([9; 32])));
         let ex2 = peer("EX2", ASKED, good.clone(), Some(old.clone()));
         assert_eq!(agree(std::slice::from_ref(&ex2)), Agreement::Agree(names(&["EX2"])));
-        let silent = Peer { server: "EX3".parse().expect("a name"), word: None };
-        assert_eq!(agree(&[ex2.clone(), silent]), Agreement::Waits(names(&["EX3"])));
+        let silent = Peer { server: "EX3".parse().expect("a name"), word: None, heard: true };
+        let waits = || Agreement::Waits { silent: names(&["EX3"]), agreed: names(&["EX2"]) };
+        assert_eq!(agree(&[ex2.clone(), silent]), waits());
         let stale = peer("EX3", Sha256([2; 32]), good, None);
-        assert_eq!(agree(&[ex2.clone(), stale]), Agreement::Waits(names(&["EX3"])), "a word about what stood there before");
+        assert_eq!(agree(&[ex2.clone(), stale]), waits(), "a word about what stood there before");
         for worse in [ProbeOutcome::Refused, ProbeOutcome::NoHandshake("alert".to_owned()), old.clone()] {
             let ex3 = peer("EX3", ASKED, worse.clone(), Some(old.clone()));
             let differs = Agreement::Differs { peer: "EX3".parse().expect("a name"), outcome: worse };

@@ -79,7 +79,7 @@ pub(super) fn finding(finding: Finding) -> operator::Finding {
 }
 
 /// Those who look at a server, and what they were shown since the last change on its 444.
-pub(super) fn peers(scene: &Scene, connections: &Connections) -> Vec<operator::PeerCheck> {
+pub(super) fn peers(scene: &Scene) -> Vec<operator::PeerCheck> {
     let (question, certificate) = (scene.question(), peers::shown(&scene.sight));
     let told = |peer: &Peer| {
         let word = peer.word.as_ref().filter(|word| word.question == question);
@@ -91,7 +91,7 @@ pub(super) fn peers(scene: &Scene, connections: &Connections) -> Vec<operator::P
             }
             None => ("unknown", "has not said what is shown since the last change".to_owned()),
         };
-        let (peer, connected) = (peer.server.to_string(), connections.is_connected(&peer.server));
+        let (peer, connected) = (peer.server.to_string(), peer.heard);
         operator::PeerCheck { peer, connected, word: word.to_owned(), text }
     };
     scene.peers.iter().map(told).collect()

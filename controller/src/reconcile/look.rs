@@ -194,22 +194,29 @@ fn soaked(seen: &PlanSeen, scene: &Scene, terms: &Terms<'_>, verdict: Verdict, t
 fn from_outside(seen: &PlanSeen, scene: &Scene, terms: &Terms<'_>, times: &mut Vec<Timestamp>) -> Result<String, String> {
     let server = &scene.server.name;
     let Some(certificate) = peers::shown(&scene.sight) else { return Ok("nothing to compare with".to_owned()) };
-    match peers::agreement(&scene.peers, scene.question(), certificate) {
+    let PeerChecks { every, count: _ } = terms.policy.peers;
+    let patience = every.after(every.after(seen.row.changed_at));
+    let is_over = patience <= terms.now;
+    // After a start nobody is connected yet. Later on, who is not here is not waited for, and may be what was wrong.
+    let asked = scene.peers.iter().filter(|peer| peer.heard || !is_over);
+    match peers::agreement(asked, scene.question(), certificate) {
         Agreement::NoPeer => Ok("no other agent could say".to_owned()),
         Agreement::Agree(witnesses) => Ok(format!("{} shown it too", are(&witnesses))),
-        Agreement::Waits(silent) => {
-            let PeerChecks { every, count: _ } = terms.policy.peers;
-            let patience = every.after(every.after(seen.row.changed_at));
-            if terms.now < patience {
-                times.push(patience);
-                return Err(format!("waits for the peer check of {}", named(&silent)));
-            }
-            Ok(format!("{} did not say", named(&silent)))
+        Agreement::Waits { silent, agreed: _ } if !is_over => {
+            times.push(patience);
+            Err(format!("waits for the peer check of {}", named(&silent)))
         }
-        Agreement::Differs { peer, outcome } => Err(format!(
-            "{peer} {}: it is confirmed when that is over, or given up by `backstay plan abandon`",
-            peers::in_words(server, &outcome, certificate)
-        )),
+        Agreement::Waits { silent, agreed } => {
+            let agreed = if agreed.is_empty() { String::new() } else { format!("{} shown it too; ", are(&agreed)) };
+            Ok(format!("{agreed}{} did not say", named(&silent)))
+        }
+        Agreement::Differs { peer, outcome } => {
+            times.push(patience);
+            Err(format!(
+                "{peer} {}: it is confirmed when that is over, or given up by `backstay plan abandon`",
+                peers::in_words(server, &outcome, certificate)
+            ))
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Store {
         rows.iter().filter_map(|row| target(row).transpose()).collect()
     }
 
-    /// The servers that look at `name`, the nearest first, with their last words.
+    /// The servers that look at `name`, the nearest first, with their last words. Who of them is connected, the rows do not say.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -116,5 +116,5 @@ fn peer(row: &AnyRow) -> Result<Peer, StoreError> {
         None => None,
         Some(question) => Some(Word { question, outcome: row.json("outcome")?, before: row.json_if_any("before")? }),
     };
-    Ok(Peer { server: row.parsed("name")?, word })
+    Ok(Peer { server: row.parsed("name")?, word, heard: false })
 }

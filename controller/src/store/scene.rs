@@ -49,6 +49,12 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Those who look at this server by the policy, and who of them is connected.
+    pub fn look_from(&mut self, count: u32, connected: impl Fn(&ServerName) -> bool) {
+        self.peers.truncate(count as usize);
+        self.peers.iter_mut().for_each(|peer| peer.heard = connected(&peer.server));
+    }
+
     /// What those who look at this server are asked.
     pub fn question(&self) -> Sha256 {
         let done = self.plans.iter().filter(|seen| matches!(seen.row.life, Life::Restored | Life::Confirmed));

@@ -118,6 +118,7 @@ impl Story {
             .map(|(peer, outcome)| Peer {
                 server: peer.parse().expect("a name"),
                 word: Some(Word { question, outcome: outcome.clone(), before: None }),
+                heard: true,
             })
             .collect();
         let from_outside = peers::findings(&self.sight, &peers, question);

@@ -373,7 +373,7 @@ fn soaked() -> (Stage, CertificateId) {
 }
 
 fn peer(stage: &Stage, name: &str, outcome: ProbeOutcome, before: Option<ProbeOutcome>) -> Peer {
-    Peer { server: server(name), word: Some(Word { question: stage.scene.question(), outcome, before }) }
+    Peer { server: server(name), word: Some(Word { question: stage.scene.question(), outcome, before }), heard: true }
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn who_looks_from_outside_confirms_a_result_or_holds_it_up() {
     let (mut stage, renewed) = soaked();
     let (shown, old) = (ProbeOutcome::Presented { certificate: renewed }, ProbeOutcome::Presented { certificate: ending().id() });
     stage.policy = policy("[peers]\nevery = \"5m\"\n");
-    let silent = Peer { server: server("EX3"), word: None };
+    let silent = Peer { server: server("EX3"), word: None, heard: true };
     stage.scene.peers = vec![peer(&stage, "EX2", shown.clone(), Some(old.clone())), silent];
     assert_eq!(stage.step(), (Life::Restored, "waits for the peer check of EX3".to_owned()));
     assert_eq!(stage.look().next_look, Some(later(610)), "twice the time between two looks");
@@ -407,13 +407,30 @@ fn who_does_not_answer_is_not_waited_for_for_ever() {
     let (mut stage, renewed) = soaked();
     stage.policy = policy("[peers]\nevery = \"5m\"\n");
     let shown = ProbeOutcome::Presented { certificate: renewed };
-    let stale = Peer { server: server("EX3"), word: Some(Word { question: Sha256([9; 32]), outcome: shown, before: None }) };
-    stage.scene.peers = vec![stale];
+    let stale = Word { question: Sha256([9; 32]), outcome: shown.clone(), before: None };
+    stage.scene.peers = vec![peer(&stage, "EX2", shown, None), Peer { server: server("EX3"), word: Some(stale), heard: true }];
     stage.now = later(609);
     assert_eq!(stage.step().0, Life::Restored, "what EX3 said is about what stood there before");
     stage.now = later(610);
     let (life, why) = stage.step();
-    assert_eq!((life, why.as_str()), (Life::Confirmed, "healthy 1m after it was restored; EX3 did not say"));
+    assert_eq!((life, why.as_str()), (Life::Confirmed, "healthy 1m after it was restored; EX2 is shown it too; EX3 did not say"));
+}
+
+#[test]
+fn after_a_start_peers_are_waited_for_that_are_not_connected_yet() {
+    let (mut stage, renewed) = soaked();
+    stage.policy = policy("[peers]\nevery = \"5m\"\n");
+    let shown = ProbeOutcome::Presented { certificate: renewed };
+    let away = Peer { server: server("EX3"), word: None, heard: false };
+    let bad = Peer { heard: false, ..peer(&stage, "EX2", ProbeOutcome::Refused, Some(shown)) };
+    stage.scene.peers = vec![away.clone()];
+    assert_eq!(stage.step(), (Life::Restored, "waits for the peer check of EX3".to_owned()));
+    stage.scene.peers = vec![bad, away];
+    assert!(stage.step().1.starts_with("EX2 finds nobody"));
+    assert!(!stage.look().assessment.has(Code::Unreached), "what EX2 said may be old");
+    stage.now = later(610);
+    let (life, why) = stage.step();
+    assert_eq!((life, why.as_str()), (Life::Confirmed, "healthy 1m after it was restored; no other agent could say"));
 }
 
 #[test]

@@ -41,13 +41,10 @@ mod talk;
 mod told;
 mod turns;
 
-use turns::{Trouble, Turns, Work};
+use turns::{Refused, Trouble, Turns, Work};
 
 /// The shortest time between two looks, however often the host changes.
 const BREATH: Duration = Duration::from_millis(200);
-
-/// A plan of the agent's own that was refused is not tried again before.
-const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
 /// A look that is not done when so many others were due hangs in a call of the system.
 const LATE: u32 = 5;
@@ -195,7 +192,9 @@ impl Attendant {
             Done::Ran(receipt) if receipt.outcome == Outcome::Refused && matches!(work, Work::Own(_)) => {
                 let (plan, notes) = (receipt.plan.short(), receipt.notes.join("; "));
                 tracing::warn!(event = event::PLAN_REFUSED.id, plan, notes, "the agent's own plan was refused");
-                turns.refused = Some((receipt.plan, Instant::now() + REFUSED_PAUSE));
+                let refused = Refused::again(turns.refused, receipt.plan, Instant::now());
+                turns.look_at = turns.look_at.min(refused.until);
+                turns.refused = Some(refused);
                 let effects = self.session.gave_up(receipt.plan);
                 self.perform(effects, turns);
             }

@@ -41,8 +41,8 @@ pub(super) struct Turns {
     pub(super) offer: Option<Offer>,
     /// The agent's own plan, from the look just before.
     pub(super) own: Option<Plan>,
-    /// Its last plan that was refused, and when it may be tried again.
-    pub(super) refused: Option<(PlanId, Instant)>,
+    /// Its last plan that was refused.
+    pub(super) refused: Option<Refused>,
     /// Receipts that the controller has, until the workbench is free.
     pub(super) acknowledged: BTreeSet<PlanId>,
     /// Plans that were taken back, until the workbench is free.
@@ -77,6 +77,30 @@ pub(super) struct Turns {
     pub(super) renewals_failed: u32,
     pub(super) successors: Option<Successors>,
     troubles: BTreeMap<&'static str, String>,
+}
+
+/// A plan of the agent's own that was refused on this host.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    plan: PlanId,
+    times: u32,
+    /// It is not tried again before.
+    pub(super) until: Instant,
+}
+
+impl Refused {
+    /// The first pause, which doubles with each refusal of the same plan: a full disk may have room in a moment, and 444 is dead meanwhile.
+    const FIRST: Duration = Duration::from_secs(2);
+
+    /// The longest.
+    const LAST: Duration = Duration::from_secs(60);
+
+    /// Refused once more.
+    pub(super) fn again(before: Option<Self>, plan: PlanId, at: Instant) -> Self {
+        let times = before.filter(|before| before.plan == plan).map_or(0, |before| before.times + 1);
+        let pause = Self::FIRST.saturating_mul(1 << times.min(16)).min(Self::LAST);
+        Self { plan, times, until: at + pause }
+    }
 }
 
 /// What the workbench is busy with.
@@ -149,7 +173,7 @@ impl Turns {
     }
 
     pub(super) fn may_try(&self, plan: PlanId, at: Instant) -> bool {
-        self.refused.is_none_or(|(refused, until)| refused != plan || until <= at)
+        self.refused.is_none_or(|refused| refused.plan != plan || refused.until <= at)
     }
 
     /// Logs a trouble when it begins or its words change, not at every try. It is an event when it begins: tries at several
@@ -200,4 +224,25 @@ pub(super) async fn ended<F: Future + Unpin>(slot: &mut Option<F>) -> F::Output 
     let output = under_way.await;
     *slot = None;
     output
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::id::Sha256;
+
+    use super::*;
+
+    #[test]
+    fn what_is_refused_again_and_again_is_tried_less_often_and_another_plan_at_once() {
+        let (one, other, at) = (Sha256([1; 32]), Sha256([2; 32]), Instant::now());
+        let mut refused = None;
+        let pauses: Vec<u64> = (0..7)
+            .map(|_| {
+                refused = Some(Refused::again(refused, one, at));
+                refused.map_or(0, |refused| (refused.until - at).as_secs())
+            })
+            .collect();
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(Refused::again(refused, other, at).until - at, Refused::FIRST);
+    }
 }

@@ -163,12 +163,13 @@ impl Line {
     /// Hello and welcome.
     async fn greet(&self, incoming: &mut Streaming<OpenRequest>) -> Result<(Session, Seat), Status> {
         let Parts { store, connections, clock, .. } = &self.parts;
-        let identity = match self.parts.store.identity(&self.key_id).await.map_err(failed)? {
-            Some(_) => self.identity().await?,
+        let identity = match store.identity(&self.key_id).await.map_err(failed)? {
+            Some(identity) => self.may_speak(identity)?,
             None => return Err(self.forgotten(incoming).await?),
         };
         let hello = self.hello(incoming).await?;
         let row = store.server(&self.server).await.map_err(failed)?;
+        let noted = row.as_ref().is_some_and(|row| row.held == hello.held && row.agent_version == hello.agent_version);
         let on_disk = row.and_then(|row| Some((row.generation, row.digest?)));
         let alive = connections.is_connected(&self.server);
         let audit = store.audit_head().await.map_err(failed)?;
@@ -183,7 +184,9 @@ impl Line {
             return Err(self.breached(Breach::Lineage { server: self.server.clone(), alive: true }).await);
         }
         let seat = connections.open(&self.server, clock.now());
-        store.note_agent(&self.server, Some(hello.agent_version.clone()), hello.held).await.map_err(failed)?;
+        if !noted {
+            store.note_agent(&self.server, Some(hello.agent_version.clone()), hello.held).await.map_err(failed)?;
+        }
         store.note_stopped(&self.server, hello.stops.clone()).await.map_err(failed)?;
         let recall = store.awaits(&self.server).await.map_err(failed)?;
         if !recall {
@@ -239,8 +242,11 @@ impl Line {
 
     /// The identity behind this stream, if it may speak.
     async fn identity(&self) -> Result<Identity, Status> {
-        let identity =
-            self.parts.store.identity(&self.key_id).await.map_err(failed)?.ok_or(StoreError::UnknownKey).map_err(failed)?;
+        let identity = self.parts.store.identity(&self.key_id).await.map_err(failed)?;
+        self.may_speak(identity.ok_or(StoreError::UnknownKey).map_err(failed)?)
+    }
+
+    fn may_speak(&self, identity: Identity) -> Result<Identity, Status> {
         if identity.server != self.server {
             return Err(Status::permission_denied(format!(
                 "expected the key of {}, found the key of {}",

@@ -211,7 +211,8 @@ fn from_outside(seen: &PlanSeen, scene: &Scene, terms: &Terms<'_>, times: &mut V
             Ok(format!("{agreed}{} did not say", named(&silent)))
         }
         Agreement::Differs { peer, outcome } => {
-            times.push(patience);
+            // Whoever objects and goes away says nothing to that.
+            times.push(every.after(terms.now).max(patience));
             Err(format!(
                 "{peer} {}: it is confirmed when that is over, or given up by `backstay plan abandon`",
                 peers::in_words(server, &outcome, certificate)

@@ -14,7 +14,7 @@ use policy::report::{Probe, ProbePath, Sight};
 use thiserror::Error;
 
 use crate::doctor::{Attempt, Checks, Trouble, Wish};
-use crate::probe::probe;
+use crate::probe::{handshake, probe};
 
 #[cfg(any(feature = "lab", windows))]
 mod binding;
@@ -174,6 +174,15 @@ pub trait Driver: Send + Sync {
     fn reach(&self, fqdn: &str, limit: Duration) -> Result<TcpStream, DriverError> {
         let _ = (fqdn, limit);
         Err(DriverError::NotMine("reach"))
+    }
+
+    /// The leaf certificate that the server at the other end of `stream` shows, asked as this host's front end would ask it: what the TLS
+    /// policies of both permit decides (F29).
+    ///
+    /// # Errors
+    /// Why there is none, in few and constant words.
+    fn greet(&self, stream: TcpStream, name: &str) -> Result<Vec<u8>, String> {
+        handshake(stream, name).map_err(str::to_owned)
     }
 
     /// The paths over which this host can be dialled.

@@ -47,9 +47,9 @@ pub fn probe<D: Driver + ?Sized>(driver: &D, port: u16, name: &str) -> (Vec<Prob
 /// One plain handshake with the 444 of another server.
 pub(crate) fn beside<D: Driver + ?Sized>(driver: &D, fqdn: &str) -> ProbeOutcome {
     match driver.reach(fqdn, LIMIT) {
-        Ok(stream) => match handshake(stream, fqdn) {
+        Ok(stream) => match driver.greet(stream, fqdn) {
             Ok(der) => ProbeOutcome::Presented { certificate: Sha256::of(&der) },
-            Err(why) => ProbeOutcome::NoHandshake(why.to_owned()),
+            Err(why) => ProbeOutcome::NoHandshake(why),
         },
         Err(error) => unreached(&error),
     }
@@ -116,7 +116,7 @@ pub fn client() -> Result<Arc<ClientConfig>, rustls::Error> {
 }
 
 /// Few and constant words: the same failure must read the same, or a report would differ that says nothing new.
-fn in_words(kind: ErrorKind) -> &'static str {
+pub(crate) fn in_words(kind: ErrorKind) -> &'static str {
     if matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) {
         "closed in mid-handshake"
     } else if matches!(kind, ErrorKind::TimedOut | ErrorKind::WouldBlock) {

@@ -120,6 +120,10 @@ impl Driver for WindowsDriver {
         dial::reach(fqdn, BACK_END_PORT, limit)
     }
 
+    fn greet(&self, stream: TcpStream, name: &str) -> Result<Vec<u8>, String> {
+        dial::greet(stream, name)
+    }
+
     fn paths(&self) -> Vec<ProbePath> {
         vec![ProbePath::Loopback, ProbePath::OwnNameV4, ProbePath::OwnNameV6]
     }

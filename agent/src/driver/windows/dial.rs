@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use policy::report::ProbePath;
 
+use super::ffi::schannel;
 use super::host;
 use crate::driver::DriverError;
+use crate::probe::{LIMIT, in_words};
 
 /// Connects to one of this host's own ports.
 pub(super) fn dial(port: u16, path: ProbePath, limit: Duration) -> Result<TcpStream, DriverError> {
@@ -54,6 +56,17 @@ pub(super) fn reach(fqdn: &str, port: u16, limit: Duration) -> Result<TcpStream,
     Err(failed(failure))
 }
 
+/// The certificate that another server shows to Schannel, under this machine's own TLS policy: so its front end would be shown it.
+pub(super) fn greet(mut stream: TcpStream, name: &str) -> Result<Vec<u8>, String> {
+    match schannel::handshake(&mut stream, name, LIMIT, "Schannel with another server") {
+        Ok(shown) => Ok(shown.certificate),
+        Err(DriverError::Io { source, .. }) => Err(in_words(source.kind()).to_owned()),
+        // The code alone: texts differ between systems and languages, and the same failure must read the same.
+        Err(DriverError::Refused { code, .. }) => Err(format!("Schannel ended with 0x{code:08X}")),
+        Err(other) => Err(other.to_string()),
+    }
+}
+
 /// Nobody can listen at an address that is another machine's.
 fn is_own(address: IpAddr) -> bool {
     TcpListener::bind((address, 0)).is_ok()
@@ -79,6 +92,32 @@ mod tests {
         assert!(matches!(reach("localhost", 444, limit), Err(DriverError::Elsewhere { .. })));
         // Kept for examples (RFC 2606): no server has it.
         assert!(matches!(reach("ex2.invalid", 444, limit), Err(DriverError::Io { .. })));
+    }
+
+    #[test]
+    fn another_server_is_asked_by_schannel_and_a_failure_reads_the_same_each_time() {
+        let certificate = rcgen::generate_simple_self_signed(["ex2.lab.test".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.cert.der().clone()], key.into())
+            .unwrap();
+        let config = std::sync::Arc::new(config);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let dialled = || (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), listener.accept().unwrap().0);
+        let (stream, mut served) = dialled();
+        let server = std::thread::spawn(move || {
+            let mut tls = rustls::ServerConnection::new(config).unwrap();
+            while tls.is_handshaking() && tls.complete_io(&mut served).is_ok() {}
+        });
+        assert_eq!(greet(stream, "ex2.lab.test").unwrap(), certificate.cert.der().to_vec());
+        server.join().unwrap();
+        let (stream, served) = dialled();
+        drop(served);
+        assert_eq!(greet(stream, "ex2.lab.test").unwrap_err(), "closed in mid-handshake");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use policy::Timestamp;
 use policy::duration::Span;
-use policy::id::ServerName;
+use policy::id::{ServerName, Sha256};
 use policy::life::Event;
 use policy::peers::Peer;
 use tokio::sync::Notify;
@@ -237,7 +237,8 @@ impl Shared {
             now,
         };
         let conclusion = Arc::new(look(&scene, &terms));
-        for peer in unanswered(&scene).filter(|peer| !connections.was_asked(peer, server, scene.question())) {
+        let question = scene.question();
+        for peer in unanswered(&scene, question).filter(|peer| !connections.was_asked(peer, server, question)) {
             connections.wake(peer);
         }
         let next = conclusion.next_look;
@@ -296,8 +297,7 @@ fn tell_kept(server: &ServerName, scene: &Scene, conclusion: &Conclusion) {
 }
 
 /// Those who look at this server and have not answered what is asked now.
-fn unanswered(scene: &Scene) -> impl Iterator<Item = &ServerName> {
-    let question = scene.question();
+fn unanswered(scene: &Scene, question: Sha256) -> impl Iterator<Item = &ServerName> {
     let answered = move |peer: &&Peer| peer.word.as_ref().is_some_and(|word| word.question == question);
     scene.peers.iter().filter(move |peer| !answered(peer)).map(|peer| &peer.server)
 }

@@ -13,14 +13,15 @@ use crate::invalid::{self, Invalid, present};
 /// The longest full name, in bytes (RFC 1035).
 const MAX_NAME: usize = 255;
 
-/// Those whom an agent is asked to look at, as they travel.
+/// Those whom an agent is asked to look at, as they travel. Who calls itself by what is no name is left out: an agent would refuse it, and
+/// the others with it.
 pub fn asked(targets: Vec<Target>) -> agent::PeersAsked {
     let wire = |Target { server, fqdn, question }: Target| agent::PeerTarget {
         server: server.to_string(),
         fqdn,
         question: question.0.to_vec(),
     };
-    agent::PeersAsked { targets: targets.into_iter().map(wire).collect() }
+    agent::PeersAsked { targets: targets.into_iter().filter(|target| is_name(&target.fqdn)).map(wire).collect() }
 }
 
 /// Those whom an agent is asked to look at: servers with names, and not more of them than a thief could make a scan of.
@@ -40,11 +41,14 @@ pub fn targets(wire: agent::PeersAsked) -> Result<Vec<Target>, Invalid> {
 }
 
 /// A name that is to be resolved: an address would lead where no name does.
-fn full_name(name: String) -> Result<String, Invalid> {
-    let fits = (1..=MAX_NAME).contains(&name.len())
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        && name.parse::<IpAddr>().is_err();
-    if fits {
+        && name.parse::<IpAddr>().is_err()
+}
+
+fn full_name(name: String) -> Result<String, Invalid> {
+    if is_name(&name) {
         return Ok(name);
     }
     let found = name.chars().take(80).collect();
@@ -123,7 +127,11 @@ mod tests {
         let refused = |wanted: Vec<Target>| targets(asked(wanted)).expect_err("refused").to_string();
         assert!(refused(vec![target("ex2.contoso.test"); 4]).contains("PeersAsked.targets: expected at most 3 entries"));
         for name in ["10.0.0.1", "::1", "", "a b", "ex2/../", &"x".repeat(256)] {
-            assert!(refused(vec![target(name)]).contains("PeerTarget.fqdn"), "{name}");
+            let wire = agent::PeerTarget { fqdn: name.to_owned(), ..asked(vec![target("a")]).targets[0].clone() };
+            let error = targets(agent::PeersAsked { targets: vec![wire] }).expect_err("refused").to_string();
+            assert!(error.contains("PeerTarget.fqdn"), "{name}");
+            let both = vec![target(name), target("ex3.contoso.test")];
+            assert_eq!(targets(asked(both)), Ok(vec![target("ex3.contoso.test")]), "one odd name takes nobody else with it");
         }
         let wire = agent::PeersAsked {
             targets: vec![agent::PeerTarget { question: vec![1; 31], ..asked(vec![target("a")]).targets[0].clone() }],

@@ -2,7 +2,6 @@
 //! trail. Nothing is missed of the trail, which is read from where it ended; of servers, what changed between two questions is one change.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use clap::Args;
 use policy::Timestamp;
@@ -14,13 +13,8 @@ use super::connection::Client;
 use super::failure::{Exit, Failure};
 use super::output::{View, line, moment};
 use super::server::{self, ServerRow};
+use super::watch::{EASE, PAUSE};
 use crate::audit::Entry;
-
-/// From one answer to the next question, at least.
-const PAUSE: Duration = Duration::from_secs(2);
-
-/// The pause is this many times as long as the answers took: a large estate is not kept busy by who watches it.
-const EASE: u32 = 10;
 
 /// Shows what happens from now on.
 #[derive(Debug, Args)]

@@ -8,10 +8,10 @@ use super::failure::Failure;
 use super::output::{Output, View};
 
 /// From one answer to the next question.
-const PAUSE: Duration = Duration::from_secs(2);
+pub(super) const PAUSE: Duration = Duration::from_secs(2);
 
 /// The pause is this many times as long as the answer took: a large estate is not kept busy by who watches it.
-const EASE: u32 = 10;
+pub(super) const EASE: u32 = 10;
 
 /// Whether a command goes on asking.
 #[derive(Debug, Clone, Copy, Default, Args)]

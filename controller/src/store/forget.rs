@@ -62,6 +62,16 @@ impl Store {
     }
 }
 
+/// A piece of the plans that are old. The last of a server is none: it says how its group's wave stands, and which facts were turned down.
+macro_rules! old_plans {
+    () => {
+        "SELECT old.id FROM plans AS old
+         WHERE old.changed_at < $1 AND old.life IN ('confirmed', 'undone', 'failed', 'refused', 'superseded', 'expired', 'withdrawn', 'abandoned')
+           AND EXISTS (SELECT 1 FROM plans AS newer WHERE newer.server = old.server AND newer.created_at > old.created_at)
+         ORDER BY old.changed_at, old.id LIMIT $2"
+    };
+}
+
 async fn piece(
     connection: &mut AnyConnection,
     reports: Timestamp,
@@ -77,32 +87,17 @@ async fn piece(
         reports,
     )
     .await?;
-    // The last of a server says how its group's wave stands, and which facts were turned down.
-    let ended: Vec<(String,)> = sqlx::query_as(
-        "SELECT old.id FROM plans AS old
-         WHERE old.changed_at < $1 AND old.life IN ('confirmed', 'undone', 'failed', 'refused', 'superseded', 'expired', 'withdrawn', 'abandoned')
-           AND EXISTS (SELECT 1 FROM plans AS newer WHERE newer.server = old.server AND newer.created_at > old.created_at)
-         ORDER BY old.changed_at LIMIT $2",
-    )
-    .bind(micros(plans))
-    .bind(AT_ONCE)
-    .fetch_all(&mut *connection)
-    .await
-    .doing("looking for old plans")?;
-    for (plan,) in &ended {
-        for sql in
-            ["DELETE FROM approvals WHERE plan = $1", "DELETE FROM receipts WHERE plan = $1", "DELETE FROM plans WHERE id = $1"]
-        {
-            sqlx::query(sql).bind(plan).execute(&mut *connection).await.doing("forgetting a plan")?;
-        }
-    }
+    // The plans themselves last: by them the others are found.
+    delete(connection, concat!("DELETE FROM approvals WHERE plan IN (", old_plans!(), ")"), plans).await?;
+    delete(connection, concat!("DELETE FROM receipts WHERE plan IN (", old_plans!(), ")"), plans).await?;
+    let plans = delete(connection, concat!("DELETE FROM plans WHERE id IN (", old_plans!(), ")"), plans).await?;
     let tokens = delete(
         connection,
         "DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
         tokens,
     )
     .await?;
-    Ok(Forgotten { reports, plans: ended.len() as u64, tokens })
+    Ok(Forgotten { reports, plans, tokens })
 }
 
 async fn delete(connection: &mut AnyConnection, sql: &'static str, before: Timestamp) -> Result<u64, StoreError> {

@@ -31,6 +31,8 @@ pub struct Config {
     pub heartbeat: Span,
     /// How long what is past is kept.
     pub keep: Keep,
+    /// What the metrics show beside what they always show.
+    pub metrics: Metrics,
 }
 
 /// How long what is past is kept. The audit trail is kept for ever.
@@ -49,6 +51,14 @@ impl Default for Keep {
     fn default() -> Self {
         Self { reports: Span::days(400), plans: Span::days(1_900) }
     }
+}
+
+/// What the metrics show beside what they always show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// `x509_cert_not_after` too, with the labels of x509-certificate-exporter, for dashboards and alert rules that know it.
+    pub x509: bool,
 }
 
 /// Where a controller listens. Port 0 takes a free one.
@@ -161,6 +171,8 @@ struct Raw {
     heartbeat_seconds: u32,
     #[serde(default)]
     keep: Keep,
+    #[serde(default)]
+    metrics: Metrics,
 }
 
 fn default_state_dir() -> PathBuf {
@@ -190,7 +202,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key or line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep } =
+        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep, metrics } =
             toml::from_str(text).map_err(ConfigError::Toml)?;
         let value = |key, expected, found: String| ConfigError::Value { key, expected, found };
         if !listen.web.ip().is_loopback() {
@@ -222,7 +234,7 @@ impl Config {
                 }
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { estate, state_dir, listen, advertise, heartbeat: Span::seconds(heartbeat_seconds), keep })
+        Ok(Self { estate, state_dir, listen, advertise, heartbeat: Span::seconds(heartbeat_seconds), keep, metrics })
     }
 
     /// The database's file.
@@ -279,6 +291,7 @@ mod tests {
         );
         assert!(refused("estate = \"contoso\"\n[keep]\nreports = \"0d\"").contains("keep.reports"));
         assert!(refused("estate = \"contoso\"\n[keep]\naudit = \"1d\"").contains("unknown field `audit`"));
+        assert!(refused("estate = \"contoso\"\n[metrics]\nx509 = \"yes\"").contains("expected a boolean"));
         assert!(refused("estate = \"\"").contains("estate"));
         assert!(refused("").contains("estate"));
     }

@@ -324,6 +324,7 @@ fn is_news(scene: &Scene, conclusion: &Conclusion) -> bool {
         || server.decision.as_deref() != Some(&conclusion.decision)
         || server.why != conclusion.why
         || server.mode.as_deref() != Some(&conclusion.mode)
+        || server.certificate != conclusion.certificate
         || server.not_after != conclusion.not_after
         || server.next_look != conclusion.next_look
 }

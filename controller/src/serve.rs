@@ -220,12 +220,12 @@ async fn with_store(
     let addresses = ports.addresses();
     let parts = Parts {
         advertised: advertised(&config, &addresses),
-        config: Arc::new(config),
         store,
         authority: Arc::new(authority),
         connections: Connections::default(),
         nudge: Nudge::default(),
-        metrics: Metrics::new(),
+        metrics: Metrics::new(config.metrics),
+        config: Arc::new(config),
         clock,
     };
     // What ends by itself ends everything; what ends everything else is the caller's token.

@@ -24,8 +24,11 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use crate::config;
 use crate::parts::Parts;
 use crate::store::{MAX_PAGE, ServerRow, StoreError};
+
+mod x509;
 
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,7 +122,8 @@ pub struct Metrics {
 struct Inner {
     registry: Registry,
     /// Held while the text is made.
-    scrape: tokio::sync::Mutex<()>,
+    scrape: tokio::sync::Mutex<x509::Known>,
+    x509: Option<x509::NotAfter>,
     /// Reports that are on disk.
     reports: Counter,
     refused: Family<Reason, Counter>,
@@ -179,11 +183,14 @@ struct PlanState {
 
 impl Metrics {
     /// Nothing counted yet.
-    pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("backstay");
+    pub fn new(config: config::Metrics) -> Self {
+        let mut all = Registry::default();
+        let x509 = config.x509.then(|| x509::NotAfter::new(&mut all));
+        let registry = all.sub_registry_with_prefix("backstay");
         let mut inner = Inner {
             registry: Registry::default(),
             scrape: tokio::sync::Mutex::default(),
+            x509,
             reports: Counter::default(),
             refused: Family::default(),
             enrolled: Counter::default(),
@@ -236,7 +243,7 @@ impl Metrics {
         registry.register("servers", "Servers by verdict", inner.servers.clone());
         registry.register("changes", "Plans by state", inner.plans.clone());
         registry.register("audit_sequence", "Last entry of the audit trail", inner.audit.clone());
-        inner.registry = registry;
+        inner.registry = all;
         Self { inner: Arc::new(inner) }
     }
 
@@ -274,7 +281,7 @@ impl Metrics {
     async fn text(&self, parts: &Parts) -> Result<String, StoreError> {
         let Inner { scrape, connected_sum, servers, plans, audit, registry, .. } = &*self.inner;
         // What rows say is cleared and filled again: whoever comes meanwhile would read half of it.
-        let _alone = scrape.lock().await;
+        let mut known = scrape.lock().await;
         connected_sum.set(i64::try_from(parts.connections.count()).unwrap_or(i64::MAX));
         servers.clear();
         for (verdict, count) in parts.store.verdicts().await? {
@@ -284,29 +291,32 @@ impl Metrics {
             plans.get_or_create(&PlanState { state: life.as_str() }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         audit.set(i64::try_from(parts.store.audit_head().await?.sequence).unwrap_or(i64::MAX));
-        self.hosts(parts).await?;
+        self.hosts(parts, &mut known).await?;
         let mut text = String::new();
         encode(&mut text, registry).expect("a String takes every character");
         Ok(text)
     }
 
-    async fn hosts(&self, parts: &Parts) -> Result<(), StoreError> {
-        let Inner { connected, last_report, skew, not_after, healthy, .. } = &*self.inner;
+    async fn hosts(&self, parts: &Parts, known: &mut x509::Known) -> Result<(), StoreError> {
+        let Inner { connected, last_report, skew, not_after, healthy, x509, .. } = &*self.inner;
         // A server that is retired, or whose certificate is gone, is not shown as it was.
         connected.clear();
         last_report.clear();
         skew.clear();
         not_after.clear();
         healthy.clear();
-        let (mut after, mut seen) = (None, 0);
-        while seen < MAX_HOSTS {
+        let (mut after, mut seen) = (None, Vec::new());
+        while seen.len() < MAX_HOSTS {
             let page = parts.store.servers(after.as_ref(), MAX_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { break };
             after = Some(last.name.clone());
-            seen += page.len();
             page.iter().for_each(|server| self.host(server, parts));
+            seen.extend(page.into_iter().map(|server| (server.name, server.certificate)));
         }
-        Ok(())
+        match x509 {
+            Some(not_after) => not_after.fill(&seen, known, &parts.store).await,
+            None => Ok(()),
+        }
     }
 
     fn host(&self, server: &ServerRow, parts: &Parts) {
@@ -322,12 +332,6 @@ impl Metrics {
             not_after.get_or_create(&served).set(end.as_duration().as_secs_f64());
         }
         healthy.get_or_create(&served).set(i64::from(server.verdict == Some(policy::finding::Verdict::Healthy)));
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -368,7 +372,7 @@ mod tests {
 
     #[test]
     fn the_page_names_every_metric_and_no_other() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(config::Metrics::default());
         let (inner, ex1): (_, ServerName) = (&metrics.inner, "EX1".parse().expect("a name"));
         let host = Host { host: ex1.to_string() };
         // What has labels is shown once it has a value.

@@ -5,6 +5,7 @@ use thiserror::Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey as ParsedKey;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::id::{CertificateId, Sha256, Thumbprint};
 
@@ -38,6 +39,50 @@ pub enum PublicKey {
     Rsa(u32),
     /// Any other algorithm, by its object identifier.
     Other(String),
+}
+
+/// What [`Certificate::parts`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// Serial number, in decimal digits.
+    pub serial: String,
+    /// Whose certificate it is.
+    pub subject: DistinguishedName,
+    /// Who made it.
+    pub issuer: DistinguishedName,
+}
+
+/// The usual attributes of a distinguished name, each the first of its kind, empty when there is none or when it is no text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DistinguishedName {
+    /// C.
+    pub country: String,
+    /// ST.
+    pub state: String,
+    /// L.
+    pub locality: String,
+    /// O.
+    pub organization: String,
+    /// OU.
+    pub unit: String,
+    /// CN.
+    pub common_name: String,
+}
+
+impl DistinguishedName {
+    fn of(name: &X509Name<'_>) -> Self {
+        fn first<'a>(mut found: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> String {
+            found.next().and_then(|value| value.as_str().ok()).unwrap_or_default().to_owned()
+        }
+        Self {
+            country: first(name.iter_country()),
+            state: first(name.iter_state_or_province()),
+            locality: first(name.iter_locality()),
+            organization: first(name.iter_organization()),
+            unit: first(name.iter_organizational_unit()),
+            common_name: first(name.iter_common_name()),
+        }
+    }
 }
 
 /// One certificate: its bytes and what they say. Built only from DER, so that thumbprint, identity and content belong together.
@@ -157,6 +202,16 @@ impl Certificate {
     /// The serial number, in hexadecimal.
     pub fn serial(&self) -> &str {
         &self.serial
+    }
+
+    /// The serial number and both names in their parts, as tools show them that have a column for each.
+    pub fn parts(&self) -> Parts {
+        let (_, x509) = X509Certificate::from_der(&self.der).expect("it was read before");
+        Parts {
+            serial: x509.tbs_certificate.serial.to_string(),
+            subject: DistinguishedName::of(x509.subject()),
+            issuer: DistinguishedName::of(x509.issuer()),
+        }
     }
 
     /// The DNS names: those of the subject alternative name, else the common name.

@@ -78,6 +78,12 @@ fn a_renewal_runs_when_as_many_persons_approved_as_the_estate_wants_and_not_befo
     }
     assert!(metrics.contains("backstay_agent_clock_skew_seconds{host=\"EX1\"} "), "{metrics}");
     assert!(metrics.contains("backstay_policy_evaluations_total{decision=\"leave_alone\"} "), "{metrics}");
+    // The new certificate, under the name that other people's dashboards know.
+    let value_of = |begin: &str| metrics.lines().find(|line| line.starts_with(begin))?.rsplit(' ').next().map(str::to_owned);
+    let line = metrics.lines().find(|line| line.starts_with("x509_cert_not_after{")).expect("shown");
+    assert!(line.contains("subject_CN=\"EX1\"") && line.contains("filename=\"EX1\",filepath=\"EX1:444\""), "{line}");
+    let ends = value_of("backstay_certificate_not_after_timestamp_seconds{host=\"EX1\"").expect("shown");
+    assert_eq!(value_of("x509_cert_not_after{"), Some(ends));
     // Said by two, written in the trail, and nothing else complained.
     let trail = estate.desk().ok(&["audit", "list", "--all"]).expect("a trail");
     assert!(trail.contains("CHG-1") && trail.contains("CHG-2"), "{trail}");

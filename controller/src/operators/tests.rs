@@ -34,12 +34,12 @@ impl Desk {
         let config = Config::from_toml("estate = \"contoso\"").expect("a configuration");
         let address = |text: &str| vec![text.parse().expect("an address")];
         let parts = Parts {
-            config: Arc::new(config),
             store,
             authority: Arc::new(authority),
             connections: Connections::default(),
             nudge: Nudge::default(),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(config.metrics),
+            config: Arc::new(config),
             clock: Clock::of(noon),
             advertised: Advertised { agents: address("ctl:7443"), enrolment: address("ctl:7444") },
         };

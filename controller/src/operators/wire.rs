@@ -45,6 +45,7 @@ pub(super) fn server(row: ServerRow, connections: &Connections, prospect: &Prosp
         agent_version,
         held: Held { trust: _, trust_version, policy: _, policy_version },
         next_look: _,
+        certificate: _,
     } = row;
     let heard_at = connections.heard_at(&name);
     operator::Server {

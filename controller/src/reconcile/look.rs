@@ -12,7 +12,7 @@ use policy::decide::{Decision, aside, decide};
 use policy::document::{GroupBy, PeerChecks, Policy, Waves};
 use policy::evaluate::{Assessment, evaluate};
 use policy::finding::Verdict;
-use policy::id::{Generation, PlanId, ServerName};
+use policy::id::{CertificateId, Generation, PlanId, ServerName};
 use policy::last::LastKnown;
 use policy::life::{Event, Life};
 use policy::peers::{self, Agreement};
@@ -58,7 +58,9 @@ pub struct Conclusion {
     pub why: String,
     /// The mode in which the server stands.
     pub mode: String,
-    /// End of the certificate on 444, when it is at hand.
+    /// The certificate on 444, when it is at hand.
+    pub certificate: Option<CertificateId>,
+    /// Its end.
     pub not_after: Option<Timestamp>,
     /// When time alone may change any of this.
     pub next_look: Option<Timestamp>,
@@ -122,9 +124,9 @@ pub fn look(scene: &Scene, terms: &Terms<'_>) -> Conclusion {
     let from_outside = peers::findings(&scene.sight, &scene.peers, scene.question());
     let assessment = evaluate(policy, &scene.sight, &last, now).with(from_outside);
     let decision = decide(policy, &scene.sight, &last, now);
-    let not_after = match Bound::of(&scene.sight) {
-        Bound::Whole { certificate, .. } => Some(certificate.not_after()),
-        Bound::Unknown(_) | Bound::NoRecord | Bound::Dangling { .. } | Bound::KeyUnusable { .. } => None,
+    let (certificate, not_after) = match Bound::of(&scene.sight) {
+        Bound::Whole { certificate, .. } => (Some(certificate.id()), Some(certificate.not_after())),
+        Bound::Unknown(_) | Bound::NoRecord | Bound::Dangling { .. } | Bound::KeyUnusable { .. } => (None, None),
     };
     let mut times: Vec<Timestamp> = decision.look_again().into_iter().collect();
     times.extend(turning_points(policy, not_after, &last));
@@ -146,6 +148,7 @@ pub fn look(scene: &Scene, terms: &Terms<'_>) -> Conclusion {
         dead: is_dead(&scene.sight),
         why,
         mode: policy.mode_of(&scene.sight.report.host).as_str().to_owned(),
+        certificate,
         not_after,
         next_look: times.into_iter().filter(|at| *at > now).min(),
         assessment,

@@ -62,6 +62,7 @@ async fn conclude(
         dead: _,
         why,
         mode,
+        certificate,
         not_after,
         next_look,
         moves,
@@ -72,13 +73,14 @@ async fn conclude(
         return Ok(Conclude::Outdated);
     }
     sqlx::query(
-        "UPDATE servers SET verdict = $2, decision = $3, why = $4, mode = $5, not_after = $6, next_look = $7 WHERE name = $1",
+        "UPDATE servers SET verdict = $2, decision = $3, why = $4, mode = $5, certificate = $6, not_after = $7, next_look = $8 WHERE name = $1",
     )
     .bind(server.as_str())
     .bind(assessment.verdict.as_str())
     .bind(decision.as_str())
     .bind(why.as_str())
     .bind(mode.as_str())
+    .bind(certificate.map(|id| id.to_string()))
     .bind(not_after.map(micros))
     .bind(next_look.map(micros))
     .execute(&mut *connection)

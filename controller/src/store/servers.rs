@@ -4,7 +4,7 @@ use policy::Timestamp;
 use policy::document::Mode;
 use policy::evaluate::Assessment;
 use policy::finding::Verdict;
-use policy::id::{Generation, PolicyId, ServerName, Sha256, Thumbprint};
+use policy::id::{CertificateId, Generation, PolicyId, ServerName, Sha256, Thumbprint};
 use policy::last::LastKnown;
 use policy::report::Report;
 use policy::turn::{UNKNOWN_GROUP, group_of};
@@ -90,7 +90,9 @@ pub struct ServerRow {
     pub exchange: Option<String>,
     /// Of the certificate that the record on 444 names.
     pub thumbprint: Option<Thumbprint>,
-    /// Its end, when the certificate is at hand.
+    /// That certificate, when it is at hand.
+    pub certificate: Option<CertificateId>,
+    /// Its end.
     pub not_after: Option<Timestamp>,
     /// Version of the agent, as it said.
     pub agent_version: String,
@@ -374,6 +376,7 @@ pub(super) fn server(row: &AnyRow) -> Result<ServerRow, StoreError> {
         ad_site: row.text_if_any("ad_site")?,
         exchange: row.text_if_any("exchange")?,
         thumbprint: row.parsed_if_any("thumbprint")?,
+        certificate: row.parsed_if_any("certificate")?,
         not_after: row.time_if_any("not_after")?,
         agent_version: row.text("agent_version")?,
         held: Held {

@@ -87,7 +87,7 @@ impl Estate {
     pub(super) fn write_controller_config(&self) -> Result<()> {
         let Ports { agents, enrolment, operators, web } = self.ports;
         let config = format!(
-            "estate = \"{ESTATE}\"\nstate_dir = {:?}\nadvertise = [\"{}\"]\nheartbeat_seconds = 1\n\n\
+            "estate = \"{ESTATE}\"\nstate_dir = {:?}\nadvertise = [\"{}\"]\nheartbeat_seconds = 1\n\n[metrics]\nx509 = true\n\n\
              [listen]\nagents = \"{agents}\"\nenrolment = \"{enrolment}\"\noperators = \"{operators}\"\nweb = \"{web}\"\n",
             self.controller_state(),
             agents.ip()

@@ -351,6 +351,7 @@ impl Controller {
             ad_site: report.host.ad_site.known().cloned(),
             exchange: None,
             thumbprint: None,
+            certificate: None,
             not_after: None,
             agent_version: String::new(),
             held,

@@ -50,6 +50,7 @@ fn stage(certificate: &Certificate) -> Stage {
         ad_site: None,
         exchange: None,
         thumbprint: None,
+        certificate: None,
         not_after: None,
         agent_version: String::new(),
         held: Held::default(),

@@ -21,6 +21,7 @@ pub mod audit;
 pub mod backup;
 #[cfg(feature = "server")]
 pub mod ca;
+mod check;
 mod completions;
 pub mod connection;
 pub mod contexts;
@@ -113,6 +114,8 @@ pub enum Command {
     Token(token::Token),
     /// The estate in ten lines.
     Status(status::Status),
+    /// The estate or a server in one line, as a plug-in of a monitoring system.
+    Check(check::Check),
     /// The machines behind the names: who waits for a person, who was sent away.
     #[command(subcommand)]
     Agent(agent::Agent),
@@ -175,14 +178,24 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         // Help and version are answers, everything else is a mistake: clap knows which is which, and prints accordingly.
         Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
             drop(error.print());
-            return exit.code().into();
+            if !error.use_stderr() {
+                return Exit::Ok.code().into();
+            }
+            if check::is_meant(std::env::args_os()) {
+                drop(Output::standard(Format::Table).show(&check::Line::of_usage(&error)));
+                return check::State::Unknown.code().into();
+            }
+            return Exit::Usage.code().into();
         }
     };
-    let mut talk = Output::standard(Format::Table);
-    let exit = run(cli).unwrap_or_else(|failure| {
-        talk.say(&failure.report());
+    let Cli { command, output, connection } = cli;
+    let mut context = Context { connection, output: Output::standard(output), clock: Clock::system() };
+    if let Command::Check(check) = &command {
+        return check.run(&mut context).code().into();
+    }
+    let exit = run(command, &mut context).unwrap_or_else(|failure| {
+        context.output.say(&failure.report());
         failure.exit()
     });
     exit.code().into()
@@ -198,46 +211,46 @@ pub fn command() -> clap::Command {
     examples_first(Cli::command())
 }
 
-fn run(cli: Cli) -> Result<Exit, Failure> {
-    let Cli { command, output, connection } = cli;
-    let mut context = Context { connection, output: Output::standard(output), clock: Clock::system() };
+fn run(command: Command, context: &mut Context) -> Result<Exit, Failure> {
     match command {
         #[cfg(feature = "server")]
-        Command::Serve(serve) => serve.run(&mut context),
+        Command::Serve(serve) => serve.run(context),
         #[cfg(feature = "server")]
-        Command::Init(init) => interruptible(init.run(&mut context)),
+        Command::Init(init) => interruptible(init.run(context)),
         #[cfg(feature = "server")]
-        Command::Backup(backup) => interruptible(backup.run(&mut context)),
+        Command::Backup(backup) => interruptible(backup.run(context)),
         #[cfg(feature = "server")]
-        Command::Restore(restore) => interruptible(restore.run(&mut context)),
+        Command::Restore(restore) => interruptible(restore.run(context)),
         #[cfg(feature = "server")]
-        Command::Ca(ca) => ca.run(&mut context),
+        Command::Ca(ca) => ca.run(context),
         #[cfg(feature = "server")]
-        Command::Events(events) => events.run(&mut context),
+        Command::Events(events) => events.run(context),
         #[cfg(all(feature = "server", windows))]
-        Command::Service(service) => service.run(&mut context),
-        Command::Trust(trust) => interruptible(trust.run(&mut context)),
-        Command::Policy(policy) => interruptible(policy.run(&mut context)),
-        Command::Token(token) => interruptible(token.run(&mut context)),
-        Command::Status(status) => interruptible(status.run(&mut context)),
-        Command::Agent(agent) => interruptible(agent.run(&mut context)),
-        Command::Server(server) => interruptible(server.run(&mut context)),
-        Command::Explain(explain) => interruptible(explain.run(&mut context)),
-        Command::Preflight(preflight) => interruptible(preflight.run(&mut context)),
-        Command::Plan(plan) => interruptible(plan.run(&mut context)),
-        Command::Stop(stop) => interruptible(stop.run(&mut context)),
-        Command::Resume(resume) => interruptible(resume.run(&mut context)),
-        Command::Audit(audit) => interruptible(audit.run(&mut context)),
-        Command::Assess(assess) => assess.run(&mut context),
-        Command::Watch(follow) => interruptible(follow.run(&mut context)),
-        Command::Doctor(doctor) => interruptible(doctor.run(&mut context)),
-        Command::Context(contexts) => contexts.run(&mut context),
-        Command::Completions(completions) => completions.run(&mut context),
+        Command::Service(service) => service.run(context),
+        Command::Trust(trust) => interruptible(trust.run(context)),
+        Command::Policy(policy) => interruptible(policy.run(context)),
+        Command::Token(token) => interruptible(token.run(context)),
+        Command::Status(status) => interruptible(status.run(context)),
+        // Ends with other numbers than the rest, and is done before them.
+        Command::Check(_) => unreachable!("done before"),
+        Command::Agent(agent) => interruptible(agent.run(context)),
+        Command::Server(server) => interruptible(server.run(context)),
+        Command::Explain(explain) => interruptible(explain.run(context)),
+        Command::Preflight(preflight) => interruptible(preflight.run(context)),
+        Command::Plan(plan) => interruptible(plan.run(context)),
+        Command::Stop(stop) => interruptible(stop.run(context)),
+        Command::Resume(resume) => interruptible(resume.run(context)),
+        Command::Audit(audit) => interruptible(audit.run(context)),
+        Command::Assess(assess) => assess.run(context),
+        Command::Watch(follow) => interruptible(follow.run(context)),
+        Command::Doctor(doctor) => interruptible(doctor.run(context)),
+        Command::Context(contexts) => contexts.run(context),
+        Command::Completions(completions) => completions.run(context),
     }
 }
 
 /// Runs a command until it is done or somebody presses Ctrl-C.
-fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting to wait for answers".to_owned())?;
     let done = runtime.block_on(async {

@@ -15,13 +15,13 @@ use proto::operator::operator_service_server::OperatorService;
 use proto::operator::{
     AbandonPlanRequest, AbandonPlanResponse, AdmitAgentRequest, AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse,
     ApplyTrustRequest, ApplyTrustResponse, CreateTokenRequest, CreateTokenResponse, ExplainServerRequest, ExplainServerResponse,
-    GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse, GetServerRequest, GetServerResponse, GetStatusRequest,
-    GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse, ListAgentsRequest,
-    ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse, ListServersRequest,
-    ListServersResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest,
-    PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse, SendAgentAwayRequest,
-    SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest,
-    SubmitResumeResponse,
+    FirstEnd, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse, GetServerRequest, GetServerResponse,
+    GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse,
+    ListAgentsRequest, ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse,
+    ListServersRequest, ListServersResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse,
+    PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse,
+    SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse,
+    SubmitResumeRequest, SubmitResumeResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -104,6 +104,7 @@ impl OperatorService for Operators {
         };
         let mut silent = connections.away(store.expected().await.map_err(failed)?);
         silent.truncate(MAX_PAGE as usize);
+        let (troubled, first_end) = (store.troubled().await.map_err(failed)?, store.first_end().await.map_err(failed)?);
         Ok(Response::new(GetStatusResponse {
             estate: store.estate().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -122,6 +123,8 @@ impl OperatorService for Operators {
             restored_at,
             awaited: awaited.into_iter().map(|row| row.server.to_string()).collect(),
             silent: silent.iter().map(ToString::to_string).collect(),
+            troubled: troubled.into_iter().map(wire::trouble).collect(),
+            first_end: first_end.map(|(server, at)| FirstEnd { server: server.to_string(), at: invalid::micros(at) }),
         }))
     }
 

@@ -49,7 +49,7 @@ pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
 pub use receipts::{Settled, settled};
 pub use restored::{Adopted, Awaited, Restore};
 pub use scene::{Near, Neighbour, PlanSeen, Scene, Trouble};
-pub use servers::{Held, Judged, Recorded, Recording, ServerRow};
+pub use servers::{Held, Judged, Recorded, Recording, ServerRow, Troubled};
 pub use stops::StopRow;
 pub use tokens::MAX_TTL_SECONDS;
 

@@ -22,7 +22,7 @@ pub(crate) use self::machine::{JUST_NOW, LEFT_BEHIND};
 use crate::bound::Bound;
 use crate::certificate::Certificate;
 use crate::document::Policy;
-use crate::finding::{Code, Finding, Verdict};
+use crate::finding::{Code, Finding, Severity, Verdict};
 use crate::id::Thumbprint;
 use crate::last::LastKnown;
 use crate::report::{
@@ -43,6 +43,11 @@ impl Assessment {
     /// Whether a finding of this code was made.
     pub fn has(&self, code: Code) -> bool {
         self.findings.iter().any(|finding| finding.code == code)
+    }
+
+    /// The gravest of its findings.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.code.severity()).max()
     }
 
     /// With findings that others made of the same server, in order.

@@ -16,6 +16,17 @@ pub enum Severity {
     Page,
 }
 
+impl Severity {
+    /// The word that people and scripts see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Page => "page",
+        }
+    }
+}
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $severity:ident, $title:literal;)*) => {
         /// The stable code of a finding. Each has a page under `docs/findings`.

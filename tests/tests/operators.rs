@@ -90,6 +90,42 @@ fn doctor_says_what_is_ready_and_what_is_not_with_the_next_step() {
 }
 
 #[test]
+fn a_monitoring_system_reads_one_line_and_its_own_four_numbers() {
+    let mut estate = estate("observe", &[]);
+    let check = |estate: &Estate, line: &[&str]| {
+        let output = estate.desk().run(line).expect("ends");
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        (output.status.code().expect("a code"), text)
+    };
+    let wait_for = |estate: &Estate, code: i32, words: &str| {
+        let seen = || {
+            let (found, text) = check(estate, &["check"]);
+            tests::wait::when(found == code && text.contains(words), || format!("{found}: {text}"))
+        };
+        tests::wait::until(&format!("check to end with {code}"), LIMIT, seen).expect("said");
+    };
+    wait_for(&estate, 0, "BACKSTAY OK - contoso: 1 of 1 server(s) healthy; the certificate of EX1 ends on ");
+    assert_eq!(check(&estate, &["check", "EX1", "--warning", "36000d"]).0, 1, "it ends within a hundred years");
+    let (code, text) = check(&estate, &["check", "EX9"]);
+    assert!(code == 3 && text.starts_with("BACKSTAY UNKNOWN - ") && text.contains("EX9"), "{code}: {text}");
+    let (code, text) = check(&estate, &["check", "--warnin", "1d"]);
+    assert!(code == 3 && text.contains("--warnin"), "{code}: {text}");
+    let host = estate.host("EX1").expect("a host");
+    host.damage(&Damage::DeleteCertificate).expect("lost");
+    wait_for(&estate, 2, "EX1 deleted: ");
+    let (code, text) = check(&estate, &["check", "EX1"]);
+    assert!(code == 2 && text.starts_with("BACKSTAY CRITICAL - EX1: deleted; EX1 deleted: "), "{code}: {text}");
+    assert!(estate.desk().ok(&["status"]).expect("a status").contains("trouble     EX1 deleted: "));
+    estate.stop_agent("EX1").expect("stops");
+    wait_for(&estate, 2, "EX1 is not heard");
+    estate.stop_controller().expect("stops");
+    wait_for(&estate, 3, "BACKSTAY UNKNOWN - nobody can say; ");
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}
+
+#[test]
 fn a_controller_is_asked_by_the_name_that_it_was_given() {
     let mut estate = estate("observe", &[]);
     let book = estate.folder().join("contexts.toml");

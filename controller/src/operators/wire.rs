@@ -1,7 +1,8 @@
 //! Rows as the wire has them. Each is taken apart whole, so that a new field asks here what becomes of it.
 
 use policy::checkup::Prospect;
-use policy::finding::Finding;
+use policy::evaluate::Assessment;
+use policy::finding::{Finding, Severity};
 use policy::peers::{self, Peer};
 use policy::report::ProbeOutcome;
 use policy::trust::Approval;
@@ -10,7 +11,7 @@ use proto::{operator, types};
 
 use crate::audit::Entry;
 use crate::connections::Connections;
-use crate::store::{Held, PlanRow, Scene, ServerRow};
+use crate::store::{Held, PlanRow, Scene, ServerRow, Troubled};
 
 /// A number that a list cannot exceed in practice.
 pub(super) fn count(number: u64) -> u32 {
@@ -69,12 +70,19 @@ pub(super) fn server(row: ServerRow, connections: &Connections, prospect: &Prosp
     }
 }
 
+/// A server where something wants somebody, and why; what is only noted there is left out.
+pub(super) fn trouble(troubled: Troubled) -> operator::Trouble {
+    let Troubled { server, assessment: Assessment { verdict, findings } } = troubled;
+    let grave = findings.into_iter().filter(|finding| finding.code.severity() > Severity::Note);
+    operator::Trouble { server: server.to_string(), verdict: verdict.as_str().to_owned(), findings: grave.map(finding).collect() }
+}
+
 pub(super) fn finding(finding: Finding) -> operator::Finding {
     let Finding { code, evidence } = finding;
     operator::Finding {
         code: code.to_string(),
         title: code.title().to_owned(),
-        severity: format!("{:?}", code.severity()).to_lowercase(),
+        severity: code.severity().as_str().to_owned(),
         evidence,
     }
 }

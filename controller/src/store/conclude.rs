@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use policy::Timestamp;
 use policy::document::GroupBy;
+use policy::finding::Severity;
 use policy::id::ServerName;
 use policy::last::LastKnown;
 use policy::life::{Event, Life};
@@ -73,7 +74,7 @@ async fn conclude(
         return Ok(Conclude::Outdated);
     }
     sqlx::query(
-        "UPDATE servers SET verdict = $2, decision = $3, why = $4, mode = $5, certificate = $6, not_after = $7, next_look = $8 WHERE name = $1",
+        "UPDATE servers SET verdict = $2, decision = $3, why = $4, mode = $5, certificate = $6, not_after = $7, next_look = $8, worst = $9 WHERE name = $1",
     )
     .bind(server.as_str())
     .bind(assessment.verdict.as_str())
@@ -83,6 +84,7 @@ async fn conclude(
     .bind(certificate.map(|id| id.to_string()))
     .bind(not_after.map(micros))
     .bind(next_look.map(micros))
+    .bind(assessment.worst().map(Severity::as_str))
     .execute(&mut *connection)
     .await
     .doing("concluding")?;

@@ -113,6 +113,18 @@ pub struct Judged {
     pub assessment: Assessment,
 }
 
+/// A server where something wants somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Troubled {
+    /// Which.
+    pub server: ServerName,
+    /// Verdict and findings.
+    pub assessment: Assessment,
+}
+
+/// The most servers in trouble that are read at once.
+const TROUBLED: i64 = 100;
+
 impl Store {
     /// Writes a report down, when it is newer than what is on disk. The same one again changes nothing.
     ///
@@ -185,6 +197,39 @@ impl Store {
                 Ok(Judged { server: row.parsed("name")?, mode, assessment: row.json("assessment")? })
             })
             .collect()
+    }
+
+    /// Servers where something was found that pages or warns: those that page first, then by name, the first hundred.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn troubled(&self) -> Result<Vec<Troubled>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT servers.name AS name, reports.assessment AS assessment FROM servers JOIN reports ON reports.server = servers.name
+             WHERE servers.worst IN ('page', 'warning') ORDER BY servers.worst, servers.name LIMIT $1",
+        )
+        .bind(TROUBLED)
+        .fetch_all(self.readers())
+        .await
+        .doing("reading which servers are in trouble")?;
+        rows.iter()
+            .map(|row| {
+                let row = Columns(row);
+                Ok(Troubled { server: row.parsed("name")?, assessment: row.json("assessment")? })
+            })
+            .collect()
+    }
+
+    /// The server whose back-end certificate ends first, and when.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_end(&self) -> Result<Option<(ServerName, Timestamp)>, StoreError> {
+        let row = sqlx::query("SELECT name, not_after FROM servers WHERE not_after IS NOT NULL ORDER BY not_after, name LIMIT 1")
+            .fetch_optional(self.readers())
+            .await
+            .doing("reading which certificate ends first")?;
+        row.map(|row| Ok((Columns(&row).parsed("name")?, Columns(&row).time("not_after")?))).transpose()
     }
 
     /// One server.

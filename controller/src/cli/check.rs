@@ -332,10 +332,9 @@ mod tests {
 
     fn check(options: &[&str]) -> Check {
         let matches = crate::cli::command().try_get_matches_from([&["backstay", "check"], options].concat()).expect("parses");
-        match Cli::from_arg_matches(&matches).expect("parses").command {
-            crate::cli::Command::Check(check) => check,
-            other => panic!("expected check, found {other:?}"),
-        }
+        let command = Cli::from_arg_matches(&matches).expect("parses").command;
+        let crate::cli::Command::Check(check) = command else { panic!("expected check, found {command:?}") };
+        check
     }
 
     fn finding(severity: &str) -> FindingView {

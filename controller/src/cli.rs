@@ -32,6 +32,7 @@ pub mod explain;
 pub mod failure;
 pub mod files;
 mod follow;
+mod html;
 #[cfg(feature = "server")]
 pub mod init;
 pub mod output;
@@ -39,6 +40,7 @@ mod pages;
 pub mod plan;
 pub mod policy;
 mod preflight;
+mod report;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod server;
@@ -137,6 +139,8 @@ pub enum Command {
     /// Who did what, as a chain in which no change goes unseen.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// What stood where on a day, what was changed by whom and why, what was left alone for how long.
+    Report(report::Report),
     /// Judges servers from exported files; needs no controller and changes nothing.
     Assess(assess::Assess),
     /// What happens from here on, a line each.
@@ -241,6 +245,7 @@ fn run(command: Command, context: &mut Context) -> Result<Exit, Failure> {
         Command::Stop(stop) => interruptible(stop.run(context)),
         Command::Resume(resume) => interruptible(resume.run(context)),
         Command::Audit(audit) => interruptible(audit.run(context)),
+        Command::Report(report) => interruptible(report.run(context)),
         Command::Assess(assess) => assess.run(context),
         Command::Watch(follow) => interruptible(follow.run(context)),
         Command::Doctor(doctor) => interruptible(doctor.run(context)),

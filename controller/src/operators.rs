@@ -17,11 +17,12 @@ use proto::operator::{
     ApplyTrustRequest, ApplyTrustResponse, CreateTokenRequest, CreateTokenResponse, ExplainServerRequest, ExplainServerResponse,
     FirstEnd, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse, GetServerRequest, GetServerResponse,
     GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse,
-    ListAgentsRequest, ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListPlansRequest, ListPlansResponse,
-    ListServersRequest, ListServersResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse,
-    PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse,
-    SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse,
-    SubmitResumeRequest, SubmitResumeResponse,
+    ListAgentsRequest, ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListChangesRequest, ListChangesResponse,
+    ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse, ListStandingsRequest, ListStandingsResponse,
+    ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest, PreflightResponse,
+    RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse, SendAgentAwayRequest,
+    SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest,
+    SubmitResumeResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -41,6 +42,7 @@ mod approval;
 mod explain;
 mod pages;
 mod refusal;
+mod report;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -427,6 +429,16 @@ impl OperatorService for Operators {
         let by = self.caller(&request, Right::Submit)?;
         let signed = signed("SubmitResumeRequest.resume", request.into_inner().resume)?;
         Ok(Response::new(SubmitResumeResponse { stops: stop::resume(&self.parts, signed, by).await? }))
+    }
+
+    async fn list_standings(&self, request: Request<ListStandingsRequest>) -> Answer<ListStandingsResponse> {
+        self.caller(&request, Right::Read)?;
+        Ok(Response::new(report::standings(&self.parts, request.into_inner()).await?))
+    }
+
+    async fn list_changes(&self, request: Request<ListChangesRequest>) -> Answer<ListChangesResponse> {
+        self.caller(&request, Right::Read)?;
+        Ok(Response::new(report::changes(&self.parts, request.into_inner()).await?))
     }
 
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {

@@ -34,6 +34,7 @@ mod retired;
 mod row;
 mod scene;
 mod servers;
+mod standings;
 mod stops;
 mod tokens;
 mod trail;
@@ -50,6 +51,7 @@ pub use receipts::{Settled, settled};
 pub use restored::{Adopted, Awaited, Restore};
 pub use scene::{Near, Neighbour, PlanSeen, Scene, Trouble};
 pub use servers::{Held, Judged, Recorded, Recording, ServerRow, Troubled};
+pub use standings::{Change, ChangeCursor, Done, HeldAt, Standing};
 pub use stops::StopRow;
 pub use tokens::MAX_TTL_SECONDS;
 

@@ -126,6 +126,72 @@ fn a_monitoring_system_reads_one_line_and_its_own_four_numbers() {
 }
 
 #[test]
+fn a_report_tells_plans_from_what_somebody_else_did_and_proves_itself() {
+    let mut estate = estate("act", &[]);
+    let host = estate.host("EX1").expect("a host");
+    estate.wait_verdict("EX1", "healthy", LIMIT).expect("seen");
+    let report = |estate: &Estate| estate.desk().json(&["report"]).expect("a report");
+    let before = report(&estate);
+    let server = &before["servers"][0];
+    assert_eq!((&server["server"], &server["verdict"]), (&"EX1".into(), &"healthy".into()));
+    // The lab's certificates are older than the lab.
+    assert_eq!(server["untouched_since"], server["certificate"]["not_before"], "{server}");
+    assert!(server["untouched_days"].as_i64().expect("days") > 0, "{server}");
+    assert_eq!(before["changes"], serde_json::json!([]));
+
+    host.damage(&Damage::RemoveRecordAndCertificate).expect("lost");
+    let done = |plan: &proto::operator::Plan| plan.purpose == "undelete" && plan.life == "confirmed";
+    estate.wait_plan("EX1", "an undelete that is confirmed", LIMIT, done).expect("put back");
+    let restored = report(&estate);
+    let changes = restored["changes"].as_array().expect("a list");
+    assert_eq!(changes.len(), 1, "{changes:#?}");
+    assert_eq!((&changes[0]["plan"]["purpose"], &changes[0]["plan"]["outcome"]), (&"undelete".into(), &"restored".into()));
+    assert!(changes[0]["plan"]["standing"].is_string(), "{changes:#?}");
+    assert_eq!(restored["servers"][0]["untouched_days"], 0);
+
+    // The page and the tables, once and never over what is there.
+    let (page, tables) = (estate.folder().join("report.html"), estate.folder().join("report"));
+    let line = ["report", "--html", &page.display().to_string(), "--csv", &tables.display().to_string()].map(str::to_owned);
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    estate.desk().ok(&line).expect("written");
+    let html = std::fs::read_to_string(&page).expect("a page");
+    assert!(html.contains("undelete: restored") && html.contains("standing approval of policy"), "{html}");
+    let rows = |name: &str| std::fs::read_to_string(tables.join(name)).expect("a table").lines().count();
+    assert_eq!((rows("servers.csv"), rows("changes.csv")), (2, 2));
+    assert_eq!(estate.desk().run(&line).expect("ends").status.code(), Some(1), "nothing is overwritten");
+
+    // What it says of the trail holds, also when the trail has grown.
+    let anchor = format!("{}:{}", before["audit_sequence"], before["audit_head"].as_str().expect("a hash"));
+    estate.desk().ok(&["audit", "verify", "--anchor", &anchor]).expect("it still is what it was");
+    assert_eq!(estate.desk().run(&["report", "--on", "2999-01-01"]).expect("ends").status.code(), Some(2));
+    let early = estate.desk().json(&["report", "--on", "2001-01-01"]).expect("a report");
+    assert_eq!((&early["servers"], &early["audit_sequence"]), (&serde_json::json!([]), &0.into()));
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}
+
+#[test]
+fn what_somebody_else_puts_on_444_is_told_as_that() {
+    let mut estate = estate("act", &[]);
+    let host = estate.host("EX1").expect("a host");
+    estate.wait_verdict("EX1", "healthy", LIMIT).expect("seen");
+    host.damage(&Damage::AnotherCertificate).expect("put there");
+    let seen = || {
+        let report = estate.desk().json(&["report"]).expect("a report");
+        tests::wait::when(report["changes"].as_array().is_some_and(|changes| changes.len() == 1), || format!("{report:#}"))
+    };
+    tests::wait::until("the report to tell it", LIMIT, seen).expect("told");
+    let changes = estate.desk().json(&["report"]).expect("a report")["changes"].clone();
+    assert_eq!(changes[0]["plan"], Value::Null);
+    let (before, after) = (&changes[0]["rebound"][0], &changes[0]["rebound"][1]);
+    assert!(before.is_string() && after.is_string() && before != after, "{changes:#}");
+    let text = estate.desk().ok(&["report"]).expect("a report");
+    assert!(text.contains("somebody else, by no plan") && text.contains("0 by plans, 1 by others"), "{text}");
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}
+
+#[test]
 fn a_controller_is_asked_by_the_name_that_it_was_given() {
     let mut estate = estate("observe", &[]);
     let book = estate.folder().join("contexts.toml");

@@ -8,7 +8,7 @@ use super::failure::{Exit, Failure};
 pub(super) const PAGE: i32 = 500;
 
 /// The most pages of one list. A controller that never ends its list is not waited for.
-const MAX_PAGES: usize = 10_000;
+pub(super) const MAX_PAGES: usize = 10_000;
 
 /// Hands every page's entries to `take`, until the token that `ask` gives with them is empty.
 pub(super) async fn each<T, A, F>(

@@ -282,9 +282,9 @@ pub struct PlanView {
 /// A person's yes, as it is printed.
 #[derive(Debug, Clone, Serialize)]
 pub struct ApprovalView {
-    person: String,
-    reason: String,
-    change: String,
+    pub(super) person: String,
+    pub(super) reason: String,
+    pub(super) change: String,
     not_before: Timestamp,
     not_after: Timestamp,
 }

@@ -7,7 +7,7 @@ use policy::id::{ServerName, Sha256};
 use tonic::Status;
 
 use crate::audit::Entry;
-use crate::store::{Identity, MAX_PAGE, PlanCursor, PlanFilter, PlanRow};
+use crate::store::{ChangeCursor, Identity, MAX_PAGE, PlanCursor, PlanFilter, PlanRow};
 
 /// Entries of a page when nobody says how many.
 const DEFAULT: u32 = 100;
@@ -71,6 +71,37 @@ pub(super) fn agent(token: &str, all: bool) -> Result<Option<(ServerName, Sha256
         let (server, key) = text.strip_prefix(&format!("agent {all} "))?.split_once(' ')?;
         Some((server.parse().ok()?, key.parse().ok()?))
     })
+}
+
+/// A token behind a server as it stood at a moment.
+pub(super) fn of_standing(name: &ServerName, at: Timestamp) -> String {
+    encode(&format!("standing {} {name}", at.as_microsecond()))
+}
+
+/// The moment at which the servers stood, and the one behind which the page begins.
+pub(super) fn standing(token: &str, at: Timestamp) -> Result<Option<ServerName>, Status> {
+    read(token, |text| text.strip_prefix(&format!("standing {} ", at.as_microsecond()))?.parse().ok())
+}
+
+/// A token behind a change.
+pub(super) fn of_change(ChangeCursor { at, server, plan }: &ChangeCursor, since: Timestamp, until: Timestamp) -> String {
+    let plan = plan.map(|plan| plan.to_string()).unwrap_or_default();
+    encode(&format!("{}{} {server} {plan}", of_period(since, until), at.as_microsecond()))
+}
+
+/// The change behind which the page begins.
+pub(super) fn change(token: &str, since: Timestamp, until: Timestamp) -> Result<Option<ChangeCursor>, Status> {
+    read(token, |text| {
+        let (at, rest) = text.strip_prefix(&of_period(since, until))?.split_once(' ')?;
+        let (server, plan) = rest.split_once(' ')?;
+        let at = Timestamp::from_microsecond(at.parse().ok()?).ok()?;
+        let plan = if plan.is_empty() { None } else { Some(plan.parse().ok()?) };
+        Some(ChangeCursor { at, server: server.parse().ok()?, plan })
+    })
+}
+
+fn of_period(since: Timestamp, until: Timestamp) -> String {
+    format!("change {} {} ", since.as_microsecond(), until.as_microsecond())
 }
 
 /// A token behind an audit entry.

@@ -13,11 +13,11 @@ use policy::plan::Plan;
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use super::Store;
 use super::error::{Doing, StoreError};
 use super::plans::{PlanRow, find};
 use super::row::{Columns, count, json as to_json, micros};
 use super::trail::tell;
+use super::{Store, standings};
 use crate::audit::Actor;
 use crate::reconcile::{Conclusion, Move, Standing};
 
@@ -94,6 +94,7 @@ async fn conclude(
         .execute(&mut *connection)
         .await
         .doing("concluding")?;
+    standings::note(connection, server, conclusion, now).await?;
     // Those that make room come first: a plan that is superseded and the one that follows it may be of one look.
     for step in moves {
         match step {

@@ -6,11 +6,11 @@ use policy::life::{Event, Life};
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use super::Store;
 use super::error::{Doing, StoreError};
 use super::plans::{advance, not_ended};
 use super::row::micros;
 use super::trail::tell;
+use super::{Store, standings};
 use crate::audit::Actor;
 
 /// Where something is told of a server.
@@ -63,6 +63,7 @@ async fn retire(
     .await
     .doing("sending the machines of a server away")?
     .rows_affected();
+    standings::end(connection, &server, now).await?;
     let mut forgotten = 0;
     for sql in FORGET {
         let done = sqlx::query(sql).bind(server.as_str()).execute(&mut *connection).await.doing("forgetting a server")?;

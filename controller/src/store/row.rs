@@ -33,6 +33,10 @@ impl<'r> Columns<'r> {
         self.value(column)
     }
 
+    pub(super) fn bytes_if_any(&self, column: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.value(column)
+    }
+
     pub(super) fn number(&self, column: &'static str) -> Result<u64, StoreError> {
         let found: i64 = self.value(column)?;
         u64::try_from(found).map_err(|_| damaged(column, "a number of 0 or more", &found.to_string()))

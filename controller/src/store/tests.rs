@@ -11,6 +11,7 @@ mod peers;
 mod plans;
 mod reports;
 mod restored;
+mod standings;
 mod stops;
 mod waves;
 mod writing;

@@ -1,49 +1,20 @@
-//! The assessment as one HTML file: it needs no network, no script and no other file, reads on a telephone and on paper, and
-//! can be handed to whoever owns the servers. Everything in it that came from an export is escaped.
+//! The assessment as one HTML file, to be handed to whoever owns the servers.
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 
 use policy::Timestamp;
-use policy::finding::Verdict;
 
 use super::view::{AssessmentView, CertificateView, Judgement, Other};
-use crate::cli::output::{line, moment};
+use crate::cli::html::{self, Escaped, badge, facts};
+use crate::cli::output::moment;
 use crate::cli::server::FindingView;
-
-const STYLE: &str = include_str!("page.css");
-
-/// Text as it may stand in an element or a quoted attribute.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for character in line(self.0).chars() {
-            match character {
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '&' => f.write_str("&amp;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
-}
 
 /// The page of these servers.
 pub(super) fn page(views: &[AssessmentView], now: Timestamp) -> String {
-    let mut page = String::new();
-    write(&mut page, views, now).expect("a String takes all text");
-    page
+    html::page(&format!("Back-end certificates of {} servers", views.len()), |page| body(page, views, now))
 }
 
-fn write(page: &mut String, views: &[AssessmentView], now: Timestamp) -> std::fmt::Result {
-    writeln!(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")?;
-    writeln!(page, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
-    // Should anything ever slip through the escaping, the browser loads and runs nothing.
-    writeln!(page, "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">")?;
-    writeln!(page, "<title>Back-end certificates of {} servers</title>\n<style>\n{STYLE}</style>\n</head>\n<body>", views.len())?;
+fn body(page: &mut String, views: &[AssessmentView], now: Timestamp) -> std::fmt::Result {
     writeln!(page, "<header><h1>Exchange back-end certificates</h1>")?;
     writeln!(
         page,
@@ -59,7 +30,7 @@ fn write(page: &mut String, views: &[AssessmentView], now: Timestamp) -> std::fm
     for (index, view) in views.iter().enumerate() {
         server(page, index, view)?;
     }
-    writeln!(page, "</main>\n</body>\n</html>")
+    writeln!(page, "</main>")
 }
 
 fn overview(page: &mut String, views: &[AssessmentView]) -> std::fmt::Result {
@@ -142,31 +113,6 @@ fn judged(page: &mut String, judgement: &Judgement) -> std::fmt::Result {
         writeln!(page, "</ul>")?;
     }
     writeln!(page, "</ul>")
-}
-
-fn facts<'a>(page: &mut String, rows: impl IntoIterator<Item = (&'a str, String)>) -> std::fmt::Result {
-    writeln!(page, "<dl>")?;
-    for (name, value) in rows {
-        writeln!(page, "<dt>{}<dd>{}", Escaped(name), Escaped(&value))?;
-    }
-    writeln!(page, "</dl>")
-}
-
-/// A verdict as a word in its colour: the word says it, the colour only helps.
-fn badge(verdict: Verdict) -> String {
-    let class = match verdict {
-        Verdict::Healthy => "well",
-        Verdict::Unknown | Verdict::NotApplicable => "grey",
-        Verdict::Expiring | Verdict::Misnamed => "soon",
-        Verdict::Intercepted
-        | Verdict::Expired
-        | Verdict::Distrusted
-        | Verdict::Dead
-        | Verdict::KeyLost
-        | Verdict::Deleted
-        | Verdict::Unbound => "bad",
-    };
-    format!("<span class=\"verdict {class}\">{verdict}</span>")
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ pub mod serve;
 pub mod server;
 #[cfg(all(feature = "server", windows))]
 pub mod service;
+mod sign_in;
 pub mod status;
 mod stop;
 pub mod token;
@@ -118,6 +119,8 @@ pub enum Command {
     Status(status::Status),
     /// The estate or a server in one line, as a plug-in of a monitoring system.
     Check(check::Check),
+    /// A link by which a browser shows the estate's pages to you.
+    SignIn(sign_in::SignIn),
     /// The machines behind the names: who waits for a person, who was sent away.
     #[command(subcommand)]
     Agent(agent::Agent),
@@ -237,6 +240,7 @@ fn run(command: Command, context: &mut Context) -> Result<Exit, Failure> {
         Command::Status(status) => interruptible(status.run(context)),
         // Ends with other numbers than the rest, and is done before them.
         Command::Check(_) => unreachable!("done before"),
+        Command::SignIn(sign_in) => interruptible(sign_in.run(context)),
         Command::Agent(agent) => interruptible(agent.run(context)),
         Command::Server(server) => interruptible(server.run(context)),
         Command::Explain(explain) => interruptible(explain.run(context)),

@@ -20,6 +20,7 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct Streams {
     opened: u64,
+    turns: u64,
     by_server: BTreeMap<ServerName, Stream>,
 }
 
@@ -52,6 +53,7 @@ impl Connections {
         let (wake, displaced) = (Arc::new(Notify::new()), CancellationToken::new());
         let mut streams = self.streams();
         streams.opened += 1;
+        streams.turns += 1;
         let number = streams.opened;
         let stream = Stream {
             number,
@@ -100,6 +102,11 @@ impl Connections {
         let streams = self.streams();
         servers.retain(|server| !streams.by_server.contains_key(server));
         servers
+    }
+
+    /// A number that stays the same as long as nobody comes and nobody goes.
+    pub fn turns(&self) -> u64 {
+        self.streams().turns
     }
 
     /// How many are connected.
@@ -152,6 +159,7 @@ impl Drop for Seat {
         let mut streams = self.connections.streams();
         if streams.by_server.get(&self.server).is_some_and(|stream| stream.number == self.number) {
             streams.by_server.remove(&self.server);
+            streams.turns += 1;
         }
     }
 }

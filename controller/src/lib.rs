@@ -4,12 +4,14 @@
 //!
 //! * [`listen`] accepts TLS connections, [`tls`] says who is believed on them, [`ca`] issues what they are believed by.
 //! * [`enrolment`] lets hosts in, [`agents`] holds the streams of those that are in, and [`connections`] knows which are. What is
-//!   said on a stream is judged by [`session`], which is pure. [`operators`] answers the command line.
+//!   said on a stream is judged by [`session`], which is pure. [`operators`] answers the command line, and [`web`] shows the same as pages.
 //! * [`store`] keeps everything; nothing is acknowledged before it says so. Every change is told in its chained
 //!   [`audit`] trail, in the same transaction.
 //! * [`reconcile`] looks at one server at a time, when something about it changed or its time has come, and moves its plans.
 //!   What it decides is pure.
 //! * [`serve`] ties them together by [`parts`], [`telemetry`] and [`event`] show them to other tools, [`status`] words what went wrong.
+//!
+//! [`diff`] tells what a plan changes, in ten lines.
 //!
 //! Without the feature `server` only what an operator's workstation needs is built.
 #![forbid(unsafe_code)]
@@ -17,6 +19,7 @@
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod diff;
 
 #[cfg(feature = "server")]
 pub mod agents;
@@ -50,6 +53,8 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tls;
+#[cfg(feature = "server")]
+pub mod web;
 
 #[cfg(all(test, feature = "server"))]
 mod stage;

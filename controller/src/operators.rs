@@ -14,15 +14,15 @@ use proto::invalid;
 use proto::operator::operator_service_server::OperatorService;
 use proto::operator::{
     AbandonPlanRequest, AbandonPlanResponse, AdmitAgentRequest, AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse,
-    ApplyTrustRequest, ApplyTrustResponse, CreateTokenRequest, CreateTokenResponse, ExplainServerRequest, ExplainServerResponse,
-    FirstEnd, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse, GetServerRequest, GetServerResponse,
-    GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse,
-    ListAgentsRequest, ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListChangesRequest, ListChangesResponse,
-    ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse, ListStandingsRequest, ListStandingsResponse,
-    ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest, PreflightResponse,
-    RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse, SendAgentAwayRequest,
-    SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest,
-    SubmitResumeResponse,
+    ApplyTrustRequest, ApplyTrustResponse, CreateSignInRequest, CreateSignInResponse, CreateTokenRequest, CreateTokenResponse,
+    ExplainServerRequest, ExplainServerResponse, FirstEnd, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse,
+    GetServerRequest, GetServerResponse, GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse,
+    GoWithoutAgentRequest, GoWithoutAgentResponse, ListAgentsRequest, ListAgentsResponse, ListAuditRequest, ListAuditResponse,
+    ListChangesRequest, ListChangesResponse, ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse,
+    ListStandingsRequest, ListStandingsResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse,
+    PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse,
+    SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse,
+    SubmitResumeRequest, SubmitResumeResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -35,6 +35,7 @@ use crate::event;
 use crate::parts::Parts;
 use crate::status::failed;
 use crate::store::{Checkups, Judged, MAX_PAGE, PlanFilter, PlanRow, ServerRow};
+use crate::web::sign_in_link;
 
 mod access;
 mod agents;
@@ -429,6 +430,14 @@ impl OperatorService for Operators {
         let by = self.caller(&request, Right::Submit)?;
         let signed = signed("SubmitResumeRequest.resume", request.into_inner().resume)?;
         Ok(Response::new(SubmitResumeResponse { stops: stop::resume(&self.parts, signed, by).await? }))
+    }
+
+    async fn create_sign_in(&self, request: Request<CreateSignInRequest>) -> Answer<CreateSignInResponse> {
+        let person = self.caller(&request, Right::Read)?;
+        let role = access::role(request.extensions().get());
+        let role = role.ok_or_else(|| Status::unauthenticated("expected an operator's certificate, found none"))?;
+        let (link, expires_at) = sign_in_link(&self.parts, person, role).await?;
+        Ok(Response::new(CreateSignInResponse { link: link.to_string(), expires_at: invalid::micros(expires_at) }))
     }
 
     async fn list_standings(&self, request: Request<ListStandingsRequest>) -> Answer<ListStandingsResponse> {

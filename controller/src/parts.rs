@@ -1,5 +1,6 @@
 //! What the rooms of a running controller share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proto::names::Address;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where this controller is reached from outside, with the ports as they are.
     pub advertised: Advertised,
+    /// Where the pages are.
+    pub web: SocketAddr,
 }
 
 /// Addresses for join tokens.

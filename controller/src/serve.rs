@@ -34,6 +34,7 @@ use crate::store::forget::Forgotten;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{self, Metrics};
 use crate::tls::{self, OwnCertificate, TlsError};
+use crate::web;
 
 /// The longest orderly stop.
 const STOP: Duration = Duration::from_secs(10);
@@ -220,6 +221,7 @@ async fn with_store(
     let addresses = ports.addresses();
     let parts = Parts {
         advertised: advertised(&config, &addresses),
+        web: addresses.web,
         store,
         authority: Arc::new(authority),
         connections: Connections::default(),
@@ -310,7 +312,8 @@ impl Ports {
         let routes = Routes::new(service).add_service(operators).add_service(reflection());
         guard.listen("operators", self.operators, mutual, OTHERS, Server::builder(), routes);
 
-        let (router, until) = (telemetry::router(parts.clone()), ending.clone());
+        let (router, until) =
+            (telemetry::router(parts.clone()).merge(web::router(parts.clone(), tasks.clone(), ending.clone())), ending.clone());
         guard.watch("metrics and health", async move {
             axum::serve(self.web.into_listener(), router)
                 .with_graceful_shutdown(until.cancelled_owned())

@@ -1,6 +1,7 @@
 //! A small estate for tests: people with keys, documents that they signed, and hosts that report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use policy::Timestamp;
 use policy::certificate::Certificate;
@@ -21,7 +22,14 @@ use proto::token::Secret;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 
 use crate::audit::Actor;
-use crate::store::{Knock, Recording, Store};
+use crate::ca::Authority;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::parts::{Advertised, Parts};
+use crate::reconcile::{Nudge, Terms, look};
+use crate::store::{Conclude, Held, Knock, Recording, Store, StoreError};
+use crate::telemetry::Metrics;
 
 pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().expect(text)
@@ -241,6 +249,36 @@ pub(crate) async fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&folder.path().join("backstay.db"), &estate(), noon()).await.expect("a store");
     (folder, store)
+}
+
+/// Looks as the reconciler does, with the agent connected.
+pub(crate) async fn look_as(store: &Store, name: &ServerName, when: Timestamp) -> Result<Conclude, StoreError> {
+    let scene = store.scene(name).await?.expect("reported");
+    let trust = store.trust().await?.map(|document| document.trust().expect("trust").value);
+    let policy = store.policy().await?.expect("in force").policy().expect("policy").value;
+    let terms =
+        Terms { policy: &policy, trust: trust.as_ref(), in_force: Held::default(), stopped: None, connected: true, now: when };
+    store.conclude(name, look(&scene, &terms), when).await
+}
+
+/// What a controller without sockets shares, at noon.
+pub(crate) async fn parts() -> (tempfile::TempDir, Parts) {
+    let (folder, store) = store().await;
+    let authority = Authority::create(folder.path(), &estate(), noon()).expect("an authority");
+    let config = Config::from_toml("estate = \"contoso\"").expect("a configuration");
+    let address = |text: &str| vec![text.parse().expect("an address")];
+    let parts = Parts {
+        store,
+        authority: Arc::new(authority),
+        connections: Connections::default(),
+        nudge: Nudge::default(),
+        metrics: Metrics::new(config.metrics),
+        web: config.listen.web,
+        config: Arc::new(config),
+        clock: Clock::of(noon),
+        advertised: Advertised { agents: address("ctl:7443"), enrolment: address("ctl:7444") },
+    };
+    (folder, parts)
 }
 
 pub(crate) fn key(name: &str) -> Sha256 {

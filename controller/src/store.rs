@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod backup;
+mod browsers;
 mod certificates;
 mod checkups;
 mod conclude;
@@ -40,6 +41,7 @@ mod tokens;
 mod trail;
 mod writer;
 
+pub use browsers::Browser;
 pub use checkups::Checkups;
 pub use conclude::Conclude;
 pub use documents::Document;
@@ -101,6 +103,11 @@ impl Store {
     /// The estate.
     pub fn estate(&self) -> &EstateName {
         &self.inner.estate
+    }
+
+    /// A number that stays the same as long as the rows do.
+    pub fn commits(&self) -> u64 {
+        self.inner.writer.commits()
     }
 
     fn writer(&self) -> &Writer {

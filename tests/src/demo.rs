@@ -82,6 +82,8 @@ fn introduce(estate: &Estate) -> Result<()> {
         say(&format!("  {:<8} {:<22} {}", host.name().as_str(), host.address(443)?, host.address(444)?))?;
     }
     say(&format!("\n  controller: agents {}, enrolment {}, operators {}", ports.agents, ports.enrolment, ports.operators))?;
+    say(&format!("  pages:      {}", desk.ok(&["sign-in"])?.trim_end()))?;
+    say("              (good once, for five minutes; `backstay sign-in` makes another)")?;
     say(&format!("  metrics:    http://{}/metrics", ports.web))?;
     say(&format!("  logs:       {}\n", folder.join("logs").display()))?;
     say(&desk.ok(&["status"])?)?;

@@ -44,6 +44,14 @@ pub(super) fn may(role: PersonRole, right: Right) -> bool {
     }
 }
 
+/// The role in which somebody asks.
+pub(super) fn role(caller: Option<&Caller>) -> Option<PersonRole> {
+    match &caller?.identity.as_ref()?.peer {
+        Peer::Operator { role, .. } => Some(*role),
+        Peer::Agent { .. } => None,
+    }
+}
+
 /// Who asks, if that person may do this.
 pub(super) fn caller(caller: Option<&Caller>, estate: &EstateName, right: Right) -> Result<Person, Status> {
     let Some(identity) = caller.and_then(|caller| caller.identity.as_ref()) else {

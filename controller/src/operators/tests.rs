@@ -1,7 +1,5 @@
 //! The operators' API on a real store, asked as tonic asks it: with the caller in the extensions of the request.
 
-use std::sync::Arc;
-
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::PlanId;
@@ -9,16 +7,10 @@ use policy::trust::Approval;
 use tonic::Code;
 
 use super::*;
-use crate::ca::Authority;
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::connections::Connections;
 use crate::listen::{Caller, CallerIdentity};
-use crate::parts::Advertised;
-use crate::reconcile::{Nudge, Terms, look};
+use crate::reconcile::{Terms, look};
 use crate::stage::{self, PROPOSE, People, later, noon, server};
 use crate::store::Held;
-use crate::telemetry::Metrics;
 
 /// A controller without sockets.
 struct Desk {
@@ -29,20 +21,7 @@ struct Desk {
 
 impl Desk {
     async fn new() -> Self {
-        let (folder, store) = stage::store().await;
-        let authority = Authority::create(folder.path(), &stage::estate(), noon()).expect("an authority");
-        let config = Config::from_toml("estate = \"contoso\"").expect("a configuration");
-        let address = |text: &str| vec![text.parse().expect("an address")];
-        let parts = Parts {
-            store,
-            authority: Arc::new(authority),
-            connections: Connections::default(),
-            nudge: Nudge::default(),
-            metrics: Metrics::new(config.metrics),
-            config: Arc::new(config),
-            clock: Clock::of(noon),
-            advertised: Advertised { agents: address("ctl:7443"), enrolment: address("ctl:7444") },
-        };
+        let (folder, parts) = stage::parts().await;
         Self { operators: Operators::new(parts), people: People::new(), _folder: folder }
     }
 

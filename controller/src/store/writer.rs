@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::AnyConnection;
 use sqlx::Connection;
@@ -27,13 +28,20 @@ pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 #[derive(Clone)]
 pub(super) struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
+    commits: Arc<AtomicU64>,
 }
 
 impl Writer {
     /// The writer, and the task that does its work until `stop`, after which what waits is still written.
     pub(super) fn new(connection: AnyConnection, stop: CancellationToken) -> (Self, impl Future<Output = ()> + Send) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        (Self { jobs }, run(connection, waiting, stop))
+        let commits = Arc::new(AtomicU64::new(0));
+        (Self { jobs, commits: Arc::clone(&commits) }, run(connection, waiting, commits, stop))
+    }
+
+    /// How many transactions were committed since the start: while it stays the same, so do the rows.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
     }
 
     /// Does `work` in a transaction. When this returns, it is on disk or nothing of it is.
@@ -103,7 +111,12 @@ where
     }
 }
 
-async fn run(mut connection: AnyConnection, mut waiting: mpsc::Receiver<Box<dyn Job>>, stop: CancellationToken) {
+async fn run(
+    mut connection: AnyConnection,
+    mut waiting: mpsc::Receiver<Box<dyn Job>>,
+    commits: Arc<AtomicU64>,
+    stop: CancellationToken,
+) {
     loop {
         let first = tokio::select! {
             biased;
@@ -121,6 +134,7 @@ async fn run(mut connection: AnyConnection, mut waiting: mpsc::Receiver<Box<dyn 
             batch.push(job);
         }
         let committed = transact(&mut connection, &mut batch).await;
+        commits.fetch_add(1, Ordering::Release);
         if let Err(why) = &committed {
             let error: &dyn std::error::Error = why.as_ref();
             tracing::error!(

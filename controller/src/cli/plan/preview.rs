@@ -3,12 +3,11 @@
 //! What stands behind `-` is what the plan expects to find, what stands behind `+` is what its steps write. What the
 //! controller adds, when it opens and how many approved, comes last and is marked as the controller's word.
 
-use policy::id::Thumbprint;
-use policy::plan::{Expect, Plan, Step};
-use policy::report::{BACK_END_PORT, SslRecord, back_end_endpoint};
+use policy::plan::Plan;
 
 use super::PlanRow;
 use crate::cli::output::{line, moment_if_any};
+use crate::diff::Diff;
 
 /// A plan and what the controller says of it.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +21,8 @@ pub struct Preview<'a> {
 impl Preview<'_> {
     /// The change, in about ten lines.
     pub fn text(&self) -> String {
-        let Plan { estate, host, machine_id, purpose, attempt, values: _, expects, steps } = self.plan;
+        let Plan { estate, host, machine_id, purpose, attempt, values: _, expects: _, steps: _ } = self.plan;
+        let Diff { old, new, steps, expects, verified, back, gap } = Diff::of(self.plan);
         let again = if *attempt == 1 { String::new() } else { format!(", attempt {attempt}") };
         let mut text = format!(
             "plan {}  {} on {host} (estate {estate}, installation {}{again})\n",
@@ -30,20 +30,12 @@ impl Preview<'_> {
             purpose.as_str(),
             line(machine_id)
         );
-        for old in found(expects) {
-            text.push_str(&format!("- {}\n", line(&old)));
-        }
-        for new in steps.iter().filter_map(written) {
-            text.push_str(&format!("+ {}\n", line(&new)));
-        }
-        let names: Vec<&str> = steps.iter().map(Step::name).collect();
-        text.push_str(&format!("  steps     {}\n", names.join(", ")));
-        text.push_str(&format!("  expects   {} facts on the host, each compared before the first step\n", expects.len()));
-        text.push_str(&format!("  verified  {}\n", verified(steps)));
-        text.push_str(&format!("  back      {}\n", back(steps)));
-        if steps.iter().any(|step| matches!(step, Step::Swap { .. })) {
-            text.push_str("  gap       none, or milliseconds where Windows cannot update a record in place: measured, and told in the receipt\n");
-        }
+        text.extend(old.iter().map(|old| format!("- {}\n", line(old))));
+        text.extend(new.iter().map(|new| format!("+ {}\n", line(new))));
+        text.push_str(&format!("  steps     {}\n", steps.join(", ")));
+        text.push_str(&format!("  expects   {expects} facts on the host, each compared before the first step\n"));
+        text.push_str(&format!("  verified  {verified}\n  back      {back}\n"));
+        text.extend(gap.map(|gap| format!("  gap       {gap}\n")));
         let PlanRow { opens_at, approvals, needed, .. } = self.row;
         text.push_str(&format!(
             "  says the controller: opens {}, approved by {approvals} of {needed}\n",
@@ -53,96 +45,11 @@ impl Preview<'_> {
     }
 }
 
-/// What stands on 444 before, as the plan expects it.
-fn found(expects: &[Expect]) -> Vec<String> {
-    let gone: Vec<Thumbprint> = expects
-        .iter()
-        .filter_map(|expect| if let Expect::NoCertificate { thumbprint, .. } = expect { Some(*thumbprint) } else { None })
-        .collect();
-    let mut lines = Vec::new();
-    for expect in expects {
-        let Expect::Records { port, records } = expect else { continue };
-        if records.is_empty() {
-            lines.push(if *port == BACK_END_PORT {
-                format!("{}  no record", back_end_endpoint())
-            } else {
-                format!("port {port}  no record")
-            });
-        }
-        for record in records {
-            let missing = record.thumbprint.is_some_and(|thumbprint| gone.contains(&thumbprint));
-            lines.push(format!("{}{}", shown(record), if missing { ", which was deleted" } else { "" }));
-        }
-    }
-    lines
-}
-
-/// What a step leaves behind, for steps that leave something.
-fn written(step: &Step) -> Option<String> {
-    match step {
-        Step::AddCertificate { der, store, key, friendly_name: _ } => {
-            Some(format!("{} put back into {store}, with its key in container {}", Thumbprint::of(&der.0), key.container))
-        }
-        Step::WriteRecord { record } => Some(shown(record)),
-        Step::CreateKey { container, bits } => Some(format!("RSA key of {bits} bits in container {container}")),
-        Step::Mint { netbios, fqdn, months, container: _ } => {
-            Some(format!("self-signed certificate for {netbios}, {fqdn}, {months} months, in MY"))
-        }
-        Step::TrustCopy { .. } => Some("its public part in Root".to_owned()),
-        Step::Swap { from, .. } => Some(format!("{}  that certificate, everything else in the record stays", from.endpoint)),
-        Step::ChangeRecord { from: _, to } => Some(shown(to)),
-        Step::Bind { record, container: _ } => Some(format!("{}  that certificate in {}", record.endpoint, record.store())),
-        Step::Unarchive { thumbprint, store } => Some(format!("{thumbprint} in {store} is no longer archived")),
-        Step::RemoveRecord { record } => Some(format!("{}  no record", record.endpoint)),
-        Step::ChangeBinding { site, from: _, to } => Some(format!("IIS site \"{site}\": {to}")),
-        Step::GrantKey { .. } | Step::DryHandshake { .. } | Step::Probe { .. } | Step::Compare => None,
-    }
-}
-
-fn shown(record: &SslRecord) -> String {
-    let thumbprint = record.thumbprint.map_or_else(|| "no certificate".to_owned(), |thumbprint| thumbprint.to_string());
-    format!("{}  {thumbprint} in {}", record.endpoint, record.store())
-}
-
-fn verified(steps: &[Step]) -> String {
-    let mut checks: Vec<String> = Vec::new();
-    for step in steps {
-        match step {
-            Step::DryHandshake { .. } => checks.push("a handshake on a private port first".to_owned()),
-            Step::Probe { port, .. } => checks.push(format!("handshakes with {port} over every path")),
-            Step::Compare => checks.push("everything else on the host reads as before".to_owned()),
-            Step::AddCertificate { .. }
-            | Step::WriteRecord { .. }
-            | Step::CreateKey { .. }
-            | Step::GrantKey { .. }
-            | Step::Mint { .. }
-            | Step::TrustCopy { .. }
-            | Step::Swap { .. }
-            | Step::ChangeRecord { .. }
-            | Step::Bind { .. }
-            | Step::Unarchive { .. }
-            | Step::RemoveRecord { .. }
-            | Step::ChangeBinding { .. } => {}
-        }
-    }
-    if checks.is_empty() { "NOTHING: no step of this plan checks its result".to_owned() } else { checks.join("; ") }
-}
-
-fn back(steps: &[Step]) -> &'static str {
-    if steps.iter().any(|step| matches!(step, Step::Swap { .. })) {
-        "the old record is written again, the new certificate archived; the old certificate never leaves its store"
-    } else if steps.iter().any(|step| written(step).is_some()) {
-        "what was there before was broken: nothing is taken back, and nothing that works is touched"
-    } else {
-        "nothing is written"
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use policy::id::Sha256;
-    use policy::plan::{Der, Purpose, Shown};
-    use policy::report::{Fact, KeyLink, RecordKind, Store};
+    use policy::id::{Sha256, Thumbprint};
+    use policy::plan::{Der, Expect, Purpose, Shown, Step};
+    use policy::report::{Fact, KeyLink, RecordKind, SslRecord, Store, back_end_endpoint};
 
     use super::super::tests::body;
     use super::*;

@@ -4,9 +4,9 @@ use policy::receipt::Outcome;
 use proto::token::Secret;
 use sqlx::Row as _;
 
-use super::plans::look_as;
 use crate::audit::{self, Actor, Head};
 use crate::config::Keep;
+use crate::stage::look_as;
 use crate::stage::{PROPOSE, People, certificate, enrol, noon, person, receipt, report, server, sight, store};
 use crate::store::forget::Forgotten;
 use crate::store::{PlanFilter, PlanRow, Store};

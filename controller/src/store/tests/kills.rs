@@ -18,21 +18,22 @@ use policy::peers::Seen;
 use policy::receipt::Outcome;
 use policy::report::ProbeOutcome;
 use policy::stop::{Stop, StopId};
+use policy::trust::PersonRole;
 use proto::token::Secret;
 use sqlx::Row as _;
 
-use super::plans::look_as;
 use crate::audit::{self, Actor, Head};
+use crate::stage::look_as;
 use crate::stage::{
     PROPOSE, People, certificate, estate, generation, key, knock, later, looked, noon, person, receipt, server, sight, verified,
 };
-use crate::store::{Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, Store, StoreError};
+use crate::store::{Browser, Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, Store, StoreError};
 
 /// Tells the process that lives in which folder.
 const FOLDER: &str = "BACKSTAY_STORE_LIFE";
 
 /// Verbs of a life.
-const VERBS: usize = 29;
+const VERBS: usize = 32;
 
 /// Who plays in all lives: keys and certificates are made once.
 struct Cast {
@@ -68,6 +69,7 @@ impl Cast {
             said: String::new(),
             seen_at: when,
         };
+        let admin = |expires_at| Browser { person: omar.clone(), role: PersonRole::Admin, expires_at };
         match number {
             0 => {
                 let trust = people.trust(1, 2);
@@ -118,6 +120,9 @@ impl Cast {
                 let seen = Seen { server: ex1, question: Sha256([1; 32]), outcome: ProbeOutcome::Refused };
                 store.witness(&server("EX2"), seen).await.map(drop)
             }
+            29 => store.create_sign_in(Sha256([2; 32]), admin(later(800)), later(600)).await,
+            30 => store.sign_in(Sha256([2; 32]), Sha256([3; 32]), later(9_000), later(601)).await.map(drop),
+            31 => store.sign_out(Sha256([3; 32]), omar, later(602)).await,
             _ => panic!("a life has {VERBS} verbs"),
         }
     }

@@ -8,19 +8,10 @@ use proto::token::Secret;
 use crate::audit::{self, Actor, Head};
 use crate::reconcile::{Terms, look};
 use crate::stage::{
-    PROPOSE, People, certificate, enrol, key, knock, later, noon, person, receipt, report, server, sight, store, verified,
+    PROPOSE, People, certificate, enrol, key, knock, later, look_as, noon, person, receipt, report, server, sight, store,
+    verified,
 };
 use crate::store::{Conclude, Held, IdentityState, Knock, PlanFilter, PlanRow, Settled, Store, StoreError};
-
-/// Looks as the reconciler does, with the agent connected.
-pub(super) async fn look_as(store: &Store, name: &ServerName, when: policy::Timestamp) -> Result<Conclude, StoreError> {
-    let scene = store.scene(name).await?.expect("reported");
-    let trust = store.trust().await?.map(|document| document.trust().expect("trust").value);
-    let policy = store.policy().await?.expect("in force").policy().expect("policy").value;
-    let terms =
-        Terms { policy: &policy, trust: trust.as_ref(), in_force: Held::default(), stopped: None, connected: true, now: when };
-    store.conclude(name, look(&scene, &terms), when).await
-}
 
 async fn look_at(store: &Store, name: &ServerName, when: policy::Timestamp) -> Option<PlanRow> {
     assert_eq!(look_as(store, name, when).await.expect("written"), Conclude::Kept);

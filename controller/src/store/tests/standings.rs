@@ -3,8 +3,8 @@ use policy::finding::Verdict;
 use policy::receipt::Outcome;
 use proto::token::Secret;
 
-use super::plans::look_as;
 use crate::audit::Actor;
+use crate::stage::look_as;
 use crate::stage::{
     PROPOSE, People, certificate, enrol, key, knock, later, noon, person, receipt, report, server, sight, store, verified,
 };

@@ -1,0 +1,18 @@
+// Puts in place what the controller sends when something changed. Without it the pages are as they were when they were asked for.
+const place = document.querySelector("main[data-live]");
+const sign = document.getElementById("live");
+if (place && sign) {
+  const say = (text) => { if (sign.textContent !== text) sign.textContent = text; };
+  const source = new EventSource("/live?page=" + encodeURIComponent(location.pathname));
+  source.onopen = () => say("live");
+  source.onerror = () => say("not live: the controller does not answer");
+  source.onmessage = (event) => {
+    const open = [...place.querySelectorAll("details[open]")].map((found) => found.id);
+    const focus = document.activeElement && place.contains(document.activeElement) ? document.activeElement.id : "";
+    // The same page, made by the same templates, which escape what somebody else chose.
+    place.innerHTML = event.data;
+    open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
+    if (focus) document.getElementById(focus)?.focus();
+  };
+  source.addEventListener("gone", () => { source.close(); location.reload(); });
+}

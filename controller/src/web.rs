@@ -1,0 +1,297 @@
+//! Pages for people, on the port that also has metrics and health (docs/decisions/0031-pages.md).
+//!
+//! A page asks what the command line asks, of the same operators' service and as the same person, and so sees and may do the same. Each is a
+//! view that is made from the answers by a pure function, and a template without logic; the same template makes what is sent when
+//! something changed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::access::Who;
+use crate::operators::Operators;
+use crate::parts::Parts;
+
+mod access;
+mod estate;
+mod live;
+mod plans;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use access::sign_in_link;
+
+/// The largest form.
+const MAX_FORM: usize = 16 * 1024;
+
+/// Pages that are live at once.
+const LIVE: usize = 200;
+
+/// What a page may load and do: its own style, its own script, answers to itself; nothing inline, nothing from elsewhere.
+const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What every page needs.
+#[derive(Clone)]
+struct Web {
+    operators: Operators,
+    parts: Parts,
+    /// Places for pages that are live.
+    seats: Arc<Semaphore>,
+    board: Arc<live::Board>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// The pages, until `stop`; whoever stops waits for `tasks`.
+pub fn router(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Router {
+    let operators = Operators::new(parts.clone());
+    let web = Web { operators, parts, seats: Arc::new(Semaphore::new(LIVE)), board: Arc::default(), tasks, stop };
+    Router::new()
+        .route("/", get(page))
+        .route("/servers/{name}", get(page))
+        .route("/plans", get(page))
+        .route("/plans/{id}", get(page))
+        .route("/live", get(live::live))
+        .route("/sign-in", get(access::ask).post(access::sign_in))
+        .route("/sign-out", post(access::sign_out))
+        .route("/assets/{name}", get(asset))
+        .fallback(page)
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(middleware::from_fn(guard))
+        .with_state(web)
+}
+
+/// Refuses what no page of ours sends, and says with every answer what a browser must not do with it.
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = match refused(request.method(), request.headers()) {
+        Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
+        None => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // With "no-referrer" a browser would not say where a form comes from either.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Why a request is not for us. The port is loopback's: a page elsewhere may point a name of its own there (DNS rebinding), or send a form.
+fn refused(method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let own = host.parse::<Authority>().is_ok_and(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    if !own {
+        return Some("expected a request to localhost or a loopback address, found one to another name\n");
+    }
+    if method == Method::GET || method == Method::HEAD {
+        return None;
+    }
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let own = origin.is_some_and(|origin| origin.strip_prefix("http://").is_some_and(|origin| origin == host));
+    (!own).then_some("expected a form of one of these pages, found one from elsewhere\n")
+}
+
+/// Where a page is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Estate,
+    Server(String),
+    Plans,
+    Plan(String),
+}
+
+impl Place {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/" => Some(Self::Estate),
+            "/plans" => Some(Self::Plans),
+            _ => {
+                // A name needs no escaping in a path; what does is none.
+                let named = |folder| path.strip_prefix(folder).filter(|name| !name.is_empty() && !name.contains(['/', '%']));
+                let server = named("/servers/").map(|name| Self::Server(name.to_owned()));
+                server.or_else(|| named("/plans/").map(|id| Self::Plan(id.to_owned())))
+            }
+        }
+    }
+}
+
+/// What a page shows: its title, and what stands in it.
+struct Shown {
+    title: String,
+    main: String,
+}
+
+impl Web {
+    async fn show(&self, place: &Place, who: &Who) -> Result<Shown, Trouble> {
+        match place {
+            Place::Estate => estate::show(self, who).await,
+            Place::Server(name) => server::show(self, who, name).await,
+            Place::Plans => plans::show(self, who).await,
+            Place::Plan(id) => plans::show_one(self, who, id).await,
+        }
+    }
+
+    fn whole(&self, shown: &Shown, who: Option<&Who>, path: &str, live: bool) -> Response {
+        let page = Page {
+            title: &shown.title,
+            estate: self.parts.store.estate().to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            who: who.map(Who::line),
+            place: path,
+            live,
+            main: &shown.main,
+        };
+        match page.render() {
+            Ok(text) => Html(text).into_response(),
+            Err(error) => Trouble::from(error).into_response(),
+        }
+    }
+
+    /// A page that says why there is none.
+    fn trouble(&self, trouble: Trouble, who: Option<&Who>, path: &str) -> Response {
+        let status = trouble.status;
+        let said = SignIn { headline: trouble.headline, lead: &trouble.lead, link: None, command: None }.render();
+        let shown = Shown { title: trouble.headline.to_owned(), main: said.unwrap_or_default() };
+        let mut response = self.whole(&shown, who, path, false);
+        *response.status_mut() = status;
+        response
+    }
+}
+
+/// A page, from its beginning to its end.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    title: &'a str,
+    estate: String,
+    version: &'static str,
+    who: Option<String>,
+    place: &'a str,
+    live: bool,
+    main: &'a str,
+}
+
+/// A page with little to say: how to sign in, or why something is not to be had.
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn<'a> {
+    headline: &'a str,
+    lead: &'a str,
+    link: Option<&'a str>,
+    command: Option<&'a str>,
+}
+
+/// Why there is no page.
+#[derive(Debug)]
+struct Trouble {
+    status: StatusCode,
+    headline: &'static str,
+    lead: String,
+}
+
+impl From<tonic::Status> for Trouble {
+    fn from(status: tonic::Status) -> Self {
+        let (code, headline) = match status.code() {
+            tonic::Code::NotFound | tonic::Code::InvalidArgument => (StatusCode::NOT_FOUND, "There is no such thing"),
+            tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => (StatusCode::FORBIDDEN, "Not for you"),
+            tonic::Code::Unavailable | tonic::Code::ResourceExhausted => {
+                (StatusCode::SERVICE_UNAVAILABLE, "The controller cannot reach its store")
+            }
+            tonic::Code::Ok
+            | tonic::Code::Cancelled
+            | tonic::Code::Unknown
+            | tonic::Code::DeadlineExceeded
+            | tonic::Code::AlreadyExists
+            | tonic::Code::FailedPrecondition
+            | tonic::Code::Aborted
+            | tonic::Code::OutOfRange
+            | tonic::Code::Unimplemented
+            | tonic::Code::Internal
+            | tonic::Code::DataLoss => (StatusCode::INTERNAL_SERVER_ERROR, "This did not work"),
+        };
+        Self { status: code, headline, lead: status.message().to_owned() }
+    }
+}
+
+impl From<askama::Error> for Trouble {
+    fn from(error: askama::Error) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "a page could not be made");
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, headline: "This did not work", lead: error.to_string() }
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        (self.status, format!("{}: {}\n", self.headline, self.lead)).into_response()
+    }
+}
+
+async fn page(State(web): State<Web>, headers: HeaderMap, method: Method, uri: Uri) -> Response {
+    let who = match web.who(&headers).await {
+        Ok(Some(who)) => who,
+        Ok(None) if method == Method::GET => return Redirect::to("/sign-in").into_response(),
+        Ok(None) => return StatusCode::FORBIDDEN.into_response(),
+        Err(trouble) => return web.trouble(trouble, None, uri.path()),
+    };
+    let Some(place) = Place::at(uri.path()).filter(|_| method == Method::GET) else {
+        let lead = "No page is at this address.".to_owned();
+        let trouble = Trouble { status: StatusCode::NOT_FOUND, headline: "There is no such page", lead };
+        return web.trouble(trouble, Some(&who), uri.path());
+    };
+    match web.show(&place, &who).await {
+        Ok(shown) => web.whole(&shown, Some(&who), uri.path(), true),
+        Err(trouble) => web.trouble(trouble, Some(&who), uri.path()),
+    }
+}
+
+async fn asset(Path(name): Path<String>) -> Response {
+    let (kind, text) = match name.as_str() {
+        "page.css" => ("text/css; charset=utf-8", include_str!("../assets/page.css")),
+        "live.js" => ("text/javascript; charset=utf-8", include_str!("../assets/live.js")),
+        "icon.svg" => ("image/svg+xml", include_str!("../assets/icon.svg")),
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    // Asked for with the version behind it: another version is another address.
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=86400")], Body::from(text)).into_response()
+}
+
+/// A verdict's colour: the word says it, the colour only helps.
+fn class_of_verdict(verdict: &str) -> &'static str {
+    match verdict {
+        "healthy" => "well",
+        "unknown" | "not_applicable" | "no_report" | "" => "grey",
+        "expiring" | "misnamed" => "soon",
+        _ => "bad",
+    }
+}
+
+/// A finding's colour.
+fn class_of_severity(severity: &str) -> &'static str {
+    match severity {
+        "page" => "bad",
+        "warning" => "soon",
+        _ => "grey",
+    }
+}

@@ -1,0 +1,205 @@
+//! *Estate*: understood in five seconds. What wants somebody stands first, and the servers stand as they wait for each other.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use policy::Timestamp;
+use proto::invalid::micros;
+use proto::operator::operator_service_server::OperatorService as _;
+use proto::operator::{self, GetStatusRequest, GetStatusResponse, ListServersRequest, ListStandingsRequest};
+
+use super::access::Who;
+use super::plans::day;
+use super::{Shown, Trouble, Web, class_of_severity, class_of_verdict};
+
+/// Asked for at once.
+const PAGE: i32 = 1_000;
+
+/// The most servers on the page; behind them stands how many more there are.
+const SHOWN: usize = 5_000;
+
+pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
+    let status = web.operators.get_status(who.ask(GetStatusRequest {})).await?.into_inner();
+    let mut servers = Vec::new();
+    let mut page_token = String::new();
+    while servers.len() < SHOWN {
+        let request = ListServersRequest { page_size: PAGE, page_token };
+        let page = web.operators.list_servers(who.ask(request)).await?.into_inner();
+        servers.extend(page.servers);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let mut standings = Vec::new();
+    let (mut page_token, mut at) = (String::new(), 0);
+    while standings.len() < SHOWN {
+        let request = ListStandingsRequest { page_size: PAGE, page_token, at };
+        let page = web.operators.list_standings(who.ask(request)).await?.into_inner();
+        standings.extend(page.standings);
+        (page_token, at) = (page.next_page_token, page.at);
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let main = Estate::of(status, servers, standings, web.parts.clock.now()).render()?;
+    Ok(Shown { title: "Estate".to_owned(), main })
+}
+
+#[derive(Template)]
+#[template(path = "estate.html")]
+struct Estate {
+    headline: String,
+    lead: String,
+    troubled: Vec<TroubleLine>,
+    proposed: u32,
+    groups: Vec<Group>,
+}
+
+struct TroubleLine {
+    server: String,
+    class: &'static str,
+    text: String,
+}
+
+/// Servers that wait for each other.
+struct Group {
+    name: String,
+    cells: Vec<Cell>,
+}
+
+/// A server.
+struct Cell {
+    server: String,
+    class: &'static str,
+    verdict: String,
+    verdict_class: &'static str,
+    ends: String,
+    untouched: String,
+    silent: String,
+}
+
+impl Estate {
+    /// Pure: the same answers make the same page.
+    fn of(status: GetStatusResponse, servers: Vec<operator::Server>, standings: Vec<operator::Standing>, now: Timestamp) -> Self {
+        let untouched: BTreeMap<String, i64> =
+            standings.into_iter().map(|standing| (standing.server, standing.untouched_since)).collect();
+        let troubled: Vec<TroubleLine> = status.troubled.into_iter().map(TroubleLine::of).collect();
+        let (count, silent) = (status.servers, status.silent.len());
+        let headline = match (count, troubled.len(), silent) {
+            (0, _, _) => "No server has joined yet".to_owned(),
+            (1, 0, 0) => "The one server is well".to_owned(),
+            (count, 0, 0) => format!("All {count} servers are well"),
+            (count, 0, silent) => format!("{silent} of {count} servers not heard"),
+            (count, some, _) => format!("{some} of {count} servers {} somebody", if some == 1 { "wants" } else { "want" }),
+        };
+        let mut lead = match &status.first_end {
+            Some(first) => format!("The first certificate to end is that of {}, on {}.", first.server, day(first.at)),
+            None if count == 0 => String::new(),
+            None => "Of no certificate is the end known.".to_owned(),
+        };
+        if status.policy_version == 0 && count > 0 {
+            lead.push_str(" No policy is in force: every server is only observed.");
+        }
+        let mut groups: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
+        for server in servers {
+            let group = match (server.dag.as_str(), server.site.as_str()) {
+                ("", "") => "Of no known group".to_owned(),
+                ("", site) => format!("Site {site}"),
+                (dag, _) => dag.to_owned(),
+            };
+            let since = untouched.get(&server.name).copied();
+            let mut cell = Cell::of(server, since, now);
+            // A healthy back end beside a front end that was taken over wants somebody all the same.
+            if let Some(trouble) = troubled.iter().find(|trouble| trouble.server == cell.server) {
+                cell.class = trouble.class;
+            }
+            groups.entry(group).or_default().push(cell);
+        }
+        let groups = groups.into_iter().map(|(name, cells)| Group { name, cells }).collect();
+        Self { headline, lead, troubled, proposed: status.plans.get("proposed").copied().unwrap_or_default(), groups }
+    }
+}
+
+impl TroubleLine {
+    fn of(operator::Trouble { server, verdict, findings }: operator::Trouble) -> Self {
+        let class = findings.first().map_or("grey", |finding| class_of_severity(&finding.severity));
+        let more = if findings.len() > 1 { format!(", and {} more", findings.len() - 1) } else { String::new() };
+        let text = findings.first().map_or(verdict, |first| format!("{} ({}){more}", first.title, first.code));
+        Self { server, class, text }
+    }
+}
+
+impl Cell {
+    fn of(server: operator::Server, untouched_since: Option<i64>, now: Timestamp) -> Self {
+        let days = |from: i64, to: i64| (to - from).div_euclid(86_400_000_000);
+        let now = micros(now);
+        let verdict = if server.verdict.is_empty() { "no report yet".to_owned() } else { server.verdict.clone() };
+        Self {
+            class: class_of_verdict(&server.verdict),
+            verdict_class: class_of_verdict(&server.verdict),
+            ends: server.not_after.map_or_else(
+                || "no certificate that can be used".to_owned(),
+                |end| match days(now, end) {
+                    left if left < 0 => format!("ended on {}", day(end)),
+                    left => format!("{left} days left, until {}", day(end)),
+                },
+            ),
+            untouched: untouched_since
+                .map_or_else(String::new, |since| format!("untouched for {} days, since {}", days(since, now), day(since))),
+            silent: if server.connected { String::new() } else { "not heard: this is what it said last".to_owned() },
+            verdict: verdict.replace('_', " "),
+            server: server.name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_wants_somebody_stands_first_and_nothing_that_somebody_chose_becomes_markup() {
+        let now: Timestamp = "2026-11-27T12:00:00Z".parse().expect("a moment");
+        let evil = "<script>alert(1)</script>";
+        let server = |name: &str, dag: &str, verdict: &str| operator::Server {
+            name: name.to_owned(),
+            dag: dag.to_owned(),
+            verdict: verdict.to_owned(),
+            connected: name != "EX3",
+            not_after: Some(micros(now) + 86_400_000_000 * 30),
+            ..operator::Server::default()
+        };
+        let finding = operator::Finding {
+            code: "BST102".to_owned(),
+            title: evil.to_owned(),
+            severity: "page".to_owned(),
+            evidence: Vec::new(),
+        };
+        let status = GetStatusResponse {
+            servers: 3,
+            policy_version: 1,
+            troubled: vec![operator::Trouble {
+                server: "EX2".to_owned(),
+                verdict: "deleted".to_owned(),
+                findings: vec![finding],
+            }],
+            ..GetStatusResponse::default()
+        };
+        let servers = vec![server("EX1", evil, "healthy"), server("EX2", evil, "deleted"), server("EX3", "", "key_lost")];
+        let standing = operator::Standing {
+            server: "EX1".to_owned(),
+            untouched_since: micros(now) - 86_400_000_000 * 1_412,
+            ..operator::Standing::default()
+        };
+        let page = Estate::of(status, servers, vec![standing], now).render().expect("a page");
+        assert!(page.starts_with("<h1>1 of 3 servers wants somebody</h1>"), "{page}");
+        assert!(page.find("Wants somebody").expect("there") < page.find("server-EX1").expect("there"), "{page}");
+        for words in ["untouched for 1412 days", "30 days left, until 2026-12-27", "key lost", "not heard", "is-bad"] {
+            assert!(page.contains(words), "{words} in\n{page}");
+        }
+        assert!(!page.contains("<script"), "{page}");
+        let empty = Estate::of(GetStatusResponse::default(), Vec::new(), Vec::new(), now).render().expect("a page");
+        assert!(empty.contains("No server has joined yet") && empty.contains("backstay token create"), "{empty}");
+    }
+}

@@ -1,0 +1,135 @@
+//! What is sent to pages that are open: the same page again, when it reads otherwise than it was sent last.
+//!
+//! A page is made once for all who look at it, and only when a row was written or an agent came or went: while nothing happens, nothing is
+//! asked and nothing is sent, however many look.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::access::Who;
+use super::{Place, Trouble, Web};
+
+/// From one look at whether anything happened to the next.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// A page that counts days is made anew after this time though nothing happened; and whoever was signed out meanwhile sees no more.
+const OLD: Duration = Duration::from_secs(60);
+
+/// Pages that are kept.
+const KEPT: usize = 1_000;
+
+/// The newest of each page that somebody looks at. Every role sees the same.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    pages: Mutex<BTreeMap<Place, Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    as_of: Happened,
+    made_at: Instant,
+    main: Arc<str>,
+}
+
+/// Stays the same as long as no row is written, and nobody comes and nobody goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Happened {
+    commits: u64,
+    turns: u64,
+}
+
+impl Happened {
+    fn until_now(web: &Web) -> Self {
+        Self { commits: web.parts.store.commits(), turns: web.parts.connections.turns() }
+    }
+}
+
+impl Board {
+    /// The page as it is now, and as of what.
+    async fn show(&self, web: &Web, place: &Place, who: &Who) -> Result<(Happened, Arc<str>), Trouble> {
+        // Held while the page is made: a hundred who look at it wait for one.
+        let mut pages = self.pages.lock().await;
+        // Read before the rows are: what happens meanwhile makes it old.
+        let now = Happened::until_now(web);
+        if let Some(kept) = pages.get(place).filter(|kept| kept.as_of == now && kept.made_at.elapsed() < OLD) {
+            return Ok((now, Arc::clone(&kept.main)));
+        }
+        let main: Arc<str> = web.show(place, who).await?.main.into();
+        if pages.len() >= KEPT {
+            pages.clear();
+        }
+        pages.insert(place.clone(), Kept { as_of: now, made_at: Instant::now(), main: Arc::clone(&main) });
+        Ok((now, main))
+    }
+}
+
+/// Which page.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    page: String,
+}
+
+/// A page that is open asks to be told.
+pub(super) async fn live(State(web): State<Web>, headers: HeaderMap, Query(Asked { page }): Query<Asked>) -> Response {
+    let Some(place) = Place::at(&page) else { return StatusCode::NOT_FOUND.into_response() };
+    match web.who(&headers).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return StatusCode::FORBIDDEN.into_response(),
+        Err(trouble) => return trouble.into_response(),
+    }
+    let Ok(seat) = web.seats.clone().try_acquire_owned() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let (events, stream) = mpsc::channel::<Result<Event, Infallible>>(1);
+    let tasks = web.tasks.clone();
+    tasks.spawn(async move {
+        tell(&web, &place, &headers, &events).await;
+        drop(seat);
+    });
+    Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// Sends the page whenever it reads otherwise, until whoever looks goes, or must.
+async fn tell(web: &Web, place: &Place, headers: &HeaderMap, events: &mpsc::Sender<Result<Event, Infallible>>) {
+    let mut beat = tokio::time::interval(BEAT);
+    let mut seen: Option<(Happened, Instant, Arc<str>)> = None;
+    loop {
+        tokio::select! {
+            () = web.stop.cancelled() => return,
+            () = events.closed() => return,
+            _ = beat.tick() => {}
+        }
+        let now = Happened::until_now(web);
+        if seen.as_ref().is_some_and(|(as_of, at, _)| *as_of == now && at.elapsed() < OLD) {
+            continue;
+        }
+        let event = match web.who(headers).await {
+            Ok(Some(who)) => match web.board.show(web, place, &who).await {
+                Ok((as_of, main)) => {
+                    let same = seen.as_ref().is_some_and(|(_, _, before)| *before == main);
+                    seen = Some((as_of, Instant::now(), Arc::clone(&main)));
+                    if same {
+                        continue;
+                    }
+                    Event::default().data(&*main)
+                }
+                // The stream ends, the browser says that the page is not live, and asks again.
+                Err(_) => return,
+            },
+            Ok(None) => Event::default().event("gone").data("signed out"),
+            Err(_) => return,
+        };
+        if events.send(Ok(event)).await.is_err() {
+            return;
+        }
+    }
+}

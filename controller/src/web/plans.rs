@@ -1,0 +1,148 @@
+//! *Plans*: what waits, for whom and for what; and each as a change that is approved with more confidence than it would be made by hand.
+
+use askama::Template;
+use jiff::Timestamp;
+use policy::id::Sha256;
+use policy::life::Life;
+use policy::plan::Plan;
+use policy::receipt::Receipt;
+use proto::invalid::present;
+use proto::operator::operator_service_server::OperatorService as _;
+use proto::operator::{self, GetPlanRequest, GetPlanResponse, ListPlansRequest};
+
+use super::access::Who;
+use super::{Shown, Trouble, Web};
+use crate::diff::Diff;
+
+/// Plans on the page: the newest.
+const SHOWN: i32 = 200;
+
+pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
+    let request = ListPlansRequest { page_size: SHOWN, open_only: false, ..ListPlansRequest::default() };
+    let answer = web.operators.list_plans(who.ask(request)).await?.into_inner();
+    let plans: Vec<PlanLine> = answer.plans.into_iter().map(PlanLine::of).collect();
+    let waiting = plans.iter().filter(|plan| plan.open).count();
+    let lead = match (waiting, plans.len()) {
+        (_, 0) => "Nothing was ever planned here: every server is left alone.".to_owned(),
+        (0, _) => "None waits for approvers.".to_owned(),
+        (waiting, _) => {
+            format!("{waiting} for approvers to decide. A plan is approved on the approver's own workstation, with the own key.")
+        }
+    };
+    Ok(Shown { title: "Plans".to_owned(), main: Plans { lead, plans }.render()? })
+}
+
+#[derive(Template)]
+#[template(path = "plans.html")]
+struct Plans {
+    lead: String,
+    plans: Vec<PlanLine>,
+}
+
+pub(super) async fn show_one(web: &Web, who: &Who, id: &str) -> Result<Shown, Trouble> {
+    let answer = web.operators.get_plan(who.ask(GetPlanRequest { id: id.to_owned() })).await?.into_inner();
+    let page = PlanPage::of(answer)?;
+    Ok(Shown { title: format!("{} on {}", page.purpose, page.server), main: page.render()? })
+}
+
+#[derive(Template)]
+#[template(path = "plan.html")]
+struct PlanPage {
+    id: String,
+    short: String,
+    server: String,
+    purpose: String,
+    life: String,
+    waits_for: String,
+    opens: String,
+    approvals: u32,
+    needed: u32,
+    open: bool,
+    diff: Diff,
+    said: Vec<String>,
+    receipt: Vec<String>,
+}
+
+impl PlanPage {
+    /// Pure: the same answer makes the same page.
+    fn of(answer: GetPlanResponse) -> Result<Self, tonic::Status> {
+        let GetPlanResponse { plan, body, approvals, receipt } = answer;
+        let PlanLine { short, server, purpose, life, approvals: counted, needed, opens, waits_for, open } =
+            PlanLine::of(present("GetPlanResponse.plan", plan)?);
+        let body = Plan::from_bytes(&body).map_err(|error| tonic::Status::internal(error.to_string()))?;
+        let said = approvals.into_iter().map(|approval| {
+            let operator::ApprovalSummary { person, reason, change, not_before: _, not_after } = approval;
+            let change = if change.is_empty() { String::new() } else { format!(" ({change})") };
+            format!("{person}: {reason}{change}, until {}", day(not_after))
+        });
+        let receipt = receipt.map(Receipt::try_from).transpose()?;
+        Ok(Self {
+            id: body.id().to_string(),
+            short,
+            server,
+            purpose,
+            life,
+            waits_for,
+            opens,
+            approvals: counted,
+            needed,
+            open,
+            diff: Diff::of(&body),
+            said: said.collect(),
+            receipt: receipt.map(|receipt| told(&receipt)).unwrap_or_default(),
+        })
+    }
+}
+
+/// What became of it on its host, in order.
+fn told(receipt: &Receipt) -> Vec<String> {
+    let mut lines = vec![format!("{} on {}", receipt.outcome.as_str(), receipt.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ"))];
+    if let Some(policy) = &receipt.standing {
+        lines.push(format!("by standing approval of policy {}", policy.short()));
+    }
+    if receipt.gap_micros > 0 {
+        lines.push(format!("444 had no record for {} microseconds", receipt.gap_micros));
+    }
+    lines.extend(receipt.notes.iter().cloned());
+    lines.extend(receipt.objections.iter().map(ToString::to_string));
+    lines.extend(receipt.foreign.iter().map(|fact| format!("changed elsewhere meanwhile: {fact}")));
+    lines
+}
+
+/// A plan in a table.
+pub(super) struct PlanLine {
+    pub(super) short: String,
+    pub(super) server: String,
+    pub(super) purpose: String,
+    pub(super) life: String,
+    pub(super) approvals: u32,
+    pub(super) needed: u32,
+    pub(super) opens: String,
+    pub(super) waits_for: String,
+    /// An approver's word is wanted.
+    pub(super) open: bool,
+}
+
+impl PlanLine {
+    pub(super) fn of(plan: operator::Plan) -> Self {
+        let operator::Plan { id, server, purpose, life, waits_for, opens_at, created_at: _, changed_at: _, approvals, needed } =
+            plan;
+        let open = Life::from_word(&life) == Some(Life::Proposed);
+        Self {
+            short: id.try_into().map_or_else(|_| String::new(), |id| Sha256(id).short()),
+            server,
+            purpose: purpose.replace('_', " "),
+            life,
+            approvals,
+            needed,
+            opens: day(opens_at),
+            waits_for,
+            open,
+        }
+    }
+}
+
+/// A day, of microseconds since 1970.
+pub(super) fn day(micros: i64) -> String {
+    Timestamp::from_microsecond(micros).map_or_else(|_| String::new(), |at| at.strftime("%F").to_string())
+}

@@ -1,0 +1,181 @@
+//! *Server*: understood in thirty seconds. Both ends are drawn as the chain on which each stands: what http.sys says, what the store says, what
+//! was served.
+
+use askama::Template;
+use policy::report::{BACK_END_PORT, FRONT_END_PORT, Fact, KeyState, ProbeOutcome, Report, SslRecord};
+use proto::invalid::present;
+use proto::operator::operator_service_server::OperatorService as _;
+use proto::operator::{self, ExplainServerRequest, ExplainServerResponse, GetServerRequest, GetServerResponse};
+
+use super::access::Who;
+use super::plans::{PlanLine, day};
+use super::{Shown, Trouble, Web, class_of_severity, class_of_verdict};
+
+/// Plans on the page: the newest.
+const PLANS: usize = 20;
+
+pub(super) async fn show(web: &Web, who: &Who, name: &str) -> Result<Shown, Trouble> {
+    let found = web.operators.get_server(who.ask(GetServerRequest { name: name.to_owned() })).await?.into_inner();
+    let why = web.operators.explain_server(who.ask(ExplainServerRequest { name: name.to_owned() })).await?.into_inner();
+    let view = ServerPage::of(found, why)?;
+    Ok(Shown { title: view.name.clone(), main: view.render()? })
+}
+
+#[derive(Template)]
+#[template(path = "server.html")]
+struct ServerPage {
+    name: String,
+    class: &'static str,
+    verdict: String,
+    lead: String,
+    sites: Vec<Site>,
+    findings: Vec<FindingLine>,
+    decision: String,
+    rule: String,
+    would_change: Vec<String>,
+    plans: Vec<PlanLine>,
+    about: Vec<(&'static str, String)>,
+    facts: Vec<String>,
+}
+
+/// One end of the server.
+struct Site {
+    title: &'static str,
+    links: Vec<Link>,
+}
+
+/// What one says of it, in the order in which a handshake comes upon them.
+struct Link {
+    class: &'static str,
+    who: String,
+    text: String,
+}
+
+struct FindingLine {
+    class: &'static str,
+    code: String,
+    title: String,
+    evidence: Vec<String>,
+}
+
+impl ServerPage {
+    /// Pure: the same answers make the same page.
+    fn of(found: GetServerResponse, why: ExplainServerResponse) -> Result<Self, tonic::Status> {
+        let GetServerResponse { server, findings, report_json, plans, checkups: _, peers } = found;
+        let server = present("GetServerResponse.server", server)?;
+        let report: Option<Report> = serde_json::from_str(&report_json).ok();
+        let mut sites: Vec<Site> = report.iter().flat_map(ends).collect();
+        let outside = peers.into_iter().map(|operator::PeerCheck { peer, connected: _, word, text }| Link {
+            class: match word.as_str() {
+                "agrees" => "well",
+                "differs" => "bad",
+                _ => "grey",
+            },
+            who: format!("seen from {peer}"),
+            text,
+        });
+        if let Some(back_end) = sites.last_mut() {
+            back_end.links.extend(outside);
+        }
+        let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
+        let ExplainServerResponse { verdict: _, facts, rule, decision, why, would_change, next_look: _ } = why;
+        let lead = match (server.connected, server.last_seen) {
+            (true, _) => why,
+            (false, 0) => "It was never heard.".to_owned(),
+            (false, at) => format!("Its agent is not heard since {}: this is what it said last. {why}", day(at)),
+        };
+        let mut plans: Vec<PlanLine> = plans.into_iter().map(PlanLine::of).collect();
+        plans.truncate(PLANS);
+        Ok(Self {
+            class: class_of_verdict(&server.verdict),
+            verdict: if server.verdict.is_empty() { "no report yet".to_owned() } else { server.verdict.replace('_', " ") },
+            lead,
+            sites,
+            findings: findings
+                .into_iter()
+                .map(|operator::Finding { code, title, severity, evidence }| FindingLine {
+                    class: class_of_severity(&severity),
+                    code,
+                    title,
+                    evidence,
+                })
+                .collect(),
+            decision: decision.replace('_', " "),
+            rule,
+            would_change,
+            plans,
+            about: vec![
+                ("mode", or_dash(server.mode)),
+                ("DAG", or_dash(server.dag)),
+                ("AD site", or_dash(server.site)),
+                ("Exchange", or_dash(server.exchange)),
+                ("agent", or_dash(server.agent_version)),
+                ("would a renewal succeed", or_dash(server.renewal)),
+            ],
+            facts,
+            name: server.name,
+        })
+    }
+}
+
+/// Both ends, the front end first: what clients come upon first.
+fn ends(report: &Report) -> [Site; 2] {
+    [
+        Site { title: "Front end, port 443", links: chain(report, FRONT_END_PORT) },
+        Site { title: "Back end, port 444", links: chain(report, BACK_END_PORT) },
+    ]
+}
+
+fn chain(report: &Report, port: u16) -> Vec<Link> {
+    let mut links = Vec::new();
+    let grey = |who: &str, why: &str| Link { class: "grey", who: who.to_owned(), text: format!("unknown: {why}") };
+    let mut bound = None;
+    match &report.records {
+        Fact::Unknown(why) => links.push(grey("http.sys", why)),
+        Fact::Known(records) => {
+            let here: Vec<&SslRecord> = records.iter().filter(|record| record.port() == Some(port)).collect();
+            bound = here.iter().find(|record| record.is_back_end() || record.is_front_end()).or(here.first()).copied();
+            if here.is_empty() {
+                links.push(Link { class: "bad", who: "http.sys".to_owned(), text: "no record".to_owned() });
+            }
+            for record in here {
+                let names = record.thumbprint.map_or_else(|| "no certificate".to_owned(), |found| found.to_string());
+                let class = if record.thumbprint.is_some() { "well" } else { "bad" };
+                let text = format!("{} names {names} in {}", record.endpoint, record.store());
+                links.push(Link { class, who: "http.sys".to_owned(), text });
+            }
+        }
+    }
+    let mut holds = None;
+    if let Some((record, thumbprint)) = bound.and_then(|record| Some((record, record.thumbprint?))) {
+        let who = format!("store {}", record.store());
+        match report.entry(&record.store(), thumbprint) {
+            Fact::Unknown(why) => links.push(grey(&who, &why)),
+            Fact::Known(None) => links.push(Link { class: "bad", who, text: "the certificate is not there".to_owned() }),
+            Fact::Known(Some(entry)) => {
+                holds = Some(entry.certificate);
+                let archived = if entry.archived { ", archived" } else { "" };
+                let (class, key) = match &entry.key_state {
+                    Fact::Known(KeyState::Usable) => ("well", "its key works".to_owned()),
+                    Fact::Known(state) => ("bad", format!("its key cannot be used: {state}")),
+                    Fact::Unknown(why) => ("grey", format!("whether its key works is unknown: {why}")),
+                };
+                links.push(Link { class, who, text: format!("the certificate is there{archived}, {key}") });
+            }
+        }
+    }
+    for probe in report.probes.iter().filter(|probe| probe.port == port) {
+        let (class, text) = match &probe.outcome {
+            ProbeOutcome::Presented { certificate } if Some(*certificate) == holds => {
+                ("well", "serves that certificate".to_owned())
+            }
+            ProbeOutcome::Presented { .. } => ("soon", "serves another certificate".to_owned()),
+            ProbeOutcome::Refused => ("bad", "nobody listens".to_owned()),
+            ProbeOutcome::NoHandshake(why) => ("bad", format!("no handshake: {why}")),
+            ProbeOutcome::Unreachable(why) => ("grey", format!("not reached: {why}")),
+            ProbeOutcome::Elsewhere(why) => ("grey", format!("the name leads elsewhere: {why}")),
+        };
+        links.push(Link { class, who: format!("handshake over {}", probe.path), text });
+    }
+    links
+}

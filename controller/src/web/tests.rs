@@ -1,0 +1,239 @@
+//! The pages on a real store, asked as a browser asks, and as somebody else does.
+
+use axum::body::to_bytes;
+use axum::http::Request as HttpRequest;
+use policy::id::ServerName;
+use policy::report::Fact;
+use policy::trust::PersonRole;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::stage::{self, PROPOSE, People, noon, person};
+use crate::store::Browser;
+
+/// What a browser's user sees of an answer.
+struct Answer {
+    status: StatusCode,
+    cookie: Option<String>,
+    headers: HeaderMap,
+    text: String,
+}
+
+/// A controller's pages, and who is signed in.
+struct Pages {
+    router: Router,
+    parts: Parts,
+    _folder: tempfile::TempDir,
+}
+
+impl Pages {
+    async fn new() -> Self {
+        let (folder, parts) = stage::parts().await;
+        let router = router(parts.clone(), TaskTracker::new(), CancellationToken::new());
+        Self { router, parts, _folder: folder }
+    }
+
+    async fn ask(&self, request: axum::http::request::Builder, body: &str) -> Answer {
+        let response =
+            self.router.clone().oneshot(request.body(Body::from(body.to_owned())).expect("a request")).await.expect("answers");
+        let (head, body) = response.into_parts();
+        let bytes = to_bytes(body, 1 << 20).await.expect("a body");
+        let cookie = head.headers.get(header::SET_COOKIE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        Answer { status: head.status, cookie, headers: head.headers, text }
+    }
+
+    async fn get(&self, path: &str, cookie: &str) -> Answer {
+        self.ask(own(Method::GET, path).header(header::COOKIE, cookie), "").await
+    }
+
+    async fn link(&self, role: PersonRole) -> String {
+        let (link, _) = sign_in_link(&self.parts, person("anna"), role).await.expect("a link");
+        link.split_once("?link=").expect("a link").1.to_owned()
+    }
+
+    /// The cookie of somebody who signed in by a link.
+    async fn signed_in(&self, role: PersonRole) -> String {
+        let link = self.link(role).await;
+        let answer = self.ask(form("/sign-in"), &format!("link={link}")).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+        let cookie = answer.cookie.expect("a cookie");
+        assert!(cookie.contains("HttpOnly; SameSite=Strict; Path=/"), "{cookie}");
+        cookie.split(';').next().expect("a pair").to_owned()
+    }
+}
+
+const HOST: &str = "127.0.0.1:7446";
+
+fn own(method: Method, path: &str) -> axum::http::request::Builder {
+    HttpRequest::builder().method(method).uri(path).header(header::HOST, HOST)
+}
+
+/// As one of the pages sends it.
+fn form(path: &str) -> axum::http::request::Builder {
+    own(Method::POST, path)
+        .header(header::ORIGIN, format!("http://{HOST}"))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+}
+
+#[tokio::test]
+async fn a_link_is_good_once_and_nobody_sees_a_page_without_it() {
+    let pages = Pages::new().await;
+    for path in ["/", "/plans", "/servers/EX1", "/nowhere"] {
+        let answer = pages.get(path, "").await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(answer.headers[header::LOCATION], "/sign-in", "{path}");
+    }
+    assert_eq!(pages.get("/live?page=/", "").await.status, StatusCode::FORBIDDEN);
+    assert!(pages.get("/sign-in", "").await.text.contains("backstay sign-in"));
+
+    let link = pages.link(PersonRole::Viewer).await;
+    // Whatever looks at a link before a person does uses nothing up.
+    for _ in 0..2 {
+        assert!(pages.get(&format!("/sign-in?link={link}"), "").await.text.contains("<button"), "a button, and no more");
+    }
+    let first = pages.ask(form("/sign-in"), &format!("link={link}")).await;
+    assert_eq!(first.status, StatusCode::SEE_OTHER);
+    let again = pages.ask(form("/sign-in"), &format!("link={link}")).await;
+    assert_eq!((again.status, again.cookie), (StatusCode::FORBIDDEN, None), "{}", again.text);
+
+    let cookie = first.cookie.expect("a cookie");
+    let cookie = cookie.split(';').next().expect("a pair");
+    let page = pages.get("/", cookie).await;
+    assert!(page.status == StatusCode::OK && page.text.contains("anna, viewer"), "{}", page.text);
+    assert_eq!(pages.get("/servers/EX9", cookie).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(pages.get("/nowhere", cookie).await.status, StatusCode::NOT_FOUND);
+
+    let out = pages.ask(form("/sign-out").header(header::COOKIE, cookie), "").await;
+    assert!(out.cookie.expect("a cookie").contains("Max-Age=0"));
+    assert_eq!(pages.get("/", cookie).await.status, StatusCode::SEE_OTHER, "the old cookie is nobody's");
+    let told: Vec<String> =
+        pages.parts.store.audit(0, 100).await.expect("a trail").into_iter().map(|entry| entry.action).collect();
+    assert_eq!(told, ["browser.signed_in", "browser.signed_out"]);
+}
+
+#[tokio::test]
+async fn a_link_and_a_session_end_by_themselves() {
+    let pages = Pages::new().await;
+    let store = &pages.parts.store;
+    let (link, browser) = (proto::token::Secret::generate().expect("random"), proto::token::Secret::generate().expect("random"));
+    let anna = |expires_at| Browser { person: person("anna"), role: PersonRole::Admin, expires_at };
+    store.create_sign_in(link.hash(), anna(noon()), noon()).await.expect("kept");
+    assert_eq!(store.sign_in(link.hash(), browser.hash(), stage::later(9), noon()).await.expect("answers"), None, "too old");
+    store.create_sign_in(link.hash(), anna(stage::later(300)), noon()).await.expect("kept");
+    let found = store.sign_in(link.hash(), browser.hash(), stage::later(9), stage::later(5)).await.expect("answers");
+    assert_eq!(found, Some(anna(stage::later(9))));
+    assert_eq!(store.browser(browser.hash(), stage::later(8)).await.expect("answers"), Some(anna(stage::later(9))));
+    assert_eq!(store.browser(browser.hash(), stage::later(9)).await.expect("answers"), None, "over");
+    // Whoever makes links without end has the last few.
+    for number in 0..40_u8 {
+        store
+            .create_sign_in(policy::id::Sha256([number; 32]), anna(stage::later(300 + u32::from(number))), noon())
+            .await
+            .expect("kept");
+    }
+    let good =
+        |number: u8| store.sign_in(policy::id::Sha256([number; 32]), policy::id::Sha256([number; 32]), stage::later(900), noon());
+    assert_eq!(good(0).await.expect("answers"), None, "the oldest is forgotten");
+    assert!(good(39).await.expect("answers").is_some());
+}
+
+#[tokio::test]
+async fn a_request_from_elsewhere_changes_nothing() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Admin).await;
+    let post = |host: &str, origin: Option<&str>| {
+        let request = HttpRequest::builder().method(Method::POST).uri("/sign-out").header(header::HOST, host);
+        let request = request.header(header::COOKIE, &cookie);
+        match origin {
+            Some(origin) => request.header(header::ORIGIN, origin),
+            None => request,
+        }
+    };
+    let own_origin = format!("http://{HOST}");
+    let attempts = [
+        ("a form of another site", post(HOST, Some("https://evil.test"))),
+        ("a form of another port", post(HOST, Some("http://127.0.0.1:8080"))),
+        ("a form of a page that hides where it is", post(HOST, Some("null"))),
+        ("a form of nobody", post(HOST, None)),
+        ("a name of somebody else that leads here", post("evil.test:7446", Some("http://evil.test:7446"))),
+        ("a name that begins as ours", post("127.0.0.1.evil.test", Some("http://127.0.0.1.evil.test"))),
+        ("a name with somebody in it", post("127.0.0.1@evil.test", Some("http://127.0.0.1@evil.test"))),
+        ("no name", HttpRequest::builder().method(Method::POST).uri("/sign-out").header(header::ORIGIN, &own_origin)),
+    ];
+    for (what, request) in attempts {
+        let answer = pages.ask(request, "").await;
+        assert_eq!((answer.status, answer.cookie), (StatusCode::FORBIDDEN, None), "{what}: {}", answer.text);
+    }
+    let elsewhere = HttpRequest::builder().uri("/").header(header::HOST, "evil.test").header(header::COOKIE, &cookie);
+    assert_eq!(pages.ask(elsewhere, "").await.status, StatusCode::FORBIDDEN, "not even a look");
+    let flood = pages.ask(form("/sign-in"), &format!("link={}", "a".repeat(MAX_FORM))).await;
+    assert_eq!(flood.status, StatusCode::PAYLOAD_TOO_LARGE);
+    for other in [Method::PUT, Method::DELETE, Method::PATCH] {
+        let request = own(other, "/plans").header(header::ORIGIN, &own_origin).header(header::COOKIE, &cookie);
+        assert!(pages.ask(request, "").await.status.is_client_error());
+    }
+    for forged in ["backstay=", "backstay=x", "backstay=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "other=1"] {
+        assert_eq!(pages.get("/", forged).await.status, StatusCode::SEE_OTHER, "{forged}");
+    }
+    assert_eq!(pages.get("/", &cookie).await.status, StatusCode::OK, "after all that, still signed in");
+    for host in ["localhost:7446", "[::1]:7446", "127.45.1.2:7446"] {
+        let request = HttpRequest::builder().uri("/").header(header::HOST, host).header(header::COOKIE, &cookie);
+        assert_eq!(pages.ask(request, "").await.status, StatusCode::OK, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_says_what_a_browser_must_not_do_and_no_page_has_anything_inline() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Auditor).await;
+    for path in
+        ["/", "/plans", "/servers/EX9", "/sign-in", "/assets/page.css", "/assets/live.js", "/assets/icon.svg", "/assets/x"]
+    {
+        let answer = pages.get(path, &cookie).await;
+        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        assert_eq!(header("content-security-policy"), CONTENT_SECURITY, "{path}");
+        assert_eq!(
+            (header("x-content-type-options"), header("referrer-policy")),
+            ("nosniff".to_owned(), "same-origin".to_owned())
+        );
+        let kept = if answer.status == StatusCode::OK && path.starts_with("/assets/") { "max-age=86400" } else { "no-store" };
+        assert_eq!(header("cache-control"), kept, "{path}");
+        if !path.starts_with("/assets/") {
+            for inline in ["<style", " style=", "onclick", "onload", "javascript:", "<script>"] {
+                assert!(!answer.text.contains(inline), "{inline} on {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_a_host_or_a_person_says_becomes_markup() {
+    let pages = Pages::new().await;
+    let store = &pages.parts.store;
+    let evil = "<img src=x onerror=alert(1)>\"'</main>";
+    let people = People::new();
+    people.rule(store, 1, PROPOSE).await;
+    stage::enrol(store, "EX1").await;
+    let mut sight = stage::sight("EX1", &stage::certificate("EX1", (2026, 12, 10)));
+    sight.report.host.dag = Fact::Known(Some(evil.to_owned()));
+    sight.report.host.ad_site = Fact::Known(evil.to_owned());
+    if let Fact::Known(records) = &mut sight.report.records {
+        records.push(policy::report::SslRecord { endpoint: format!("{evil}:443"), ..records[0].clone() });
+    }
+    stage::report(store, &sight, 1, noon()).await;
+    let ex1: ServerName = "EX1".parse().expect("a name");
+    stage::look_as(store, &ex1, noon()).await.expect("looked at");
+    let plan = store.plans(&crate::store::PlanFilter::default(), None, 1).await.expect("reads");
+    let cookie = pages.signed_in(PersonRole::Admin).await;
+    let mut paths = vec!["/".to_owned(), "/servers/EX1".to_owned(), "/plans".to_owned()];
+    paths.extend(plan.first().map(|plan| format!("/plans/{}", plan.id.short())));
+    paths.push("/servers/%3Cimg%20src=x%3E".to_owned());
+    let mut said = 0;
+    for path in paths {
+        let answer = pages.get(&path, &cookie).await;
+        assert!(!answer.text.contains("<img") && answer.text.matches("</main>").count() == 1, "{path}\n{}", answer.text);
+        said += answer.text.matches("&#60;img src=x onerror=alert(1)&#62;").count();
+    }
+    assert!(said > 3, "it was said on the pages, as text: {said}");
+}

@@ -1,0 +1,107 @@
+//! The pages as a browser without scripts sees them, and what is sent to those that are open.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tests::estate::{Estate, Setup, policy};
+use tests::lab::Damage;
+
+/// For whatever must happen in the end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn estate() -> Estate {
+    let setup = Setup { servers: vec![("EX1", None)], policy: Some(policy("act")), ..Setup::default() };
+    Estate::temporary(&setup).expect("an estate")
+}
+
+/// A browser that keeps the cookie it was given.
+struct Browser<'a> {
+    estate: &'a Estate,
+    cookie: String,
+}
+
+impl<'a> Browser<'a> {
+    /// Signed in by the link that the command line makes.
+    fn signed_in(estate: &'a Estate) -> Result<Self> {
+        let link = estate.desk().ok(&["sign-in"])?;
+        let (address, secret) = link.trim().split_once("/sign-in?link=").context("a link")?;
+        ensure!(address == format!("http://{}", estate.ports().web), "{link}");
+        let mut browser = Self { estate, cookie: String::new() };
+        let answer = browser.post("/sign-in", &format!("link={secret}"))?;
+        ensure!(answer.starts_with("HTTP/1.1 303 "), "{answer}");
+        let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).context("a cookie")?;
+        browser.cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        Ok(browser)
+    }
+
+    fn send(&self, head: &str, body: &str) -> Result<TcpStream> {
+        let web = self.estate.ports().web;
+        let mut stream = TcpStream::connect(web)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        let (cookie, length) = (&self.cookie, body.len());
+        write!(
+            stream,
+            "{head} HTTP/1.1\r\nHost: {web}\r\nOrigin: http://{web}\r\nCookie: {cookie}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
+        Ok(stream)
+    }
+
+    fn get(&self, path: &str) -> Result<String> {
+        let mut answer = String::new();
+        self.send(&format!("GET {path}"), "")?.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn post(&self, path: &str, body: &str) -> Result<String> {
+        let mut answer = String::new();
+        self.send(&format!("POST {path}"), body)?.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// What is sent to this page from now on.
+    fn live(&self, page: &str) -> Result<impl Iterator<Item = String> + use<>> {
+        let stream = self.send(&format!("GET /live?page={page}"), "")?;
+        Ok(BufReader::new(stream).lines().map_while(Result::ok))
+    }
+}
+
+#[test]
+fn whoever_looks_sees_a_loss_and_its_repair_without_asking_again() {
+    let mut estate = estate();
+    let host = estate.host("EX1").expect("a host");
+    estate.wait_verdict("EX1", "healthy", LIMIT).expect("seen");
+    {
+        let browser = Browser::signed_in(&estate).expect("signed in");
+        let page = browser.get("/").expect("a page");
+        assert!(page.contains("The one server is well") && page.contains("untouched for "), "{page}");
+        let server = browser.get("/servers/EX1").expect("a page");
+        for words in ["Back end, port 444", "the certificate is there, its key works", "serves that certificate"] {
+            assert!(server.contains(words), "{words} in\n{server}");
+        }
+        let mut live = browser.live("/servers/EX1").expect("a stream");
+        let mut wait_for = |words: &str| live.any(|line| line.contains(words));
+        assert!(wait_for("the certificate is there, its key works"), "sent once at the beginning");
+        host.damage(&Damage::RemoveRecordAndCertificate).expect("lost");
+        assert!(wait_for("no record"), "the loss is sent");
+        assert!(wait_for(">undelete<"), "its plan is sent");
+        assert!(wait_for("serves that certificate"), "the repair is sent");
+        let done = |plan: &proto::operator::Plan| plan.purpose == "undelete" && plan.life == "confirmed";
+        let plan = estate.wait_plan("EX1", "an undelete that is confirmed", LIMIT, done).expect("put back");
+        let id: String = plan.id.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let page = browser.get(&format!("/plans/{id}")).expect("a page");
+        for words in ["undelete on", "put back into MY", "by standing approval of policy", "What it came to"] {
+            assert!(page.contains(words), "{words} in\n{page}");
+        }
+        // Nobody sees anything more who is not signed in any more.
+        assert!(browser.post("/sign-out", "").expect("an answer").starts_with("HTTP/1.1 303 "));
+        assert!(browser.get("/").expect("an answer").starts_with("HTTP/1.1 303 "));
+        assert!(browser.get("/live?page=/").expect("an answer").starts_with("HTTP/1.1 403 "));
+        // The numbers are for tools on this machine, and need no cookie.
+        assert!(browser.get("/metrics").expect("an answer").contains("backstay_servers{verdict=\"healthy\"} 1"));
+    }
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}

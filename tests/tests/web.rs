@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -101,6 +103,37 @@ fn whoever_looks_sees_a_loss_and_its_repair_without_asking_again() {
         assert!(browser.get("/live?page=/").expect("an answer").starts_with("HTTP/1.1 403 "));
         // The numbers are for tools on this machine, and need no cookie.
         assert!(browser.get("/metrics").expect("an answer").contains("backstay_servers{verdict=\"healthy\"} 1"));
+    }
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}
+
+/// With a browser that is not ours. `tests/run` installs what it needs; where is known to `tests/pages/walk`. The pictures are in the target folder,
+/// under `tmp/pages`, for people to look at.
+#[test]
+fn outside_browser_walks_every_page_and_finds_nothing_wrong() {
+    let mut estate = estate();
+    let host = estate.host("EX1").expect("a host");
+    // Something of everything: a plan that was run, one that waits, findings.
+    host.damage(&Damage::DeleteCertificate).expect("lost");
+    let done = |plan: &proto::operator::Plan| plan.purpose == "undelete" && plan.life == "confirmed";
+    let run = estate.wait_plan("EX1", "an undelete that is confirmed", LIMIT, done).expect("put back");
+    host.damage(&Damage::DeleteKey).expect("lost");
+    let waits = |plan: &proto::operator::Plan| plan.purpose == "create" && plan.life == "proposed";
+    let waiting = estate.wait_plan("EX1", "a plan that waits", LIMIT, waits).expect("proposed");
+    {
+        let browser = Browser::signed_in(&estate).expect("signed in");
+        let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pages");
+        std::fs::create_dir_all(&pictures).expect("a folder");
+        let plan = |id: &[u8]| format!("/plans/{}", id.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>());
+        let pages = ["/".to_owned(), "/servers/EX1".to_owned(), "/plans".to_owned(), plan(&run.id), plan(&waiting.id)];
+        let walk = concat!(env!("CARGO_MANIFEST_DIR"), "/pages/walk");
+        let mut command = Command::new(walk);
+        command.arg(format!("http://{}", estate.ports().web)).arg(&browser.cookie).arg(&pictures).args(&pages);
+        let output = command.output().expect("tests/pages/walk runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.lines().filter(|line| line.starts_with("walked ")).count(), pages.len(), "{said}");
     }
     estate.stop().expect("stops");
     estate.check_logs(&[]).expect("quiet logs");

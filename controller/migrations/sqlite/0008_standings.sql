@@ -21,3 +21,4 @@ CREATE TABLE standings (
 );
 CREATE INDEX standings_by_age ON standings (since);
 CREATE INDEX receipts_by_age ON receipts (settled_at, plan);
+CREATE INDEX receipts_of_server ON receipts (server, settled_at);

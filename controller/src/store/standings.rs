@@ -20,6 +20,9 @@ use crate::reconcile::Conclusion;
 /// A change on 444 and the receipt of a plan belong together when they are no further apart: the plan did it.
 const TOGETHER: Span = Span::seconds(600);
 
+/// Rows of one server, the newest: a host that flaps for a year does not fill the disk.
+const OF_ONE: i64 = 10_000;
+
 /// How a server stood at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -229,7 +232,7 @@ pub(super) async fn note(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let findings: Vec<Code> = conclusion.assessment.findings.iter().map(|finding| finding.code).collect();
-    sqlx::query(
+    let done = sqlx::query(
         "INSERT INTO standings (server, since, gone, verdict, findings, mode, dag, ad_site, exchange, thumbprint, certificate, bound_since, watched_since)
          SELECT name, $2, 0, stands.verdict, $3, stands.mode, stands.dag, stands.ad_site, stands.exchange, stands.names, stands.holds,
            CASE WHEN old.server IS NOT NULL AND old.thumbprint IS NOT DISTINCT FROM stands.names THEN old.bound_since ELSE $2 END,
@@ -246,9 +249,20 @@ pub(super) async fn note(
     .bind(server.as_str())
     .bind(micros(now))
     .bind(json(&findings))
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .doing("noting how a server stands")?;
+    if done.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "DELETE FROM standings WHERE server = $1 AND since < (SELECT since FROM standings WHERE server = $1 ORDER BY since DESC LIMIT 1 OFFSET $2)",
+    )
+    .bind(server.as_str())
+    .bind(OF_ONE - 1)
+    .execute(connection)
+    .await
+    .doing("forgetting how a server stood long ago")?;
     Ok(())
 }
 

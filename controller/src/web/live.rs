@@ -26,6 +26,10 @@ const BEAT: Duration = Duration::from_millis(500);
 /// A page that counts days is made anew after this time though nothing happened; and whoever was signed out meanwhile sees no more.
 const OLD: Duration = Duration::from_secs(60);
 
+/// A page is made again at the earliest after this many times as long as it took to make: a large estate that is busy is not kept busier by
+/// who looks at it.
+const EASE: u32 = 20;
+
 /// Pages that are kept.
 const KEPT: usize = 1_000;
 
@@ -39,6 +43,7 @@ pub(super) struct Board {
 struct Kept {
     as_of: Happened,
     made_at: Instant,
+    took: Duration,
     main: Arc<str>,
 }
 
@@ -56,20 +61,25 @@ impl Happened {
 }
 
 impl Board {
-    /// The page as it is now, and as of what.
+    /// The page, and as of what; it may be a little old, and then says so.
     async fn show(&self, web: &Web, place: &Place, who: &Who) -> Result<(Happened, Arc<str>), Trouble> {
         // Held while the page is made: a hundred who look at it wait for one.
         let mut pages = self.pages.lock().await;
         // Read before the rows are: what happens meanwhile makes it old.
         let now = Happened::until_now(web);
-        if let Some(kept) = pages.get(place).filter(|kept| kept.as_of == now && kept.made_at.elapsed() < OLD) {
-            return Ok((now, Arc::clone(&kept.main)));
+        if let Some(Kept { as_of, made_at, took, main }) = pages.get(place) {
+            let age = made_at.elapsed();
+            if (*as_of == now && age < OLD) || age < *took * EASE {
+                return Ok((*as_of, Arc::clone(main)));
+            }
         }
+        let began = Instant::now();
         let main: Arc<str> = web.show(place, who).await?.main.into();
+        let took = began.elapsed();
         if pages.len() >= KEPT {
             pages.clear();
         }
-        pages.insert(place.clone(), Kept { as_of: now, made_at: Instant::now(), main: Arc::clone(&main) });
+        pages.insert(place.clone(), Kept { as_of: now, made_at: Instant::now(), took, main: Arc::clone(&main) });
         Ok((now, main))
     }
 }

@@ -36,8 +36,8 @@ use tonic::Streaming;
 
 use super::control::Control;
 use super::latency::ratio;
-use super::line;
 use super::process::{charged, loopback, memory};
+use super::{line, pages};
 
 /// Handshakes at a time: agents come back over a while, not in one moment.
 const AT_ONCE: usize = 200;
@@ -255,6 +255,10 @@ pub(crate) fn measure(agents: u32) -> Result<()> {
     }
     line(&title("processor time, nothing happens"), "-", &format!("{:.2} ms/s", used / seconds * 1e3), "-", "-");
     line(&title("bytes for each agent and hour, all headers"), "-", &format!("{carried:.0} KiB"), "-", "-");
+
+    if agents >= MANY {
+        pages::measure(&estate, process, &crowd, title)?;
+    }
 
     // One command to all.
     let began = Instant::now();

@@ -7,6 +7,7 @@
 mod control;
 mod crowd;
 mod latency;
+mod pages;
 mod process;
 
 use anyhow::{Context, Result};

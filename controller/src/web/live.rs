@@ -28,7 +28,7 @@ const OLD: Duration = Duration::from_secs(60);
 
 /// A page is made again at the earliest after this many times as long as it took to make: a large estate that is busy is not kept busier by
 /// who looks at it.
-const EASE: u32 = 20;
+const EASE: u32 = 40;
 
 /// Pages that are kept.
 const KEPT: usize = 1_000;

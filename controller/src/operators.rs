@@ -35,7 +35,6 @@ use crate::event;
 use crate::parts::Parts;
 use crate::status::failed;
 use crate::store::{Checkups, Judged, MAX_PAGE, PlanFilter, PlanRow, ServerRow};
-use crate::web::sign_in_link;
 
 mod access;
 mod agents;
@@ -44,6 +43,7 @@ mod explain;
 mod pages;
 mod refusal;
 mod report;
+pub(crate) mod sign_in;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -436,7 +436,7 @@ impl OperatorService for Operators {
         let person = self.caller(&request, Right::Read)?;
         let role = access::role(request.extensions().get());
         let role = role.ok_or_else(|| Status::unauthenticated("expected an operator's certificate, found none"))?;
-        let (link, expires_at) = sign_in_link(&self.parts, person, role).await?;
+        let (link, expires_at) = sign_in::link(&self.parts, person, role).await?;
         Ok(Response::new(CreateSignInResponse { link: link.to_string(), expires_at: invalid::micros(expires_at) }))
     }
 

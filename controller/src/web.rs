@@ -32,8 +32,6 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use access::sign_in_link;
-
 /// The largest form.
 const MAX_FORM: usize = 16 * 1024;
 

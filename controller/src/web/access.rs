@@ -15,35 +15,14 @@ use zeroize::Zeroizing;
 
 use super::{Shown, SignIn, Trouble, Web};
 use crate::listen::{Caller, CallerIdentity};
-use crate::parts::Parts;
 use crate::status::failed;
 use crate::store::Browser;
-
-/// How long a link is good.
-const LINK: Span = Span::seconds(300);
 
 /// How long a browser stays signed in: a working day.
 const SIGNED_IN: Span = Span::seconds(12 * 3_600);
 
 /// The cookie's name.
 const COOKIE: &str = "backstay";
-
-/// Makes a link by which this person signs in, in this role. It is good once, and not for long.
-///
-/// # Errors
-/// What the store says, and when the system has no random bytes.
-pub async fn sign_in_link(
-    parts: &Parts,
-    person: Person,
-    role: PersonRole,
-) -> Result<(Zeroizing<String>, policy::Timestamp), tonic::Status> {
-    let now = parts.clock.now();
-    let expires_at = LINK.after(now);
-    let secret = Secret::generate().map_err(|error| tonic::Status::internal(error.to_string()))?;
-    parts.store.create_sign_in(secret.hash(), Browser { person, role, expires_at }, now).await.map_err(failed)?;
-    let text = Zeroizing::new(format!("http://{}/sign-in?link={}", parts.web, *secret.to_text()));
-    Ok((text, expires_at))
-}
 
 /// Who looks.
 #[derive(Debug, Clone)]

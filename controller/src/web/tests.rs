@@ -48,7 +48,7 @@ impl Pages {
     }
 
     async fn link(&self, role: PersonRole) -> String {
-        let (link, _) = sign_in_link(&self.parts, person("anna"), role).await.expect("a link");
+        let (link, _) = crate::operators::sign_in::link(&self.parts, person("anna"), role).await.expect("a link");
         link.split_once("?link=").expect("a link").1.to_owned()
     }
 

@@ -11,7 +11,7 @@
 //!   What it decides is pure.
 //! * [`serve`] ties them together by [`parts`], [`telemetry`] and [`event`] show them to other tools, [`status`] words what went wrong.
 //!
-//! [`diff`] tells what a plan changes, in ten lines.
+//! [`diff`] tells what a plan changes, in ten lines; [`colour`] is what pages have in common.
 //!
 //! Without the feature `server` only what an operator's workstation needs is built.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod colour;
 pub mod diff;
 
 #[cfg(feature = "server")]

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::access::Who;
+use crate::colour;
 use crate::operators::Operators;
 use crate::parts::Parts;
 
@@ -266,6 +267,7 @@ async fn page(State(web): State<Web>, headers: HeaderMap, method: Method, uri: U
 
 async fn asset(Path(name): Path<String>) -> Response {
     let (kind, text) = match name.as_str() {
+        "colours.css" => ("text/css; charset=utf-8", colour::STYLE),
         "page.css" => ("text/css; charset=utf-8", include_str!("../assets/page.css")),
         "live.js" => ("text/javascript; charset=utf-8", include_str!("../assets/live.js")),
         "icon.svg" => ("image/svg+xml", include_str!("../assets/icon.svg")),
@@ -273,16 +275,6 @@ async fn asset(Path(name): Path<String>) -> Response {
     };
     // Asked for with the version behind it: another version is another address.
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=86400")], Body::from(text)).into_response()
-}
-
-/// A verdict's colour: the word says it, the colour only helps.
-fn class_of_verdict(verdict: &str) -> &'static str {
-    match verdict {
-        "healthy" => "well",
-        "unknown" | "not_applicable" | "no_report" | "" => "grey",
-        "expiring" | "misnamed" => "soon",
-        _ => "bad",
-    }
 }
 
 /// A finding's colour.

@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Write};
 use policy::finding::Verdict;
 
 use super::output::line;
+use crate::colour;
 
 const STYLE: &str = include_str!("html.css");
 
@@ -40,7 +41,7 @@ fn write(page: &mut String, title: &str, body: impl FnOnce(&mut String) -> fmt::
     writeln!(page, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
     // Should anything ever slip through the escaping, the browser loads and runs nothing.
     writeln!(page, "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">")?;
-    writeln!(page, "<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>", Escaped(title))?;
+    writeln!(page, "<title>{}</title>\n<style>\n{}{STYLE}</style>\n</head>\n<body>", Escaped(title), colour::STYLE)?;
     body(page)?;
     writeln!(page, "</body>\n</html>")
 }
@@ -54,19 +55,8 @@ pub(super) fn facts<'a>(page: &mut String, rows: impl IntoIterator<Item = (&'a s
     writeln!(page, "</dl>")
 }
 
-/// A verdict as a word in its colour: the word says it, the colour only helps.
+/// A verdict as a word in its colour.
 pub(super) fn badge(verdict: Verdict) -> String {
-    let class = match verdict {
-        Verdict::Healthy => "well",
-        Verdict::Unknown | Verdict::NotApplicable => "grey",
-        Verdict::Expiring | Verdict::Misnamed => "soon",
-        Verdict::Intercepted
-        | Verdict::Expired
-        | Verdict::Distrusted
-        | Verdict::Dead
-        | Verdict::KeyLost
-        | Verdict::Deleted
-        | Verdict::Unbound => "bad",
-    };
+    let class = colour::of(verdict);
     format!("<span class=\"verdict {class}\">{verdict}</span>")
 }

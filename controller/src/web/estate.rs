@@ -10,7 +10,8 @@ use proto::operator::{self, GetStatusRequest, GetStatusResponse, ListServersRequ
 
 use super::access::Who;
 use super::plans::day;
-use super::{Shown, Trouble, Web, class_of_severity, class_of_verdict};
+use super::{Shown, Trouble, Web, class_of_severity};
+use crate::colour;
 
 /// Asked for at once.
 const PAGE: i32 = 1_000;
@@ -136,8 +137,8 @@ impl Cell {
         let now = micros(now);
         let verdict = if server.verdict.is_empty() { "no report yet".to_owned() } else { server.verdict.clone() };
         Self {
-            class: class_of_verdict(&server.verdict),
-            verdict_class: class_of_verdict(&server.verdict),
+            class: colour::of_word(&server.verdict),
+            verdict_class: colour::of_word(&server.verdict),
             ends: server.not_after.map_or_else(
                 || "no certificate that can be used".to_owned(),
                 |end| match days(now, end) {

@@ -9,7 +9,8 @@ use proto::operator::{self, ExplainServerRequest, ExplainServerResponse, GetServ
 
 use super::access::Who;
 use super::plans::{PlanLine, day};
-use super::{Shown, Trouble, Web, class_of_severity, class_of_verdict};
+use super::{Shown, Trouble, Web, class_of_severity};
+use crate::colour;
 
 /// Plans on the page: the newest.
 const PLANS: usize = 20;
@@ -87,7 +88,7 @@ impl ServerPage {
         let mut plans: Vec<PlanLine> = plans.into_iter().map(PlanLine::of).collect();
         plans.truncate(PLANS);
         Ok(Self {
-            class: class_of_verdict(&server.verdict),
+            class: colour::of_word(&server.verdict),
             verdict: if server.verdict.is_empty() { "no report yet".to_owned() } else { server.verdict.replace('_', " ") },
             lead,
             sites,

@@ -94,6 +94,7 @@ impl People {
             root: Root { threshold: 1, keys: BTreeSet::from([self.root.id()]) },
             persons: BTreeMap::from([(person("anna"), approver(&self.anna)), (person("bert"), approver(&self.bert))]),
             need: BTreeMap::from([(Class::Renew, need), (Class::Resume, need)]),
+            browser: BTreeSet::new(),
             ca: BTreeSet::from([Sha256([7; 32])]),
         };
         let mut signed = SignedBytes::unsigned(document.to_bytes());

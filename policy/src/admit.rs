@@ -17,7 +17,7 @@ use crate::id::{Person, PlanId};
 use crate::last::LastKnown;
 use crate::plan::{Plan, Purpose, Values};
 use crate::report::Sight;
-use crate::trust::{Approval, Class, TrustDocument, Verified};
+use crate::trust::{Approval, Class, KeyKind, TrustDocument, Verified};
 
 /// The rule that refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -188,7 +188,7 @@ pub fn admit(plan: &Plan, leave: Leave<'_>, ground: &Ground<'_>) -> Result<(), R
                 let who = persons.iter().map(Person::to_string).chain(notes).collect::<Vec<_>>().join("; ");
                 let who = if who.is_empty() { "no approval at all".to_owned() } else { who };
                 object(Rule::TwoKeys, format!("expected {need} approver(s), found {}: {who}", persons.len()), None);
-                for Approval { person, not_before, not_after, .. } in signed(plan, approvals, trust, now).0 {
+                for (Approval { person, not_before, not_after, .. }, _) in signed(plan, approvals, trust, now).0 {
                     if now < *not_before {
                         object(Rule::Deadline, format!("the approval of {person} begins at {not_before}"), Some(*not_before));
                     } else if *not_after <= now {
@@ -250,7 +250,8 @@ pub fn class(plan: &Plan) -> Class {
     }
 }
 
-/// Distinct persons whose approval counts for this plan at `now`, and why others do not.
+/// Distinct persons whose approval counts for this plan at `now`, and why others do not. Who signed in a browser counts where the trust document
+/// says so, and beside at least one who did not: a page comes from the controller, and P5 must hold when that lies.
 pub fn approvers(
     plan: &Plan,
     approvals: &[Verified<Approval>],
@@ -259,37 +260,60 @@ pub fn approvers(
 ) -> (BTreeSet<Person>, Vec<String>) {
     let (signed, mut notes) = signed(plan, approvals, trust, now);
     // Whoever asked for the plan says so at best in the words of the others: one approval that names a requester binds all.
-    let requesters: BTreeSet<&Person> = signed.iter().filter_map(|approval| approval.requester.as_ref()).collect();
-    let mut persons = BTreeSet::new();
-    for Approval { person, not_before, not_after, estate: _, plans: _, requester: _, reason: _, change: _ } in signed {
+    let requesters: BTreeSet<&Person> = signed.iter().filter_map(|(approval, _)| approval.requester.as_ref()).collect();
+    let (mut persons, mut in_browsers) = (BTreeSet::new(), Vec::new());
+    for (approval, kind) in signed {
+        let Approval { person, not_before, not_after, estate: _, plans: _, requester: _, reason: _, change: _ } = approval;
         if requesters.contains(person) {
             notes.push(format!("{person} asked for the plan and cannot approve it"));
         } else if now < *not_before || *not_after <= now {
             notes.push(format!("the approval of {person} counts from {not_before} to {not_after}, and it is {now}"));
+        } else if kind == KeyKind::Browser {
+            in_browsers.push(person);
         } else if !persons.insert(person.clone()) {
             notes.push(format!("{person} approved more than once and counts once"));
+        }
+    }
+    let need = trust.need(class(plan));
+    let mut room = need.saturating_sub(1);
+    for person in in_browsers {
+        if persons.contains(person) {
+            notes.push(format!("{person} approved more than once and counts once"));
+        } else if room == 0 {
+            notes.push(format!("{person} approved in a browser, where at most {} of {need} may", need.saturating_sub(1)));
+        } else {
+            persons.insert(person.clone());
+            room -= 1;
         }
     }
     (persons, notes)
 }
 
-/// Approvals for this very plan that carry a valid signature of the approver they name, and what is wrong with the others.
+/// Approvals for this very plan that carry a valid signature of the approver they name, with what kind of key, and what is wrong with the others.
 fn signed<'a>(
     plan: &Plan,
     approvals: &'a [Verified<Approval>],
     trust: &TrustDocument,
     now: Timestamp,
-) -> (Vec<&'a Approval>, Vec<String>) {
+) -> (Vec<(&'a Approval, KeyKind)>, Vec<String>) {
     let id = plan.id();
     let (mut signed, mut notes) = (Vec::new(), Vec::new());
     for Verified { value: approval, signers, id: _ } in approvals {
         let person = &approval.person;
         if approval.estate != plan.estate || !approval.plans.contains(&id) {
             notes.push(format!("the approval of {person} is for another plan"));
-        } else if !trust.approvers(signers, now).contains(person) {
-            notes.push(format!("the approval of {person} carries no valid signature of an approver of that name"));
-        } else {
-            signed.push(approval);
+            continue;
+        }
+        match trust.signed_as(person, signers, now) {
+            None => notes.push(format!("the approval of {person} carries no valid signature of an approver of that name")),
+            Some(KeyKind::Browser) if !trust.browser.contains(&class(plan)) => {
+                let class = class(plan).as_str();
+                notes.push(format!(
+                    "{person} approved in a browser, and trust version {} does not let that count for {class}",
+                    trust.version
+                ));
+            }
+            Some(kind) => signed.push((approval, kind)),
         }
     }
     (signed, notes)

@@ -179,6 +179,7 @@ mod tests {
                 person("vera", PersonRole::Viewer, &[3]),
             ]),
             need: BTreeMap::from([(Class::Resume, need)]),
+            browser: BTreeSet::new(),
             ca: BTreeSet::new(),
         }
     }

@@ -116,6 +116,28 @@ pub enum Class {
 impl Class {
     /// Every class.
     pub const ALL: [Self; 6] = [Self::Renew, Self::Create, Self::FrontEnd, Self::Policy, Self::Mode, Self::Resume];
+
+    /// The word that documents use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Renew => "renew",
+            Self::Create => "create",
+            Self::FrontEnd => "front_end",
+            Self::Policy => "policy",
+            Self::Mode => "mode",
+            Self::Resume => "resume",
+        }
+    }
+
+    /// The class of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == word)
+    }
+
+    /// Plans are of such a class; the others are what documents say.
+    pub fn of_plans(self) -> bool {
+        matches!(self, Self::Renew | Self::Create | Self::FrontEnd)
+    }
 }
 
 /// The trust document of an estate.
@@ -134,6 +156,10 @@ pub struct TrustDocument {
     /// Persons needed per class; a class that is not named needs one.
     #[serde(deserialize_with = "without_repeats")]
     pub need: BTreeMap<Class, u32>,
+    /// Classes of plans for which keys of browsers count, for all persons needed but one. What agents of older versions do not know they
+    /// refuse, so it stands in a document only where it says something.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub browser: BTreeSet<Class>,
     /// SHA-256 fingerprints of the CA certificates whose controllers are believed.
     pub ca: BTreeSet<Sha256>,
 }
@@ -171,12 +197,13 @@ pub struct PersonKey {
 }
 
 /// Where a key is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyKind {
     /// A file of the person: the trusted path.
     File,
-    /// A browser: does not count, since its page comes from the controller (TRUST decision 4).
+    /// A browser: what it shows before it signs comes from the controller. It counts only where the document names the class of the plan,
+    /// and never for the last of the persons needed (TRUST decision 4).
     Browser,
 }
 
@@ -225,6 +252,19 @@ impl TrustDocument {
         if document.need.values().any(|need| *need == 0) {
             return Err(wrong("need", "1 or more persons per class", 0));
         }
+        for class in &document.browser {
+            if !class.of_plans() {
+                return Err(wrong(
+                    "classes in which keys of browsers count",
+                    "only of plans: renew, create, front_end",
+                    class.as_str(),
+                ));
+            }
+            if document.need(*class) < 2 {
+                let expected = format!("{} to need 2 persons or more: all but one may sign in a browser", class.as_str());
+                return Err(wrong("classes in which keys of browsers count", expected, document.need(*class)));
+            }
+        }
         let mut seen = BTreeSet::new();
         for key in document.persons.values().flat_map(|person| &person.keys) {
             if !seen.insert(key.key) || document.root.keys.contains(&key.key) {
@@ -244,16 +284,16 @@ impl TrustDocument {
         self.need.get(&class).copied().unwrap_or(1)
     }
 
-    /// The approvers behind these keys at `now`: persons are counted, not keys. Browser keys do not count.
+    /// The approvers behind these keys at `now`: persons are counted, not keys. Keys of browsers do not count.
     pub fn approvers(&self, signers: &BTreeSet<KeyId>, now: Timestamp) -> BTreeSet<Person> {
-        self.persons
-            .iter()
-            .filter(|(_, person)| person.roles.contains(&PersonRole::Approver))
-            .filter(|(_, person)| {
-                person.keys.iter().any(|key| key.kind == KeyKind::File && now < key.until && signers.contains(&key.key))
-            })
-            .map(|(name, _)| name.clone())
-            .collect()
+        self.persons.keys().filter(|name| self.signed_as(name, signers, now) == Some(KeyKind::File)).cloned().collect()
+    }
+
+    /// With what kind of key this person, as an approver, is among these signers at `now`; a file before a browser.
+    pub fn signed_as(&self, name: &Person, signers: &BTreeSet<KeyId>, now: Timestamp) -> Option<KeyKind> {
+        let person = self.persons.get(name).filter(|person| person.roles.contains(&PersonRole::Approver))?;
+        let counts = |key: &&PersonKey| now < key.until && signers.contains(&key.key);
+        person.keys.iter().filter(counts).map(|key| key.kind).min()
     }
 
     /// Whether enough root keys of *this* document signed the next one.

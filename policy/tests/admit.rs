@@ -8,7 +8,7 @@ use policy::decide::{Decision, aside, decide};
 use policy::last::LastKnown;
 use policy::plan::{Expect, Purpose, Step};
 use policy::report::{Fact, KeyState, MetabaseBinding, Setup, SslParameters, Store};
-use policy::trust::PersonRole;
+use policy::trust::{Class, KeyKind, PersonKey, PersonKeys, PersonRole};
 
 use crate::stage::der::Recipe;
 use crate::stage::{self, Ask, approval, at, key};
@@ -261,7 +261,7 @@ fn only_enough_distinct_approvers_count() {
                 "a browser key",
                 |ask| *signed(ask, 1) = approval(&ask.plan.clone(), "emil", ask.now),
                 &[Rule::TwoKeys],
-                "emil carries no valid signature of an approver",
+                "emil approved in a browser, and trust version 1 does not let that count for renew",
             ),
             (
                 "a key past its end",
@@ -319,6 +319,55 @@ fn a_stranger_cannot_exclude_an_approver_by_naming_him_as_the_requester() {
     approvals.push(forged);
     let (persons, notes) = approvers(&ask.plan, &approvals, &ask.trust, ask.now);
     assert_eq!(persons.len(), 2, "{notes:?}");
+}
+
+/// P5 holds when the controller, and so what a browser shows, lies.
+#[test]
+fn who_signed_in_a_browser_counts_where_the_root_says_so_and_never_alone() {
+    let mut ask = renewal();
+    let browser = |ask: &Ask, name: &str| {
+        let mut approval = approval(&ask.plan, "emil", ask.now);
+        approval.value.person = name.parse().expect("a name");
+        approval
+    };
+    let counted = |ask: &Ask, names: &[&str]| {
+        let approvals: Vec<_> = names
+            .iter()
+            .map(|name| if *name == "emil" { browser(ask, name) } else { approval(&ask.plan, name, ask.now) })
+            .collect();
+        let (persons, notes) = approvers(&ask.plan, &approvals, &ask.trust, ask.now);
+        (persons.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), notes.join("; "))
+    };
+    let (persons, notes) = counted(&ask, &["anna", "emil"]);
+    assert_eq!(persons, "anna");
+    assert!(notes.contains("trust version 1 does not let that count for renew"), "{notes}");
+
+    ask.trust.browser = [Class::Renew].into();
+    assert_eq!(counted(&ask, &["emil", "anna"]).0, "anna emil");
+    assert_eq!(counted(&ask, &["emil"]).0, "emil", "one of two");
+    // Another two browsers: of three who signed so, one counts.
+    for name in ["gina", "hugo"] {
+        let keys = vec![PersonKey { key: key(name), kind: KeyKind::Browser, until: at("2040-01-01T00:00:00Z") }];
+        ask.trust.persons.insert(name.parse().expect("a name"), PersonKeys { roles: [PersonRole::Approver].into(), keys });
+    }
+    let (persons, notes) = counted(&ask, &["hugo", "emil", "gina"]);
+    assert_eq!(persons, "hugo", "who was first");
+    assert!(notes.contains("gina approved in a browser, where at most 1 of 2 may"), "{notes}");
+    assert_eq!(counted(&ask, &["hugo", "emil", "gina", "bert"]).0, "bert hugo");
+    ask.approvals = Some(["hugo", "gina"].map(|name| approval(&ask.plan, name, ask.now)).into());
+    assert_eq!(objections(&ask).0, [Rule::TwoKeys]);
+    ask.approvals = Some(["hugo", "bert"].map(|name| approval(&ask.plan, name, ask.now)).into());
+    assert_eq!(ask.answer(), Ok(()));
+    // One person is one, however often and wherever.
+    let anna = ask.trust.persons.get_mut(&"anna".parse().expect("a name")).expect("anna");
+    anna.keys[1].kind = KeyKind::Browser;
+    let mut again = approval(&ask.plan, "anna", ask.now);
+    again.signers = [key("anna-2")].into();
+    ask.approvals = Some(vec![again, approval(&ask.plan, "anna", ask.now)]);
+    assert_eq!(objections(&ask).0, [Rule::TwoKeys]);
+    // Where one is enough, that one has a file.
+    ask.trust.need = [(Class::Renew, 1)].into();
+    assert_eq!(counted(&ask, &["emil"]).0, "");
 }
 
 #[test]

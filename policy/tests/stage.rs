@@ -207,6 +207,7 @@ pub(crate) fn trust(need: u32) -> TrustDocument {
         root: Root { threshold: 1, keys: BTreeSet::from([key("root")]) },
         persons: persons.into_iter().map(|(name, keys)| (name.parse().expect("a name"), keys)).collect(),
         need: BTreeMap::from([(Class::Renew, need)]),
+        browser: BTreeSet::new(),
         ca: BTreeSet::new(),
     }
 }

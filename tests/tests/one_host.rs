@@ -59,6 +59,7 @@ impl Host {
                 ("ben".parse().unwrap(), person(&[&ben])),
             ]),
             need: BTreeMap::from([(Class::Renew, 2)]),
+            browser: BTreeSet::new(),
             ca: BTreeSet::new(),
         };
         let text = "estate = \"lab\"\nversion = 1\nmode = \"act\"\n[quiet]\nrecord_missing = \"0s\"\ndangling = \"0s\"\n\

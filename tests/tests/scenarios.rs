@@ -53,6 +53,7 @@ impl Host {
             root: Root { threshold: 1, keys: BTreeSet::from([root.id()]) },
             persons: BTreeMap::from([("anna".parse().unwrap(), person)]),
             need: BTreeMap::from([(Class::Renew, 1), (Class::Create, 1), (Class::FrontEnd, 1)]),
+            browser: BTreeSet::new(),
             ca: BTreeSet::new(),
         };
         let policy = Policy::from_toml(POLICY.as_bytes()).unwrap();

@@ -38,6 +38,7 @@ impl Estate {
             root: Root { threshold: 1, keys: BTreeSet::from([root]) },
             persons: BTreeMap::from([("anna".parse::<Person>().expect("a name"), anna)]),
             need: BTreeMap::new(),
+            browser: BTreeSet::new(),
             ca: BTreeSet::from([Sha256::of(b"ca")]),
         }
     }

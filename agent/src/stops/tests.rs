@@ -46,6 +46,7 @@ impl Scene {
             root: Root { threshold: 1, keys: BTreeSet::from([SigningKey::generate().expect("a key").id()]) },
             persons: BTreeMap::from([approver("anna", &self.anna), approver("ben", &self.ben)]),
             need: BTreeMap::from([(Class::Resume, 2)]),
+            browser: BTreeSet::new(),
             ca: BTreeSet::new(),
         }
     }

@@ -185,6 +185,7 @@ fn a_hold_that_comes_while_the_agent_runs_is_reported_and_refuses_the_next_plan(
             root: policy::trust::Root { threshold: 1, keys: std::collections::BTreeSet::new() },
             persons: BTreeMap::new(),
             need: BTreeMap::new(),
+            browser: std::collections::BTreeSet::new(),
             ca: std::collections::BTreeSet::new(),
         },
         policy_confirmed: None,

@@ -209,6 +209,7 @@ impl Controller {
             root: Root { threshold: 1, keys: BTreeSet::from([self.root.id()]) },
             persons: BTreeMap::from([("anna".parse().expect("a name"), anna)]),
             need: BTreeMap::new(),
+            browser: BTreeSet::new(),
             ca: BTreeSet::from([ca]),
         };
         sign(Kind::Trust, document.to_bytes(), &self.root)

@@ -75,6 +75,7 @@ mod tests {
             root: Root { threshold: 1, keys: BTreeSet::from([KeyId([9; 32])]) },
             persons: [("anna".parse().expect("a name"), PersonKeys { roles: [role].into(), keys })].into(),
             need: [].into(),
+            browser: BTreeSet::new(),
             ca: BTreeSet::new(),
         }
     }

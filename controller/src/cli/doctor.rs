@@ -235,6 +235,7 @@ mod tests {
             root: Root { threshold: 1, keys: BTreeSet::new() },
             persons: ends.iter().enumerate().map(person).collect(),
             need: BTreeMap::from([(Class::Renew, need)]),
+            browser: BTreeSet::new(),
             ca: BTreeSet::from([Sha256([7; 32])]),
         }
     }

@@ -11,7 +11,7 @@ use policy::id::{EstateName, KeyId, Person, Sha256};
 use policy::trust::{Class, KeyKind, Kind, PersonKey, PersonKeys, PersonRole, Root, TrustDocument, Verified, root_fingerprint};
 use proto::operator::{ApplyTrustRequest, GetTrustRequest};
 use proto::signed::{SignedBytes, SigningKey};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::connection::{Client, answer};
 use super::failure::{Doing, Exit, Failure};
@@ -28,7 +28,7 @@ pub enum Trust {
     /// Makes a key for another approver, or another root key.
     Key(next::Key),
     /// Writes the trust document that follows: people, keys, numbers, controllers.
-    Next(next::Next),
+    Next(Box<next::Next>),
     /// Signs a trust document with another root key.
     Sign(next::Sign),
     /// Shows the trust document in force, or one in a file.
@@ -125,7 +125,7 @@ impl Init {
         match self.need.iter().find(|need| need.persons as usize > persons.len()) {
             Some(Need { class, persons: need }) => usage(format!(
                 "--need {}={need}: expected at most the number of approvers, found {need} of {}; nothing could ever be approved",
-                word(*class),
+                class.as_str(),
                 persons.len()
             )),
             None => Ok(()),
@@ -142,6 +142,7 @@ impl Init {
             root: Root { threshold: 1, keys: [root.id()].into() },
             persons: keys.into_iter().map(|(name, key)| (name, person(key))).collect(),
             need: self.need.iter().map(|need| (need.class, need.persons)).collect(),
+            browser: BTreeSet::new(),
             ca: self.ca.iter().copied().collect(),
         }
     }
@@ -238,26 +239,14 @@ impl FromStr for Need {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parsed = text.split_once('=').and_then(|(class, persons)| {
-            Some(Self { class: class_of(class)?, persons: persons.parse().ok().filter(|persons| (1..=100).contains(persons))? })
+            Some(Self {
+                class: Class::from_word(class)?,
+                persons: persons.parse().ok().filter(|persons| (1..=100).contains(persons))?,
+            })
         });
         parsed.ok_or_else(|| {
             "expected CLASS=N with renew, create, front_end, policy, mode or resume and 1 to 100 persons".to_owned()
         })
-    }
-}
-
-fn class_of(word: &str) -> Option<Class> {
-    Class::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(word)).ok()
-}
-
-fn word(class: Class) -> &'static str {
-    match class {
-        Class::Renew => "renew",
-        Class::Create => "create",
-        Class::FrontEnd => "front_end",
-        Class::Policy => "policy",
-        Class::Mode => "mode",
-        Class::Resume => "resume",
     }
 }
 
@@ -281,7 +270,7 @@ impl TrustView {
 impl View for TrustView {
     fn text(&self) -> String {
         let Self { id, root_fingerprint, signers, document } = self;
-        let TrustDocument { estate, version, root: Root { threshold, keys }, persons, need, ca } = document;
+        let TrustDocument { estate, version, root: Root { threshold, keys }, persons, need, browser, ca } = document;
         let lines = |lines: Vec<String>, empty: &str| if lines.is_empty() { empty.to_owned() } else { lines.join("\n") };
         let root = keys.iter().map(|key| format!("{key}{}", if signers.contains(key) { ", signed this document" } else { "" }));
         let person = |(name, person): (&Person, &PersonKeys)| {
@@ -289,7 +278,7 @@ impl View for TrustView {
             let keys = person.keys.iter().map(|PersonKey { key, kind, until }| {
                 let kind = match kind {
                     KeyKind::File => "",
-                    KeyKind::Browser => " of a browser, which does not count",
+                    KeyKind::Browser => " of a browser",
                 };
                 format!("\n  {key}{kind} until {}", moment(*until))
             });
@@ -302,7 +291,17 @@ impl View for TrustView {
             ("root", format!("{root_fingerprint}, {threshold} of {} keys must sign", keys.len())),
             ("root keys", root.collect::<Vec<_>>().join("\n")),
             ("persons", lines(persons.iter().map(person).collect(), "none: nothing can be approved")),
-            ("needed", lines(need.iter().map(|(class, need)| format!("{} {need}", word(*class))).collect(), "1 for everything")),
+            (
+                "needed",
+                lines(need.iter().map(|(class, need)| format!("{} {need}", class.as_str())).collect(), "1 for everything"),
+            ),
+            (
+                "browsers",
+                lines(
+                    browser.iter().map(|class| format!("{}, for all but one of the persons needed", class.as_str())).collect(),
+                    "their keys count for nothing",
+                ),
+            ),
             ("CA", lines(ca.iter().map(ToString::to_string).collect(), "none: no controller is believed")),
         ])
     }

@@ -65,7 +65,7 @@ fn counts(approval: &Verified<Approval>, estate: &EstateName, trust: &TrustDocum
     if requester.as_ref() == Some(person) {
         return Err(Status::permission_denied(format!("{person} asked for the plan and cannot approve it")));
     }
-    if !trust.approvers(&approval.signers, now).contains(person) {
+    if trust.signed_as(person, &approval.signers, now).is_none() {
         return Err(Status::permission_denied(format!(
             "approval of {person}: expected a signature by an approver of that name, found none that counts by trust version {}",
             trust.version
@@ -103,7 +103,8 @@ fn fits(
     let mut all = others;
     all.push(approval.clone());
     let (after, notes) = approvers(&body, &all, trust, at);
-    if !after.contains(person) {
+    // Who takes another's place adds nobody either.
+    if !after.contains(person) || after.len() == before.len() {
         let about_person: Vec<String> = notes.into_iter().filter(|note| note.contains(person.as_str())).collect();
         return Err(Status::permission_denied(format!(
             "plan {short}: the approval of {person} would not count: {}",

@@ -51,6 +51,7 @@ impl People {
             root: Root { threshold: 1, keys: BTreeSet::from([keys.get("root").context("the root")?.id()]) },
             persons: APPROVERS.into_iter().map(person).collect::<Result<_>>()?,
             need: BTreeMap::from([(Class::Renew, 2), (Class::Create, 2)]),
+            browser: BTreeSet::new(),
             ca: BTreeSet::new(),
         };
         let mut people =

@@ -11,11 +11,11 @@ use clap::Args;
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::{KeyId, Person, Sha256};
-use policy::trust::{KeyKind, Kind, PersonKey, PersonKeys, PersonRole, TrustDocument, Verified};
+use policy::trust::{Class, KeyKind, Kind, PersonKey, PersonKeys, PersonRole, TrustDocument, Verified};
 use proto::signed::{SignedBytes, SigningKey};
 use serde::Serialize;
 
-use super::{Need, TrustView, new_key, word};
+use super::{Need, TrustView, new_key};
 use crate::cli::failure::{Doing, Exit, Failure};
 use crate::cli::output::View;
 use crate::cli::{Context, files};
@@ -58,6 +58,7 @@ impl View for KeyView {
 #[command(before_help = "Examples:
   backstay trust next --from trust.signed --admit carl=77d0…e1 --key root.key --out trust-2.signed
   backstay trust next --from trust.signed --remove ben --need renew=1 --key root.key --out trust-2.signed
+  backstay trust next --from trust.signed --admit-browser ben=3b91…4c --browser renew --key root.key --out trust-2.signed
   backstay trust next --from trust.signed --ca 91af…02 --without-ca 5f3a…91 --key root.key --out trust-2.signed")]
 pub struct Next {
     /// The signed trust document that is in force.
@@ -67,6 +68,19 @@ pub struct Next {
     /// An approver with the key that `backstay trust key` printed: a new person, or another key in place of those that the person has.
     #[arg(long, value_name = "NAME=KEY")]
     admit: Vec<Admitted>,
+
+    /// The key of an approver's browser, as the page Access shows it, in place of those that the person's browsers have. It counts only for
+    /// classes that --browser names.
+    #[arg(long, value_name = "NAME=KEY")]
+    admit_browser: Vec<Admitted>,
+
+    /// A class of plans, renew, create or front_end, for which keys of browsers count: for all persons needed but one.
+    #[arg(long, value_name = "CLASS", value_parser = class)]
+    browser: Vec<Class>,
+
+    /// A class for which keys of browsers count no longer.
+    #[arg(long, value_name = "CLASS", value_parser = class)]
+    without_browser: Vec<Class>,
 
     /// A person who may approve no longer.
     #[arg(long, value_name = "NAME")]
@@ -136,6 +150,26 @@ impl Next {
             let roles: BTreeSet<PersonRole> = known.into_iter().chain([PersonRole::Approver]).collect();
             next.persons.insert(person.clone(), PersonKeys { roles, keys });
         }
+        for Admitted { person, .. } in &self.admit_browser {
+            let known = next.persons.get_mut(person).filter(|known| known.roles.contains(&PersonRole::Approver));
+            let known =
+                known.ok_or_else(|| wrong(format!("--admit-browser {person}: expected an approver, found none of that name")))?;
+            known.keys.retain(|key| key.kind != KeyKind::Browser);
+        }
+        for Admitted { person, key } in &self.admit_browser {
+            let key = PersonKey { key: *key, kind: KeyKind::Browser, until };
+            next.persons.entry(person.clone()).and_modify(|known| known.keys.push(key));
+        }
+        for class in &self.without_browser {
+            if !next.browser.remove(class) {
+                let class = class.as_str();
+                return Err(wrong(format!(
+                    "--without-browser {class}: expected a class of version {}, found none",
+                    held.version
+                )));
+            }
+        }
+        next.browser.extend(&self.browser);
         next.need.extend(self.need.iter().map(|need| (need.class, need.persons)));
         for ca in &self.without_ca {
             if !next.ca.remove(ca) {
@@ -162,7 +196,7 @@ impl Next {
         let approvers = next.approvers(&everybody, now).len();
         let most = next.need.iter().max_by_key(|(_, need)| **need).map_or((None, 1), |(class, need)| (Some(*class), *need));
         if approvers < most.1 as usize {
-            let class = most.0.map_or("everything", word);
+            let class = most.0.map_or("everything", Class::as_str);
             return Err(wrong(format!(
                 "{class} needs {} approver(s): expected as many whose key counts, found {approvers}",
                 most.1
@@ -239,6 +273,10 @@ fn told(
     Ok(Exit::Ok)
 }
 
+fn class(word: &str) -> Result<Class, String> {
+    Class::from_word(word).filter(|class| class.of_plans()).ok_or_else(|| "expected renew, create or front_end".to_owned())
+}
+
 /// `anna=77d0…`
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Admitted {
@@ -258,8 +296,6 @@ impl FromStr for Admitted {
 
 #[cfg(test)]
 mod tests {
-    use policy::trust::Class;
-
     use super::*;
     use crate::cli::connection::Connection;
     use crate::cli::output::{Format, tests::kept};
@@ -282,6 +318,9 @@ mod tests {
         Next {
             from: trust.join("trust.signed"),
             admit: Vec::new(),
+            admit_browser: Vec::new(),
+            browser: Vec::new(),
+            without_browser: Vec::new(),
             remove: Vec::new(),
             need: Vec::new(),
             ca: Vec::new(),
@@ -332,6 +371,51 @@ mod tests {
         assert!(
             carried_out(|context| step.run(context)).expect_err("the file is there").report().contains("nothing is overwritten")
         );
+    }
+
+    #[test]
+    fn keys_of_browsers_come_beside_those_in_files_for_classes_that_the_root_names() {
+        let folder = desk();
+        let admit = |text: String| text.parse::<Admitted>().expect("NAME=KEY");
+        let (one, two) = (KeyId([1; 32]), KeyId([2; 32]));
+        let step = Next { admit_browser: vec![admit(format!("ben={one}"))], browser: vec![Class::Renew], ..next(&folder) };
+        carried_out(|context| step.run(context)).expect("made");
+        let second = held(&step.out);
+        let ben: Person = "ben".parse().expect("a name");
+        assert_eq!(second.value.browser, [Class::Renew].into());
+        assert_eq!(second.value.signed_as(&ben, &[one].into(), now()), Some(KeyKind::Browser));
+        assert_eq!(second.value.approvers(&[one].into(), now()).len(), 0, "counted nowhere else");
+        // Another browser takes the place of the first; the file stays.
+        let other = Next {
+            from: step.out.clone(),
+            admit_browser: vec![admit(format!("ben={two}"))],
+            out: folder.path().join("third.signed"),
+            ..next(&folder)
+        };
+        carried_out(|context| other.run(context)).expect("made");
+        let keys = held(&other.out).value.persons[&ben].keys.iter().map(|key| key.kind).collect::<Vec<_>>();
+        assert_eq!(keys, [KeyKind::File, KeyKind::Browser]);
+        for wrong in [
+            // Nobody, or nobody who approves.
+            Next { admit_browser: vec![admit(format!("carl={one}"))], ..next(&folder) },
+            Next { without_browser: vec![Class::Renew], ..next(&folder) },
+        ] {
+            let failure = carried_out(|context| Next { out: folder.path().join("x"), ..wrong }.run(context));
+            assert_eq!(failure.expect_err("must be refused").exit(), Exit::Usage);
+        }
+        // One of one cannot be all but one.
+        for need in ["renew=1", "create=1"] {
+            let alone = Next {
+                from: step.out.clone(),
+                need: vec![need.parse().expect("a need")],
+                browser: vec![Class::Create],
+                out: folder.path().join("x"),
+                ..next(&folder)
+            };
+            let failure = carried_out(|context| alone.run(context)).expect_err("must be refused");
+            assert!(failure.report().contains("all but one may sign in a browser"), "{}", failure.report());
+        }
+        assert!(class("policy").is_err() && class("renew").is_ok());
     }
 
     #[test]

@@ -8,10 +8,14 @@ if (place && sign) {
   source.onerror = () => say("not live: the controller does not answer");
   source.onmessage = (event) => {
     const open = [...place.querySelectorAll("details[open]")].map((found) => found.id);
+    // What somebody is typing stays.
+    const typed = [...place.querySelectorAll("input[id], select[id]")].map((found) => [found.id, found.value]);
     const focus = document.activeElement && place.contains(document.activeElement) ? document.activeElement.id : "";
     // The same page, made by the same templates, which escape what somebody else chose.
     place.innerHTML = event.data;
     open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
+    typed.forEach(([id, value]) => { const found = document.getElementById(id); if (found) found.value = value; });
+    document.dispatchEvent(new Event("backstay:shown"));
     if (focus) document.getElementById(focus)?.focus();
   };
   source.addEventListener("gone", () => { source.close(); location.reload(); });

@@ -36,7 +36,7 @@ use crate::parts::Parts;
 use crate::status::failed;
 use crate::store::{Checkups, Judged, MAX_PAGE, PlanFilter, PlanRow, ServerRow};
 
-mod access;
+pub(crate) mod access;
 mod agents;
 mod approval;
 mod explain;

@@ -14,7 +14,7 @@ use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -26,10 +26,13 @@ use crate::operators::Operators;
 use crate::parts::Parts;
 
 mod access;
+mod acts;
 mod estate;
 mod live;
+mod people;
 mod plans;
 mod server;
+mod stops;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +66,11 @@ pub fn router(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Rout
         .route("/servers/{name}", get(page))
         .route("/plans", get(page))
         .route("/plans/{id}", get(page))
+        .route("/plans/{id}/approve", post(acts::approve))
+        .route("/plans/{id}/reject", post(acts::reject))
+        .route("/plans/{id}/abandon", post(acts::abandon))
+        .route("/stops", get(page).post(acts::stop))
+        .route("/access", get(page))
         .route("/live", get(live::live))
         .route("/sign-in", get(access::ask).post(access::sign_in))
         .route("/sign-out", post(access::sign_out))
@@ -119,6 +127,8 @@ enum Place {
     Server(String),
     Plans,
     Plan(String),
+    Stops,
+    Access,
 }
 
 impl Place {
@@ -126,6 +136,8 @@ impl Place {
         match path {
             "/" => Some(Self::Estate),
             "/plans" => Some(Self::Plans),
+            "/stops" => Some(Self::Stops),
+            "/access" => Some(Self::Access),
             _ => {
                 // A name needs no escaping in a path; what does is none.
                 let named = |folder| path.strip_prefix(folder).filter(|name| !name.is_empty() && !name.contains(['/', '%']));
@@ -149,6 +161,8 @@ impl Web {
             Place::Server(name) => server::show(self, who, name).await,
             Place::Plans => plans::show(self, who).await,
             Place::Plan(id) => plans::show_one(self, who, id).await,
+            Place::Stops => stops::show(self, who).await,
+            Place::Access => people::show(self, who).await,
         }
     }
 
@@ -157,7 +171,7 @@ impl Web {
             title: &shown.title,
             estate: self.parts.store.estate().to_string(),
             version: env!("CARGO_PKG_VERSION"),
-            who: who.map(Who::line),
+            who,
             place: path,
             live,
             main: &shown.main,
@@ -186,7 +200,7 @@ struct Page<'a> {
     title: &'a str,
     estate: String,
     version: &'static str,
-    who: Option<String>,
+    who: Option<&'a Who>,
     place: &'a str,
     live: bool,
     main: &'a str,
@@ -213,7 +227,11 @@ struct Trouble {
 impl From<tonic::Status> for Trouble {
     fn from(status: tonic::Status) -> Self {
         let (code, headline) = match status.code() {
-            tonic::Code::NotFound | tonic::Code::InvalidArgument => (StatusCode::NOT_FOUND, "There is no such thing"),
+            tonic::Code::NotFound => (StatusCode::NOT_FOUND, "There is no such thing"),
+            tonic::Code::InvalidArgument => (StatusCode::BAD_REQUEST, "This does not read"),
+            tonic::Code::FailedPrecondition | tonic::Code::AlreadyExists => {
+                (StatusCode::CONFLICT, "This cannot be done as things stand")
+            }
             tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => (StatusCode::FORBIDDEN, "Not for you"),
             tonic::Code::Unavailable | tonic::Code::ResourceExhausted => {
                 (StatusCode::SERVICE_UNAVAILABLE, "The controller cannot reach its store")
@@ -222,8 +240,6 @@ impl From<tonic::Status> for Trouble {
             | tonic::Code::Cancelled
             | tonic::Code::Unknown
             | tonic::Code::DeadlineExceeded
-            | tonic::Code::AlreadyExists
-            | tonic::Code::FailedPrecondition
             | tonic::Code::Aborted
             | tonic::Code::OutOfRange
             | tonic::Code::Unimplemented
@@ -247,13 +263,7 @@ impl IntoResponse for Trouble {
     }
 }
 
-async fn page(State(web): State<Web>, headers: HeaderMap, method: Method, uri: Uri) -> Response {
-    let who = match web.who(&headers).await {
-        Ok(Some(who)) => who,
-        Ok(None) if method == Method::GET => return Redirect::to("/sign-in").into_response(),
-        Ok(None) => return StatusCode::FORBIDDEN.into_response(),
-        Err(trouble) => return web.trouble(trouble, None, uri.path()),
-    };
+async fn page(State(web): State<Web>, who: Who, method: Method, uri: Uri) -> Response {
     let Some(place) = Place::at(uri.path()).filter(|_| method == Method::GET) else {
         let lead = "No page is at this address.".to_owned();
         let trouble = Trouble { status: StatusCode::NOT_FOUND, headline: "There is no such page", lead };
@@ -270,6 +280,7 @@ async fn asset(Path(name): Path<String>) -> Response {
         "colours.css" => ("text/css; charset=utf-8", colour::STYLE),
         "page.css" => ("text/css; charset=utf-8", include_str!("../assets/page.css")),
         "live.js" => ("text/javascript; charset=utf-8", include_str!("../assets/live.js")),
+        "key.js" => ("text/javascript; charset=utf-8", include_str!("../assets/key.js")),
         "icon.svg" => ("image/svg+xml", include_str!("../assets/icon.svg")),
         _ => return StatusCode::NOT_FOUND.into_response(),
     };

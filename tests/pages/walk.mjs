@@ -2,38 +2,24 @@
 // console, nothing that the content security policy stops. Leaves a picture of each.
 //
 //   node walk.mjs ADDRESS COOKIE PICTURES PAGE...
-//
-// Where the modules are: NODE_MODULES. Which browser: BROWSER.
-import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { end, open, require, signedIn, start, wrong } from "./browser.mjs";
 
 const [address, cookie, pictures, ...pages] = process.argv.slice(2);
-const require = createRequire(join(process.env.NODE_MODULES, "from-here.js"));
-const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const browser = await start();
 
-const wrong = [];
-const [name, value] = cookie.split("=");
-const browser = await chromium.launch({ executablePath: process.env.BROWSER, args: ["--no-sandbox"] });
-
-// A page as this person sees it; `ways` are what a browser may be like.
-async function open(page, ways) {
-  const context = await browser.newContext(ways);
-  await context.addCookies([{ name, value, url: address }]);
-  const tab = await context.newPage();
-  tab.on("console", (message) => message.type() === "error" && wrong.push(`${page}: ${message.text()}`));
-  tab.on("pageerror", (error) => wrong.push(`${page}: ${error}`));
-  const answer = await tab.goto(address + page);
-  if (answer.status() !== 200) wrong.push(`${page}: expected 200, found ${answer.status()}`);
-  return { context, tab };
+async function opened(page, ways) {
+  const context = await signedIn(browser, address, cookie, ways);
+  return { context, tab: await open(context, address, page) };
 }
 
 for (const page of pages) {
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [390, 1280]) {
       const ways = { colorScheme, viewport: { width, height: 900 } };
-      const { context, tab } = await open(page, ways);
+      const { context, tab } = await opened(page, ways);
       await tab.locator("#live", { hasText: /^live$/ }).waitFor();
       const name = `${page.replaceAll(/\W+/g, "_")}-${colorScheme}-${width}.png`;
       await tab.screenshot({ path: join(pictures, name), fullPage: true });
@@ -41,7 +27,7 @@ for (const page of pages) {
       if (beyond > 0) wrong.push(`${page}: ${beyond} pixels wider than a screen of ${width}`);
       await context.close();
       // What axe puts into a page is not the page's own, so the policy is not asked here, and was above.
-      const { context: looked, tab: bare } = await open(page, { ...ways, bypassCSP: true });
+      const { context: looked, tab: bare } = await opened(page, { ...ways, bypassCSP: true });
       await bare.evaluate(axe);
       const { violations } = await bare.evaluate(() => axe.run());
       for (const { id, nodes } of violations) wrong.push(`${page}, ${colorScheme}, ${width}: ${id}: ${nodes[0].html}`);
@@ -49,10 +35,10 @@ for (const page of pages) {
     }
   }
   // It is read without scripts, and by keyboard: the first stop leads past everything to the content.
-  const { context, tab } = await open(page, { javaScriptEnabled: false });
+  const { context, tab } = await opened(page, { javaScriptEnabled: false });
   if ((await tab.locator("main h1").count()) !== 1) wrong.push(`${page}: expected one heading without scripts`);
   await context.close();
-  const { context: keys, tab: typed } = await open(page, {});
+  const { context: keys, tab: typed } = await opened(page, {});
   await typed.keyboard.press("Tab");
   await typed.keyboard.press("Enter");
   const focused = await typed.evaluate(() => document.activeElement?.id);
@@ -61,6 +47,4 @@ for (const page of pages) {
   console.log(`walked ${page}`);
 }
 
-await browser.close();
-for (const line of wrong) console.log(`wrong ${line}`);
-process.exitCode = wrong.length ? 1 : 0;
+await end(browser);

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -70,6 +70,16 @@ impl<'a> Browser<'a> {
     }
 }
 
+/// A script of `tests/pages` in a browser that is not ours, as who is signed in. `tests/run` installs what it needs; where is known to
+/// `tests/pages/browser`. Its pictures are in the target folder, under `tmp/pages`, for people to look at.
+fn outside(script: &str, browser: &Browser<'_>) -> Command {
+    let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pages");
+    std::fs::create_dir_all(&pictures).expect("a folder");
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/pages/browser"));
+    command.arg(script).arg(format!("http://{}", browser.estate.ports().web)).arg(&browser.cookie).arg(&pictures);
+    command
+}
+
 #[test]
 fn whoever_looks_sees_a_loss_and_its_repair_without_asking_again() {
     let mut estate = estate();
@@ -108,8 +118,6 @@ fn whoever_looks_sees_a_loss_and_its_repair_without_asking_again() {
     estate.check_logs(&[]).expect("quiet logs");
 }
 
-/// With a browser that is not ours. `tests/run` installs what it needs; where is known to `tests/pages/walk`. The pictures are in the target folder,
-/// under `tmp/pages`, for people to look at.
 #[test]
 fn outside_browser_walks_every_page_and_finds_nothing_wrong() {
     let mut estate = estate();
@@ -123,17 +131,60 @@ fn outside_browser_walks_every_page_and_finds_nothing_wrong() {
     let waiting = estate.wait_plan("EX1", "a plan that waits", LIMIT, waits).expect("proposed");
     {
         let browser = Browser::signed_in(&estate).expect("signed in");
-        let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pages");
-        std::fs::create_dir_all(&pictures).expect("a folder");
         let plan = |id: &[u8]| format!("/plans/{}", id.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>());
         let pages = ["/".to_owned(), "/servers/EX1".to_owned(), "/plans".to_owned(), plan(&run.id), plan(&waiting.id)];
-        let walk = concat!(env!("CARGO_MANIFEST_DIR"), "/pages/walk");
-        let mut command = Command::new(walk);
-        command.arg(format!("http://{}", estate.ports().web)).arg(&browser.cookie).arg(&pictures).args(&pages);
-        let output = command.output().expect("tests/pages/walk runs");
+        let output = outside("walk", &browser).args(&pages).output().expect("tests/pages/browser runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
         assert_eq!(said.lines().filter(|line| line.starts_with("walked ")).count(), pages.len(), "{said}");
+    }
+    estate.stop().expect("stops");
+    estate.check_logs(&[]).expect("quiet logs");
+}
+
+/// The key never leaves the browser, the root admits it, the agent counts it, and beside it somebody signs on a workstation.
+#[test]
+fn outside_browser_signs_a_renewal_that_a_workstation_signs_too() {
+    let setup = Setup {
+        servers: vec![("EX1", None)],
+        approvers: vec!["anna", "admin"],
+        need: vec!["renew=2"],
+        policy: Some(policy("propose")),
+    };
+    let mut estate = Estate::temporary(&setup).expect("an estate");
+    let host = estate.host("EX1").expect("a host");
+    host.damage(&Damage::Expiring { days: 20 }).expect("ends soon");
+    let waits = |plan: &proto::operator::Plan| plan.purpose == "renew" && plan.life == "proposed";
+    let plan = estate.wait_plan("EX1", "a renewal that waits", LIMIT, waits).expect("proposed");
+    let id = tests::desk::hex(&plan.id);
+    {
+        let browser = Browser::signed_in(&estate).expect("signed in");
+        let mut child = outside("approve", &browser).arg(&id).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("runs");
+        let mut told = child.stdin.take().expect("a pipe");
+        let mut said = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        let mut hears = || said.next().unwrap_or_default();
+        let line = hears();
+        let key = line.strip_prefix("key ").unwrap_or_else(|| panic!("expected a key, found {line:?}, {:?}", child.wait()));
+
+        let admit = format!("admin={key}");
+        let next = ["trust", "next", "--from", "trust/trust.signed", "--admit-browser", &admit, "--browser", "renew"];
+        estate.desk().ok(&[&next[..], &["--key", "trust/root.key", "--out", "next.signed"]].concat()).expect("made");
+        estate.desk().ok(&["trust", "apply", "next.signed"]).expect("in force");
+        writeln!(told, "admitted").expect("told");
+        assert_eq!(hears(), "signed");
+
+        let shown = estate.desk().plan(&plan.id).expect("there");
+        let summary = &shown.approvals[0];
+        assert_eq!((&*summary.person, &*summary.reason, &*summary.change), ("admin", "it ends soon", "CHG-7"));
+        // One of two; the other is somebody who read the plan's own bytes.
+        assert_eq!(shown.plan.expect("a plan").life, "proposed");
+        estate.desk().approve(&id, "anna", "CHG-7").expect("approved");
+        writeln!(told, "approved").expect("told");
+        let done = |plan: &proto::operator::Plan| plan.purpose == "renew" && plan.life == "confirmed";
+        estate.wait_plan("EX1", "a renewal that is confirmed", LIMIT, done).expect("renewed");
+        assert_eq!(hears(), "confirmed");
+        let rest: Vec<String> = said.collect();
+        assert!(child.wait().expect("ends").success() && rest.is_empty(), "{rest:#?}");
     }
     estate.stop().expect("stops");
     estate.check_logs(&[]).expect("quiet logs");

@@ -9,7 +9,7 @@ use crate::listen::Caller;
 
 /// What an operator may want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Right {
+pub(crate) enum Right {
     /// Look at everything.
     Read,
     /// Hand in a document that somebody signed.
@@ -29,7 +29,7 @@ pub(super) enum Right {
 }
 
 /// The table. A role is one that stands in the certificate of whoever asks.
-pub(super) fn may(role: PersonRole, right: Right) -> bool {
+pub(crate) fn may(role: PersonRole, right: Right) -> bool {
     match right {
         Right::Read => true,
         // What is handed in carries its own authority: a signature counts or does not, whoever brings it, and a document that was

@@ -2,8 +2,9 @@
 //! nobody whom the estate does not know already.
 
 use askama::Template;
-use axum::extract::{Form, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{FromRequestParts, Query, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use policy::duration::Span;
 use policy::id::{Person, Sha256};
@@ -13,8 +14,10 @@ use proto::token::Secret;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::acts::Sent;
 use super::{Shown, SignIn, Trouble, Web};
 use crate::listen::{Caller, CallerIdentity};
+use crate::operators::access::{Right, may};
 use crate::status::failed;
 use crate::store::Browser;
 
@@ -28,15 +31,15 @@ const COOKIE: &str = "backstay";
 #[derive(Debug, Clone)]
 pub(super) struct Who {
     pub(super) person: Person,
-    role: PersonRole,
+    pub(super) role: PersonRole,
     caller: Caller,
     hash: Sha256,
 }
 
 impl Who {
-    /// As it stands on the page.
-    pub(super) fn line(&self) -> String {
-        format!("{}, {}", self.person, self.role.as_str())
+    /// Whether this person may do that, by the one table of the operators' service: who may not sees no button for it.
+    pub(super) fn may(&self, right: Right) -> bool {
+        may(self.role, right)
     }
 
     /// The same request as the command line would send it.
@@ -60,6 +63,26 @@ impl Web {
             let caller = Caller { address: self.parts.web, identity: Some(identity), key_exchange: None };
             Who { person, role, caller, hash }
         }))
+    }
+}
+
+/// Whoever is not signed in is led to where one signs in; a form of nobody changes nothing.
+impl FromRequestParts<Web> for Who {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Response> {
+        match web.who(&parts.headers).await {
+            Ok(Some(who)) => Ok(who),
+            Ok(None) if parts.method == Method::GET => Err(Redirect::to("/sign-in").into_response()),
+            Ok(None) => {
+                let lead =
+                    "Nobody is signed in here, or no longer: nothing was changed. Sign in, and do it again: backstay sign-in"
+                        .to_owned();
+                let trouble = Trouble { status: StatusCode::FORBIDDEN, headline: "Not signed in", lead };
+                Err(web.trouble(trouble, None, parts.uri.path()))
+            }
+            Err(trouble) => Err(web.trouble(trouble, None, parts.uri.path())),
+        }
     }
 }
 
@@ -99,7 +122,7 @@ pub(super) async fn ask(State(web): State<Web>, Query(Asked { link }): Query<Ask
 }
 
 /// The button is pressed.
-pub(super) async fn sign_in(State(web): State<Web>, Form(Asked { link }): Form<Asked>) -> Response {
+pub(super) async fn sign_in(State(web): State<Web>, Sent(Asked { link }): Sent<Asked>) -> Response {
     match signed_in(&web, &link).await {
         Ok(Some(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
         Ok(None) => {

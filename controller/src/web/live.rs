@@ -12,6 +12,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use policy::trust::PersonRole;
 use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
@@ -33,10 +34,10 @@ const EASE: u32 = 40;
 /// Pages that are kept.
 const KEPT: usize = 1_000;
 
-/// The newest of each page that somebody looks at. Every role sees the same.
+/// The newest of each page that somebody looks at, once for each role: what a role may not do, its pages do not offer.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    pages: Mutex<BTreeMap<Place, Kept>>,
+    pages: Mutex<BTreeMap<(Place, PersonRole), Kept>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +68,8 @@ impl Board {
         let mut pages = self.pages.lock().await;
         // Read before the rows are: what happens meanwhile makes it old.
         let now = Happened::until_now(web);
-        if let Some(Kept { as_of, made_at, took, main }) = pages.get(place) {
+        let key = (place.clone(), who.role);
+        if let Some(Kept { as_of, made_at, took, main }) = pages.get(&key) {
             let age = made_at.elapsed();
             if (*as_of == now && age < OLD) || age < *took * EASE {
                 return Ok((*as_of, Arc::clone(main)));
@@ -79,7 +81,7 @@ impl Board {
         if pages.len() >= KEPT {
             pages.clear();
         }
-        pages.insert(place.clone(), Kept { as_of: now, made_at: Instant::now(), took, main: Arc::clone(&main) });
+        pages.insert(key, Kept { as_of: now, made_at: Instant::now(), took, main: Arc::clone(&main) });
         Ok((now, main))
     }
 }

@@ -2,17 +2,20 @@
 
 use askama::Template;
 use jiff::Timestamp;
+use policy::admit::class;
 use policy::id::Sha256;
 use policy::life::Life;
 use policy::plan::Plan;
 use policy::receipt::Receipt;
+use policy::trust::TrustDocument;
 use proto::invalid::present;
 use proto::operator::operator_service_server::OperatorService as _;
 use proto::operator::{self, GetPlanRequest, GetPlanResponse, ListPlansRequest};
 
 use super::access::Who;
-use super::{Shown, Trouble, Web};
+use super::{Shown, Trouble, Web, people};
 use crate::diff::Diff;
+use crate::operators::access::Right;
 
 /// Plans on the page: the newest.
 const SHOWN: i32 = 200;
@@ -41,7 +44,8 @@ struct Plans {
 
 pub(super) async fn show_one(web: &Web, who: &Who, id: &str) -> Result<Shown, Trouble> {
     let answer = web.operators.get_plan(who.ask(GetPlanRequest { id: id.to_owned() })).await?.into_inner();
-    let page = PlanPage::of(answer)?;
+    let trust = people::trust_in_force(web, who).await?;
+    let page = PlanPage::of(answer, trust.as_ref().map(|trust| &trust.value), |right| who.may(right))?;
     Ok(Shown { title: format!("{} on {}", page.purpose, page.server), main: page.render()? })
 }
 
@@ -58,17 +62,25 @@ struct PlanPage {
     approvals: u32,
     needed: u32,
     open: bool,
+    /// What this role may do with it.
+    may_reject: bool,
+    may_abandon: bool,
+    /// Whether an approver may sign in a browser.
+    browsers: String,
+    /// The keys of browsers that would count, as `person:key`; none where such keys do not.
+    browser_keys: Option<String>,
     diff: Diff,
     said: Vec<String>,
     receipt: Vec<String>,
 }
 
 impl PlanPage {
-    /// Pure: the same answer makes the same page.
-    fn of(answer: GetPlanResponse) -> Result<Self, tonic::Status> {
+    /// Pure: the same answers make the same page.
+    fn of(answer: GetPlanResponse, trust: Option<&TrustDocument>, may: impl Fn(Right) -> bool) -> Result<Self, tonic::Status> {
         let GetPlanResponse { plan, body, approvals, receipt } = answer;
         let PlanLine { short, server, purpose, life, approvals: counted, needed, opens, waits_for, open } =
             PlanLine::of(present("GetPlanResponse.plan", plan)?);
+        let stands = Life::from_word(&life);
         let body = Plan::from_bytes(&body).map_err(|error| tonic::Status::internal(error.to_string()))?;
         let said = approvals.into_iter().map(|approval| {
             let operator::ApprovalSummary { person, reason, change, not_before: _, not_after } = approval;
@@ -76,7 +88,21 @@ impl PlanPage {
             format!("{person}: {reason}{change}, until {}", day(not_after))
         });
         let receipt = receipt.map(Receipt::try_from).transpose()?;
+        let class = class(&body);
+        let keys = trust.filter(|trust| trust.browser.contains(&class)).map(people::browser_keys);
+        let browsers = match &keys {
+            Some(_) => format!(
+                "Of the {needed} persons who must sign, {} may do so in a browser, where what is read comes from the controller; at least one signs \
+                 on a workstation.",
+                needed.saturating_sub(1)
+            ),
+            None => format!("Keys of browsers do not count for this: the trust document does not name {}.", class.as_str()),
+        };
         Ok(Self {
+            may_reject: may(Right::Reject) && stands.is_some_and(|life| !life.ended()),
+            may_abandon: may(Right::Abandon) && stands.is_some_and(|life| life.in_flight() || life == Life::Restored),
+            browsers,
+            browser_keys: keys,
             id: body.id().to_string(),
             short,
             server,
@@ -140,6 +166,11 @@ impl PlanLine {
             open,
         }
     }
+}
+
+/// A minute, of microseconds since 1970.
+pub(super) fn moment(micros: i64) -> String {
+    Timestamp::from_microsecond(micros).map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 /// A day, of microseconds since 1970.

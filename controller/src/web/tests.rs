@@ -52,6 +52,17 @@ impl Pages {
         link.split_once("?link=").expect("a link").1.to_owned()
     }
 
+    /// A renewal of EX1 that waits for approvers.
+    async fn with_plan(&self, people: &People, need: u32) -> policy::id::PlanId {
+        let store = &self.parts.store;
+        people.rule(store, need, PROPOSE).await;
+        stage::enrol(store, "EX1").await;
+        stage::report(store, &stage::sight("EX1", &stage::certificate("EX1", (2026, 12, 10))), 1, noon()).await;
+        let ex1: ServerName = "EX1".parse().expect("a name");
+        stage::look_as(store, &ex1, noon()).await.expect("looked at");
+        store.plans(&crate::store::PlanFilter::default(), None, 1).await.expect("reads").remove(0).id
+    }
+
     /// The cookie of somebody who signed in by a link.
     async fn signed_in(&self, role: PersonRole) -> String {
         let link = self.link(role).await;
@@ -67,6 +78,11 @@ const HOST: &str = "127.0.0.1:7446";
 
 fn own(method: Method, path: &str) -> axum::http::request::Builder {
     HttpRequest::builder().method(method).uri(path).header(header::HOST, HOST)
+}
+
+/// As a form encodes it.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
 /// As one of the pages sends it.
@@ -181,6 +197,149 @@ async fn a_request_from_elsewhere_changes_nothing() {
         let request = HttpRequest::builder().uri("/").header(header::HOST, host).header(header::COOKIE, &cookie);
         assert_eq!(pages.ask(request, "").await.status, StatusCode::OK, "{host}");
     }
+}
+
+/// What is refused to whom, and that it changed nothing: the table of attempts.
+#[tokio::test]
+async fn who_may_not_changes_nothing() {
+    let pages = Pages::new().await;
+    let store = &pages.parts.store;
+    let people = People::new();
+    let plan = pages.with_plan(&people, 2).await;
+    let approve = |change: &dyn Fn(&mut policy::trust::Approval)| {
+        let signed = people.approval("anna", plan, noon(), stage::later(86_400));
+        let mut approval = policy::trust::Approval::from_bytes(&signed.body).expect("reads");
+        change(&mut approval);
+        let mut signed = proto::signed::SignedBytes::unsigned(approval.to_bytes());
+        people.bert.sign(policy::trust::Kind::Approval, &mut signed).expect("signed");
+        let (key, signature) = signed.signatures[0];
+        let signature: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
+        let body = String::from_utf8(signed.body).expect("JSON");
+        format!("approval={}&key={key}&signature={signature}", encoded(&body))
+    };
+    let of = |act: &str| format!("/plans/{plan}/{act}");
+    use PersonRole::{Admin, Approver, Auditor, Operator, Viewer};
+    let everybody = &PersonRole::ALL[..];
+    let forged = approve(&|_| ());
+    let attempts = [
+        ("a no of who only looks", of("reject"), "reason=no".to_owned(), &[Viewer, Auditor][..], StatusCode::FORBIDDEN),
+        (
+            "a stop of who only looks",
+            "/stops".to_owned(),
+            "scope=estate&reason=no".to_owned(),
+            &[Viewer, Auditor],
+            StatusCode::FORBIDDEN,
+        ),
+        ("giving up of who may not", of("abandon"), "reason=no".to_owned(), &[Viewer, Auditor, Operator], StatusCode::FORBIDDEN),
+        ("giving up what has not begun", of("abandon"), "reason=no".to_owned(), &[Approver, Admin], StatusCode::CONFLICT),
+        ("a no without a reason", of("reject"), "reason=%20".to_owned(), &[Admin], StatusCode::BAD_REQUEST),
+        (
+            "a no with too much of a reason",
+            of("reject"),
+            format!("reason={}", "a".repeat(1_001)),
+            &[Admin],
+            StatusCode::BAD_REQUEST,
+        ),
+        ("a no in no words", of("reject"), "reason=%ff%fe".to_owned(), &[Admin], StatusCode::BAD_REQUEST),
+        ("a no without its field", of("reject"), "why=no".to_owned(), &[Admin], StatusCode::UNPROCESSABLE_ENTITY),
+        ("a no to no plan", "/plans/0000000000/reject".to_owned(), "reason=no".to_owned(), &[Admin], StatusCode::NOT_FOUND),
+        (
+            "a no to a path",
+            "/plans/%2e%2e%0d%0aX:%20y/reject".to_owned(),
+            "reason=no".to_owned(),
+            &[Admin],
+            StatusCode::NOT_FOUND,
+        ),
+        ("a stop of nothing", "/stops".to_owned(), "scope=everything&reason=no".to_owned(), &[Admin], StatusCode::BAD_REQUEST),
+        ("a stop of a stranger", "/stops".to_owned(), "scope=server:EX9&reason=no".to_owned(), &[Admin], StatusCode::NOT_FOUND),
+        ("another's signature under anna's name", of("approve"), forged, everybody, StatusCode::FORBIDDEN),
+        (
+            "a signature of nobody",
+            of("approve"),
+            format!("approval={{}}&key={}&signature={}", "0".repeat(64), "0".repeat(128)),
+            everybody,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "a signature that is none",
+            of("approve"),
+            "approval={}&key=00&signature=zz".to_owned(),
+            everybody,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "odd digits",
+            of("approve"),
+            format!("approval={{}}&key={}&signature={}", "0".repeat(64), "é".repeat(64)),
+            everybody,
+            StatusCode::BAD_REQUEST,
+        ),
+    ];
+    let mut browsers = std::collections::BTreeMap::new();
+    for role in PersonRole::ALL {
+        browsers.insert(role, pages.signed_in(role).await);
+    }
+    let told = store.audit_head().await.expect("reads");
+    for (what, path, body, roles, status) in &attempts {
+        for role in *roles {
+            let answer = pages.ask(form(path).header(header::COOKIE, &browsers[role]), body).await;
+            assert_eq!(answer.status, *status, "{what}, {role:?}: {}", answer.text);
+            assert_eq!(store.audit_head().await.expect("reads"), told, "{what}, {role:?}: nothing happened");
+        }
+        let nobody = pages.ask(form(path), body).await;
+        assert_eq!(nobody.status, StatusCode::FORBIDDEN, "{what}, by nobody");
+        let elsewhere =
+            own(Method::POST, path).header(header::ORIGIN, "https://evil.test").header(header::COOKIE, &browsers[&Admin]);
+        assert_eq!(pages.ask(elsewhere, body).await.status, StatusCode::FORBIDDEN, "{what}, from elsewhere");
+    }
+    assert_eq!(store.audit_head().await.expect("reads"), told);
+    // What a role may not do its pages do not offer.
+    for (role, path, words, offered) in [
+        (Viewer, of(""), "Reject</button>", false),
+        (Operator, of(""), "Reject</button>", true),
+        (Auditor, "/stops".to_owned(), "Stop</button>", false),
+        (Operator, "/stops".to_owned(), "Stop</button>", true),
+    ] {
+        let page = pages.get(path.trim_end_matches('/'), &browsers[&role]).await;
+        assert_eq!((page.status, page.text.contains(words)), (StatusCode::OK, offered), "{role:?} {path} {}", page.text);
+    }
+    // And who may, does, once.
+    let (stop, no) = ("scope=estate&reason=what+now", "reason=not+now");
+    for (path, body, action) in [("/stops", stop, "stop.made"), (&*of("reject"), no, "plan.withdrawn")] {
+        let answer = pages.ask(form(path).header(header::COOKIE, &browsers[&Operator]), body).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+        let last = store.audit(0, 1_000).await.expect("reads").pop().expect("told");
+        assert_eq!((&*last.actor, &*last.action), ("person:anna", action));
+    }
+    let page = pages.get("/stops", &browsers[&Viewer]).await;
+    assert!(page.text.contains("what now") && page.text.contains("backstay resume"), "{}", page.text);
+}
+
+/// A form that was open while the plan became another one.
+#[tokio::test]
+async fn a_form_of_a_plan_that_is_no_more_is_refused_with_what_changed() {
+    let pages = Pages::new().await;
+    let people = People::new();
+    let plan = pages.with_plan(&people, 2).await;
+    let cookie = pages.signed_in(PersonRole::Approver).await;
+    // Its certificate is another now: the plan that was shown is superseded.
+    stage::report(&pages.parts.store, &stage::sight("EX1", &stage::certificate("EX1", (2026, 12, 11))), 2, noon()).await;
+    let ex1: ServerName = "EX1".parse().expect("a name");
+    stage::look_as(&pages.parts.store, &ex1, noon()).await.expect("looked at");
+    let answer = pages.ask(form(&format!("/plans/{plan}/reject")).header(header::COOKIE, &cookie), "reason=no").await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
+    for words in [
+        "The plan has changed",
+        "nothing was done with it",
+        ">shown</span> <code>before: ",
+        ">now</span> <code>before: ",
+        "as shown",
+    ] {
+        assert!(answer.text.contains(words), "{words} in {}", answer.text);
+    }
+    let now = answer.text.split("/plans/").nth(1).and_then(|rest| rest.get(..64)).expect("a link");
+    assert_ne!(now, plan.to_string());
+    assert_eq!(pages.get(&format!("/plans/{now}"), &cookie).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

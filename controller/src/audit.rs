@@ -7,6 +7,8 @@ use std::fmt;
 
 use policy::Timestamp;
 use policy::id::{Person, ServerName, Sha256};
+use proto::invalid::{Invalid, exactly, moment};
+use proto::operator::AuditEntry;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -52,7 +54,7 @@ impl Head {
 }
 
 /// One link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// Counted from 1 without gaps.
     pub sequence: u64,
@@ -99,6 +101,24 @@ impl Entry {
         let told = Told { sequence: *sequence, at: at.as_microsecond(), actor, action, subject, detail };
         let json = serde_json::to_vec(&told).expect("an entry is plain data with text keys");
         Sha256::of(&[previous.0.as_slice(), &json].concat())
+    }
+}
+
+impl TryFrom<AuditEntry> for Entry {
+    type Error = Invalid;
+
+    fn try_from(wire: AuditEntry) -> Result<Self, Invalid> {
+        let AuditEntry { sequence, at, actor, action, subject, detail, previous, hash } = wire;
+        Ok(Self {
+            sequence,
+            at: moment("AuditEntry.at", at)?,
+            actor,
+            action,
+            subject,
+            detail,
+            previous: Sha256(exactly("AuditEntry.previous", &previous)?),
+            hash: Sha256(exactly("AuditEntry.hash", &hash)?),
+        })
     }
 }
 

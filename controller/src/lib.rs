@@ -21,6 +21,7 @@ pub mod cli;
 pub mod clock;
 pub mod colour;
 pub mod diff;
+mod policies;
 
 #[cfg(feature = "server")]
 pub mod agents;

@@ -34,7 +34,7 @@ use crate::audit::Actor;
 use crate::event;
 use crate::parts::Parts;
 use crate::status::failed;
-use crate::store::{Checkups, Judged, MAX_PAGE, PlanFilter, PlanRow, ServerRow};
+use crate::store::{Checkups, Judged, MAX_PAGE, PlanFilter, PlanRow, ServerRow, TrailFilter};
 
 pub(crate) mod access;
 mod agents;
@@ -51,6 +51,9 @@ mod wire;
 
 /// The shortest beginning of a plan's id that names it.
 const MIN_PREFIX: usize = 8;
+
+/// The longest text that is looked for in the audit trail, in bytes.
+const MAX_CONTAINS: usize = 200;
 
 /// The longest reason that a person may give, in bytes.
 const MAX_REASON: usize = 1000;
@@ -452,14 +455,20 @@ impl OperatorService for Operators {
 
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
         self.caller(&request, Right::Read)?;
-        let ListAuditRequest { page_size, page_token, after } = request.into_inner();
+        let ListAuditRequest { page_size, page_token, after, contains, newest_first } = request.into_inner();
         let limit = pages::size(page_size)?;
-        let after = pages::audit(&page_token, after)?;
-        let entries = self.parts.store.audit(after, limit).await.map_err(failed)?;
+        if contains.len() > MAX_CONTAINS {
+            let found = contains.len();
+            return Err(Status::invalid_argument(format!("contains: expected at most {MAX_CONTAINS} bytes, found {found}")));
+        }
+        let filter = TrailFilter { after, before: None, contains, newest_first };
+        let filter = pages::audit(&page_token, filter)?;
+        let entries = self.parts.store.audit_found(&filter, limit).await.map_err(failed)?;
         let whole = entries.len();
         let entries = pages::within_a_message(entries);
         let cut = entries.len() < whole;
-        let next_page_token = pages::next(&entries, if cut { 0 } else { limit }, |entry| pages::of_audit(entry.sequence));
+        let next_page_token =
+            pages::next(&entries, if cut { 0 } else { limit }, |entry| pages::of_audit(entry.sequence, &filter));
         Ok(Response::new(ListAuditResponse { entries: entries.into_iter().map(wire::audit).collect(), next_page_token }))
     }
 }

@@ -56,6 +56,7 @@ pub use servers::{Held, Judged, Recorded, Recording, ServerRow, Troubled};
 pub use standings::{Change, ChangeCursor, Done, HeldAt, Standing};
 pub use stops::StopRow;
 pub use tokens::MAX_TTL_SECONDS;
+pub use trail::TrailFilter;
 
 use writer::Writer;
 

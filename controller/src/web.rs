@@ -27,17 +27,25 @@ use crate::parts::Parts;
 
 mod access;
 mod acts;
+mod calendar;
+mod enrolment;
 mod estate;
 mod live;
+mod patch_night;
 mod people;
 mod plans;
+mod rules;
 mod server;
 mod stops;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 /// The largest form.
 const MAX_FORM: usize = 16 * 1024;
+
+/// The largest form with a policy: three letters stand for a byte.
+const MAX_POLICY: usize = 3 * policy::trust::MAX_BYTES + 1024;
 
 /// Pages that are live at once.
 const LIVE: usize = 200;
@@ -71,6 +79,17 @@ pub fn router(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Rout
         .route("/plans/{id}/abandon", post(acts::abandon))
         .route("/stops", get(page).post(acts::stop))
         .route("/access", get(page))
+        .route("/policy", get(page))
+        .route("/policy/try", post(rules::try_it).layer(DefaultBodyLimit::max(MAX_POLICY)))
+        .route("/calendar", get(page))
+        .route("/patch-night", get(page))
+        .route("/audit", get(trail::list))
+        .route("/audit/verify", get(trail::verified))
+        .route("/audit/export", get(trail::export))
+        .route("/enrolment", get(page))
+        .route("/enrolment/token", post(enrolment::token))
+        .route("/enrolment/admit", post(enrolment::admit))
+        .route("/enrolment/send-away", post(enrolment::send_away))
         .route("/live", get(live::live))
         .route("/sign-in", get(access::ask).post(access::sign_in))
         .route("/sign-out", post(access::sign_out))
@@ -129,6 +148,10 @@ enum Place {
     Plan(String),
     Stops,
     Access,
+    Policy,
+    Calendar,
+    PatchNight,
+    Enrolment,
 }
 
 impl Place {
@@ -138,6 +161,10 @@ impl Place {
             "/plans" => Some(Self::Plans),
             "/stops" => Some(Self::Stops),
             "/access" => Some(Self::Access),
+            "/policy" => Some(Self::Policy),
+            "/calendar" => Some(Self::Calendar),
+            "/patch-night" => Some(Self::PatchNight),
+            "/enrolment" => Some(Self::Enrolment),
             _ => {
                 // A name needs no escaping in a path; what does is none.
                 let named = |folder| path.strip_prefix(folder).filter(|name| !name.is_empty() && !name.contains(['/', '%']));
@@ -163,6 +190,10 @@ impl Web {
             Place::Plan(id) => plans::show_one(self, who, id).await,
             Place::Stops => stops::show(self, who).await,
             Place::Access => people::show(self, who).await,
+            Place::Policy => rules::show(self, who).await,
+            Place::Calendar => calendar::show(self, who).await,
+            Place::PatchNight => patch_night::show(self, who).await,
+            Place::Enrolment => enrolment::show(self, who).await,
         }
     }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use tests::desk::Desk;
 use tests::estate::{Estate, Setup, policy};
 use tests::lab::Damage;
 
@@ -27,7 +28,12 @@ struct Browser<'a> {
 impl<'a> Browser<'a> {
     /// Signed in by the link that the command line makes.
     fn signed_in(estate: &'a Estate) -> Result<Self> {
-        let link = estate.desk().ok(&["sign-in"])?;
+        Self::of(estate, estate.desk())
+    }
+
+    /// The same, as whoever has this workstation.
+    fn of(estate: &'a Estate, desk: &Desk) -> Result<Self> {
+        let link = desk.ok(&["sign-in"])?;
         let (address, secret) = link.trim().split_once("/sign-in?link=").context("a link")?;
         ensure!(address == format!("http://{}", estate.ports().web), "{link}");
         let mut browser = Self { estate, cookie: String::new() };
@@ -118,28 +124,60 @@ fn whoever_looks_sees_a_loss_and_its_repair_without_asking_again() {
     estate.check_logs(&[]).expect("quiet logs");
 }
 
+/// Every page as each role, which sees what it may do and nothing else.
 #[test]
-fn outside_browser_walks_every_page_and_finds_nothing_wrong() {
+fn outside_browser_walks_every_page_as_each_role_and_finds_nothing_wrong() {
     let mut estate = estate();
     let host = estate.host("EX1").expect("a host");
-    // Something of everything: a plan that was run, one that waits, findings.
+    // Something of everything: a plan that was run, one that waits, findings, a stop.
     host.damage(&Damage::DeleteCertificate).expect("lost");
     let done = |plan: &proto::operator::Plan| plan.purpose == "undelete" && plan.life == "confirmed";
     let run = estate.wait_plan("EX1", "an undelete that is confirmed", LIMIT, done).expect("put back");
     host.damage(&Damage::DeleteKey).expect("lost");
     let waits = |plan: &proto::operator::Plan| plan.purpose == "create" && plan.life == "proposed";
     let waiting = estate.wait_plan("EX1", "a plan that waits", LIMIT, waits).expect("proposed");
+    estate.desk().ok(&["stop", "server", "EX1", "--reason", "somebody looks at it"]).expect("stopped");
+    // The other roles' bundles are made where the controller is, while it is down.
+    estate.stop_controller().expect("stops");
+    let desks: Vec<(&str, Desk)> = ["viewer", "operator", "approver", "auditor"].map(|role| (role, other(&estate, role))).into();
+    estate.start_controller().expect("starts");
+    estate.wait_connected("EX1", LIMIT).expect("comes back");
     {
-        let browser = Browser::signed_in(&estate).expect("signed in");
-        let plan = |id: &[u8]| format!("/plans/{}", id.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>());
-        let pages = ["/".to_owned(), "/servers/EX1".to_owned(), "/plans".to_owned(), plan(&run.id), plan(&waiting.id)];
-        let output = outside("walk", &browser).args(&pages).output().expect("tests/pages/browser runs");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        assert_eq!(said.lines().filter(|line| line.starts_with("walked ")).count(), pages.len(), "{said}");
+        let plan = |id: &[u8]| format!("/plans/{}", tests::desk::hex(id).get(..12).unwrap_or_default());
+        let pages = [
+            "/",
+            "/servers/EX1",
+            "/plans",
+            "/policy",
+            "/calendar",
+            "/patch-night",
+            "/audit",
+            "/audit/verify",
+            "/enrolment",
+            "/stops",
+            "/access",
+        ];
+        let pages: Vec<String> = pages.map(str::to_owned).into_iter().chain([plan(&run.id), plan(&waiting.id)]).collect();
+        let all = desks.iter().map(|(role, desk)| (*role, desk)).chain([("admin", estate.desk())]);
+        for (role, desk) in all {
+            let browser = Browser::of(&estate, desk).expect("signed in");
+            let output = outside("walk", &browser).arg(role).args(&pages).output().expect("tests/pages/browser runs");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{role}: {said}");
+            assert_eq!(said.lines().filter(|line| line.starts_with("walked ")).count(), pages.len(), "{said}");
+        }
     }
     estate.stop().expect("stops");
-    estate.check_logs(&[]).expect("quiet logs");
+    estate.check_logs(&["an emergency stop is in force"]).expect("quiet logs");
+}
+
+/// The workstation of somebody in this role.
+fn other(estate: &Estate, role: &str) -> Desk {
+    let folder = estate.folder().join(role);
+    std::fs::create_dir(&folder).expect("a folder");
+    let bundle = folder.join("operator.pem").display().to_string();
+    estate.beside(&["init", "--operator", &format!("the-{role}"), "--role", role, "--out", &bundle]).expect("a bundle");
+    Desk::new(estate.binaries().clone(), &folder, estate.ports().operators)
 }
 
 /// The key never leaves the browser, the root admits it, the agent counts it, and beside it somebody signs on a workstation.

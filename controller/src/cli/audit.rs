@@ -1,13 +1,15 @@
-//! `backstay audit list|verify`: who did what, and whether the trail is as it was written.
+//! `backstay audit list|verify|export`: who did what, whether the trail is as it was written, and a copy of it elsewhere.
 //!
 //! The chain is recomputed here, entry by entry, from what the controller shows: a controller cannot vouch for itself.
 //! Only somebody who kept an anchor, a sequence number and its hash, can tell a whole trail from one that was rewritten.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use policy::id::Sha256;
-use proto::invalid::{Invalid, moment};
 use proto::operator::{self, GetStatusRequest, ListAuditRequest};
 use serde::Serialize;
 
@@ -24,6 +26,8 @@ pub enum Audit {
     List(List),
     /// Recomputes the whole chain here and says where it breaks.
     Verify(Verify),
+    /// Writes the trail into a file, an entry a line, as JSON.
+    Export(Export),
 }
 
 impl Audit {
@@ -31,6 +35,7 @@ impl Audit {
         match self {
             Self::List(list) => list.run(context).await,
             Self::Verify(verify) => verify.run(context).await,
+            Self::Export(export) => export.run(context).await,
         }
     }
 }
@@ -39,6 +44,7 @@ impl Audit {
 #[derive(Debug, Args)]
 #[command(before_help = "Examples:
   backstay audit list
+  backstay audit list --contains EX1
   backstay audit list --all -o json > trail.json")]
 pub struct List {
     /// How many of the newest entries.
@@ -48,20 +54,30 @@ pub struct List {
     /// The whole trail.
     #[arg(long, conflicts_with = "last")]
     all: bool,
+
+    /// Only entries in which this text stands, in any column.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    contains: String,
 }
 
 impl List {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
-        let mut client = context.connection.connect().await?;
-        let after = if self.all { 0 } else { head(&mut client).await?.sequence.saturating_sub(self.last) };
-        let mut entries = Vec::new();
-        let output = &mut context.output;
-        each(&client, "listing the audit trail", after, |page| {
-            entries.extend(page);
-            output.progress(&format!("read {} entries", entries.len()));
-            Ok(())
-        })
-        .await?;
+        let client = context.connection.connect().await?;
+        let doing = "listing the audit trail";
+        let wanted = ListAuditRequest { contains: self.contains.clone(), ..ListAuditRequest::default() };
+        let entries = if self.all {
+            let mut entries = Vec::new();
+            let output = &mut context.output;
+            each(&client, doing, wanted, |page| {
+                entries.extend(page);
+                output.progress(&format!("read {} entries", entries.len()));
+                Ok(())
+            })
+            .await?;
+            entries
+        } else {
+            newest(&client, doing, wanted, self.last).await?
+        };
         context.output.show(&Trail(entries.into_iter().map(EntryView::from).collect()))?;
         Ok(Exit::Ok)
     }
@@ -87,7 +103,7 @@ impl Verify {
         anchors.retain(|anchor| anchor.sequence > 0);
         let mut end = Head::EMPTY;
         let output = &mut context.output;
-        each(&client, "reading the audit trail", 0, |page| {
+        each(&client, "reading the audit trail", ListAuditRequest::default(), |page| {
             output.progress(&format!("verified {} of {} entries", end.sequence, promised.sequence));
             end = verify(end, &page).map_err(|broken| Failure::new(Exit::Error, "the audit trail is broken").because(broken))?;
             for entry in &page {
@@ -106,6 +122,70 @@ impl Verify {
     }
 }
 
+/// Writes the trail into a file.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:
+  backstay audit export --out trail.jsonl
+  backstay audit export --after 4711 --out trail-2.jsonl")]
+pub struct Export {
+    /// A new file.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// Only entries behind this number: what an earlier file ended with.
+    #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+    after: u64,
+}
+
+impl Export {
+    async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        let client = context.connection.connect().await?;
+        let doing = || format!("writing {}", self.out.display());
+        let file = File::create_new(&self.out).map_err(|error| Failure::new(Exit::Error, doing()).because(error))?;
+        let mut file = BufWriter::new(file);
+        let mut end: Option<Head> = None;
+        let output = &mut context.output;
+        let wanted = ListAuditRequest { after: self.after, ..ListAuditRequest::default() };
+        each(&client, "reading the audit trail", wanted, |page| {
+            let Some(first) = page.first() else { return Ok(()) };
+            let before = end.unwrap_or(Head { sequence: self.after, hash: first.previous });
+            let last =
+                verify(before, &page).map_err(|broken| Failure::new(Exit::Error, "the audit trail is broken").because(broken))?;
+            end = Some(last);
+            for entry in page {
+                let line = serde_json::to_string(&EntryView::from(entry)).doing(doing)?;
+                writeln!(file, "{line}").doing(doing)?;
+            }
+            output.progress(&format!("wrote entries up to {}", last.sequence));
+            Ok(())
+        })
+        .await?;
+        file.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(|file| file.sync_all()).doing(doing)?;
+        let end = end.unwrap_or(Head { sequence: self.after, ..Head::EMPTY });
+        let entries = end.sequence.saturating_sub(self.after);
+        context.output.show(&Exported { entries, last: end.sequence, head: end.hash, file: self.out.clone() })?;
+        Ok(Exit::Ok)
+    }
+}
+
+#[derive(Serialize)]
+struct Exported {
+    entries: u64,
+    last: u64,
+    head: Sha256,
+    file: PathBuf,
+}
+
+impl View for Exported {
+    fn text(&self) -> String {
+        pairs([
+            ("entries", self.entries.to_string()),
+            ("last", format!("{}:{}", self.last, self.head)),
+            ("file", self.file.display().to_string()),
+        ])
+    }
+}
+
 fn anchored(anchors: &[Head], entry: &Entry) -> Result<(), Failure> {
     match anchors.iter().find(|anchor| anchor.sequence == entry.sequence && anchor.hash != entry.hash) {
         None => Ok(()),
@@ -121,15 +201,39 @@ pub(super) async fn head(client: &mut Client) -> Result<Head, Failure> {
     Ok(Head { sequence: status.audit_sequence, hash })
 }
 
+/// The last so many entries of those that are wanted, in ascending order.
+async fn newest(client: &Client, doing: &str, wanted: ListAuditRequest, count: u64) -> Result<Vec<Entry>, Failure> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut entries = Vec::new();
+    let mut page_token = String::new();
+    for _ in 0..pages::MAX_PAGES {
+        let missing = i32::try_from(count - entries.len()).unwrap_or(i32::MAX).min(pages::PAGE);
+        if missing == 0 {
+            break;
+        }
+        let request = ListAuditRequest { page_size: missing, page_token, newest_first: true, ..wanted.clone() };
+        let (page, next) = page(client.clone(), doing, request).await?;
+        let read: Result<Vec<_>, _> = page.into_iter().map(Entry::try_from).collect();
+        entries.extend(read.doing(|| doing.to_owned())?);
+        page_token = next;
+        if page_token.is_empty() || entries.len() >= count {
+            break;
+        }
+    }
+    entries.truncate(count);
+    entries.reverse();
+    Ok(entries)
+}
+
 pub(super) async fn each(
     client: &Client,
     doing: &str,
-    after: u64,
+    wanted: ListAuditRequest,
     mut take: impl FnMut(Vec<Entry>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let ask = |page_token| page(client.clone(), doing, ListAuditRequest { page_size: pages::PAGE, page_token, after });
+    let ask = |page_token| page(client.clone(), doing, ListAuditRequest { page_size: pages::PAGE, page_token, ..wanted.clone() });
     pages::each(doing, ask, |entries| {
-        let read: Result<Vec<_>, _> = entries.into_iter().map(entry).collect();
+        let read: Result<Vec<_>, _> = entries.into_iter().map(Entry::try_from).collect();
         take(read.doing(|| doing.to_owned())?)
     })
     .await
@@ -142,20 +246,6 @@ async fn page(
 ) -> Result<(Vec<operator::AuditEntry>, String), Failure> {
     let response = answer(doing, client.list_audit(request)).await?;
     Ok((response.entries, response.next_page_token))
-}
-
-fn entry(wire: operator::AuditEntry) -> Result<Entry, Invalid> {
-    let operator::AuditEntry { sequence, at, actor, action, subject, detail, previous, hash } = wire;
-    Ok(Entry {
-        sequence,
-        at: moment("AuditEntry.at", at)?,
-        actor,
-        action,
-        subject,
-        detail,
-        previous: wire::id("AuditEntry.previous", &previous)?,
-        hash: wire::id("AuditEntry.hash", &hash)?,
-    })
 }
 
 /// A sequence number and its hash.
@@ -248,7 +338,7 @@ mod tests {
             previous: told.previous.0.to_vec(),
             hash: told.hash.0.to_vec(),
         };
-        let read = entry(wire).expect("reads");
+        let read = Entry::try_from(wire).expect("reads");
         assert_eq!(verify(Head::EMPTY, [&read]), Ok(told.head()));
         assert!(anchored(&[told.head()], &read).is_ok());
         let forged = Head { hash: Sha256([7; 32]), ..told.head() };

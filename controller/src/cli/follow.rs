@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use policy::Timestamp;
+use proto::operator::ListAuditRequest;
 use serde::Serialize;
 
 use super::Context;
@@ -76,7 +77,8 @@ impl Seen {
     async fn news(&mut self, client: &Client, now: Timestamp) -> Result<Vec<Happening>, Failure> {
         let servers = shown(server::all(client).await?);
         let mut entries = Vec::new();
-        audit::each(client, "reading the audit trail", self.audit, |page| {
+        let wanted = ListAuditRequest { after: self.audit, ..ListAuditRequest::default() };
+        audit::each(client, "reading the audit trail", wanted, |page| {
             entries.extend(page);
             Ok(())
         })

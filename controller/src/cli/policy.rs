@@ -1,12 +1,9 @@
 //! `backstay policy check|diff|forecast|sign|apply`: what is wanted, checked before it is signed and signed before it is sent.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use policy::Timestamp;
-use policy::document::{Action, Exception, Group, Name, Policy as Document};
-use policy::duration::Span;
+use policy::document::Policy as Document;
 use policy::id::PolicyId;
 use policy::trust::Kind;
 use proto::operator::{ApplyPolicyRequest, GetPolicyRequest};
@@ -15,8 +12,9 @@ use serde::Serialize;
 
 use super::connection::{Client, answer};
 use super::failure::{Doing, Exit, Failure};
-use super::output::{View, line, moment, pairs};
+use super::output::{View, line, pairs};
 use super::{Context, files, wire};
+use crate::policies::InEffect;
 
 mod diff;
 mod forecast;
@@ -66,7 +64,7 @@ impl Check {
     fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let (_, policy) = read(&self.file)?;
         let doubts = policy.doubts(context.clock.now());
-        context.output.show(&Checked { policy: PolicyView::of(&policy), doubts })?;
+        context.output.show(&Checked { policy: InEffect::of(&policy), doubts })?;
         Ok(Exit::Ok)
     }
 }
@@ -214,7 +212,7 @@ impl View for Applied {
 #[derive(Serialize)]
 struct Checked {
     #[serde(flatten)]
-    policy: PolicyView,
+    policy: InEffect,
     doubts: Vec<String>,
 }
 
@@ -226,146 +224,12 @@ impl View for Checked {
     }
 }
 
-/// Every value of a policy that is in effect, defaults included, by its key.
-#[derive(Debug, Serialize)]
-pub struct PolicyView {
-    estate: String,
-    version: u64,
-    id: PolicyId,
-    previous: Option<PolicyId>,
-    mode: &'static str,
-    rehearse_every: String,
-    expiry: BTreeMap<&'static str, String>,
-    quiet: BTreeMap<&'static str, String>,
-    actions: BTreeMap<&'static str, &'static str>,
-    waves: BTreeMap<&'static str, String>,
-    peers: BTreeMap<&'static str, String>,
-    limits: BTreeMap<&'static str, String>,
-    certificate: BTreeMap<&'static str, String>,
-    groups: Vec<String>,
-    windows: Vec<String>,
-    freezes: Vec<String>,
-    names: Vec<String>,
-    compromised: Vec<String>,
-    exceptions: Vec<String>,
-}
-
-impl PolicyView {
-    fn of(policy: &Document) -> Self {
-        let Document {
-            id,
-            estate,
-            version,
-            previous,
-            expiry,
-            quiet,
-            mode,
-            rehearse_every,
-            actions,
-            groups,
-            windows,
-            freezes,
-            waves,
-            peers,
-            limits,
-            certificate,
-            names,
-            compromised,
-            exceptions,
-        } = policy;
-        Self {
-            estate: estate.to_string(),
-            version: *version,
-            id: *id,
-            previous: *previous,
-            mode: mode.as_str(),
-            rehearse_every: rehearse_every.unwrap_or(Span::days(0)).to_string(),
-            expiry: [
-                ("propose_at", expiry.propose_at.to_string()),
-                ("renew_before", expiry.renew_before.to_string()),
-                ("urgent_at", expiry.urgent_at.to_string()),
-            ]
-            .into(),
-            quiet: [
-                ("record_missing", quiet.record_missing.to_string()),
-                ("dangling", quiet.dangling.to_string()),
-                ("ceiling", quiet.ceiling.to_string()),
-            ]
-            .into(),
-            actions: Action::ALL.map(|action| (action.as_str(), actions.of(action).as_str())).into(),
-            waves: [
-                ("group_by", waves.group_by.as_str().to_owned()),
-                ("at_once", waves.at_once.to_string()),
-                ("soak", waves.soak.to_string()),
-            ]
-            .into(),
-            peers: [("count", peers.count.to_string()), ("every", peers.every.to_string())].into(),
-            limits: [
-                ("restores_per_hour", limits.restores_per_hour.to_string()),
-                ("restores_per_day", limits.restores_per_day.to_string()),
-                ("authority_days", limits.authority_days.to_string()),
-            ]
-            .into(),
-            certificate: [("key_bits", certificate.key_bits.to_string()), ("months", certificate.months.to_string())].into(),
-            groups: groups.iter().map(group).collect(),
-            windows: windows.iter().map(ToString::to_string).collect(),
-            freezes: freezes.iter().map(ToString::to_string).collect(),
-            names: names.iter().map(|Name { server, full_name }| format!("{server}: {full_name}")).collect(),
-            compromised: compromised.iter().map(ToString::to_string).collect(),
-            exceptions: exceptions.iter().map(exception).collect(),
-        }
-    }
-}
-
-fn group(group: &Group) -> String {
-    let Group { name, servers, dag, site, mode } = group;
-    let mut members: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    members.extend(dag.iter().map(|dag| format!("DAG {dag}")));
-    members.extend(site.iter().map(|site| format!("AD site {site}")));
-    format!("{name}: {}; mode {}", if members.is_empty() { "nobody".to_owned() } else { members.join(", ") }, mode.as_str())
-}
-
-fn exception(exception: &Exception) -> String {
-    let Exception { server, allow, owner, reason, until } = exception;
-    let until: &Timestamp = until;
-    format!("{server}: {} until {}, {owner}: {reason}", allow.as_str(), moment(*until))
-}
-
-impl View for PolicyView {
+impl View for InEffect {
     fn text(&self) -> String {
-        let mut rows: Vec<(String, String)> = vec![
-            ("estate".to_owned(), self.estate.clone()),
-            ("version".to_owned(), self.version.to_string()),
-            ("id".to_owned(), self.id.to_string()),
-            ("previous".to_owned(), self.previous.map_or_else(|| "-".to_owned(), |id| id.to_string())),
-            ("mode".to_owned(), self.mode.to_owned()),
-            ("rehearse_every".to_owned(), self.rehearse_every.clone()),
-        ];
-        rows.extend(self.actions.iter().map(|(key, value)| (format!("actions.{key}"), (*value).to_owned())));
-        let tables = [
-            ("expiry", &self.expiry),
-            ("quiet", &self.quiet),
-            ("waves", &self.waves),
-            ("peers", &self.peers),
-            ("limits", &self.limits),
-            ("certificate", &self.certificate),
-        ];
-        for (name, keys) in tables {
-            rows.extend(keys.iter().map(|(key, value)| (format!("{name}.{key}"), value.clone())));
-        }
-        let lists = [
-            ("group", &self.groups, "none"),
-            ("window", &self.windows, "none: approved work may run at any time"),
-            ("freeze", &self.freezes, "none"),
-            ("name", &self.names, "none"),
-            ("compromised", &self.compromised, "none"),
-            ("exception", &self.exceptions, "none"),
-        ];
-        for (name, list, empty) in lists {
-            let lines: Vec<String> = list.iter().map(|entry| line(entry)).collect();
-            rows.push((name.to_owned(), if lines.is_empty() { empty.to_owned() } else { lines.join("\n") }));
-        }
-        pairs(rows.iter().map(|(key, value)| (key.as_str(), value.clone())))
+        let rows = self.rows();
+        // What people wrote may hold anything; what we set on lines of their own stays there.
+        let one = |value: &str| value.lines().map(line).collect::<Vec<_>>().join("\n");
+        pairs(rows.iter().map(|(key, value)| (key.as_str(), one(value))))
     }
 }
 
@@ -381,7 +245,7 @@ mod tests {
 
     #[test]
     fn every_value_in_effect_is_shown() {
-        let text = PolicyView::of(&policy(
+        let text = InEffect::of(&policy(
             "estate = \"contoso\"\nversion = 1\n[expiry]\npropose_at = \"90d\"\n[[group]]\nname = \"lab\"\nservers = [\"ex1\"]\ndag = \"DAG1\"\nmode = \"act\"\n\
              [[window]]\ndays = [\"sat\"]\nstart = \"22:00\"\nlength = \"4h\"\nzone = \"Europe/Berlin\"\n",
         ))

@@ -7,7 +7,7 @@ use policy::id::{ServerName, Sha256};
 use tonic::Status;
 
 use crate::audit::Entry;
-use crate::store::{ChangeCursor, Identity, MAX_PAGE, PlanCursor, PlanFilter, PlanRow};
+use crate::store::{ChangeCursor, Identity, MAX_PAGE, PlanCursor, PlanFilter, PlanRow, TrailFilter};
 
 /// Entries of a page when nobody says how many.
 const DEFAULT: u32 = 100;
@@ -104,15 +104,24 @@ fn of_period(since: Timestamp, until: Timestamp) -> String {
     format!("change {} {} ", since.as_microsecond(), until.as_microsecond())
 }
 
-/// A token behind an audit entry.
-pub(super) fn of_audit(sequence: u64) -> String {
-    encode(&format!("audit {sequence}"))
+/// A token behind an audit entry of this list.
+pub(super) fn of_audit(sequence: u64, filter: &TrailFilter) -> String {
+    encode(&format!("audit {} {sequence} {}", filter.newest_first, filter.contains))
 }
 
-/// The sequence number behind which the page begins, at least `after`.
-pub(super) fn audit(token: &str, after: u64) -> Result<u64, Status> {
-    let read = read(token, |text| text.strip_prefix("audit ")?.parse::<u64>().ok())?;
-    Ok(read.unwrap_or(0).max(after))
+/// The list with its beginning where the token says.
+pub(super) fn audit(token: &str, filter: TrailFilter) -> Result<TrailFilter, Status> {
+    let read = read(token, |text| {
+        let (order, rest) = text.strip_prefix("audit ")?.split_once(' ')?;
+        let (sequence, contains) = rest.split_once(' ')?;
+        let same = order == filter.newest_first.to_string() && contains == filter.contains;
+        sequence.parse::<u64>().ok().filter(|_| same)
+    })?;
+    Ok(match read {
+        Some(sequence) if filter.newest_first => TrailFilter { before: Some(sequence), ..filter },
+        Some(sequence) => TrailFilter { after: filter.after.max(sequence), ..filter },
+        None => filter,
+    })
 }
 
 /// The first of these entries, as many as fit into a message; at least one.
@@ -159,9 +168,15 @@ mod tests {
         let name: ServerName = "EX1".parse().expect("a name");
         assert_eq!(server(&of_server(&name)).expect("own"), Some(name.clone()));
         assert_eq!(server("").expect("the beginning"), None);
-        assert_eq!(audit(&of_audit(7), 3).expect("own"), 7);
-        assert_eq!(audit("", 3).expect("the beginning"), 3);
-        for wrong in ["x", "????", &of_audit(7), &encode("server EX 1"), &"A".repeat(10_000)] {
+        let trail = |after| TrailFilter { after, ..TrailFilter::default() };
+        let token = of_audit(7, &trail(3));
+        assert_eq!(audit(&token, trail(3)).expect("own"), trail(7));
+        assert_eq!(audit("", trail(3)).expect("the beginning"), trail(3));
+        let back = TrailFilter { newest_first: true, contains: "a b".to_owned(), ..trail(3) };
+        let found = audit(&of_audit(7, &back), back.clone()).expect("own");
+        assert_eq!(found, TrailFilter { before: Some(7), ..back.clone() });
+        assert!(audit(&token, back).is_err(), "of another list");
+        for wrong in ["x", "????", &token, &encode("server EX 1"), &"A".repeat(10_000)] {
             assert_eq!(server(wrong).expect_err("foreign").code(), tonic::Code::InvalidArgument, "{wrong}");
         }
         let all = PlanFilter::default();
@@ -183,7 +198,7 @@ mod tests {
             .collect();
         assert_eq!(within_a_message(entries.clone()).len(), 1);
         assert_eq!(within_a_message(entries[..1].to_vec()).len(), 1);
-        assert_eq!(next(&entries, 0, |entry| of_audit(entry.sequence)), of_audit(5));
+        assert_eq!(next(&entries, 0, |entry| entry.sequence.to_string()), "5");
         assert_eq!(next::<Entry>(&[], 0, |_| "more".to_owned()), "");
     }
 }

@@ -228,9 +228,30 @@ async fn lists_end_with_an_empty_token_and_only_then() {
         }
     }
     assert_eq!(names, ["EX1", "EX2", "EX3", "EX4", "EX5"]);
-    let behind = ListAuditRequest { page_size: 1000, page_token: String::new(), after: 3 };
+    let behind = ListAuditRequest { page_size: 1000, after: 3, ..ListAuditRequest::default() };
     let entries = desk.operators.list_audit(asked("auditor", behind)).await.expect("a page").into_inner().entries;
     assert_eq!(entries.first().map(|entry| entry.sequence), Some(4));
+    // What is looked for is text and no pattern, in either order, from page to page.
+    let look_for = async |contains: &str, newest_first: bool| {
+        let (mut found, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = ListAuditRequest { page_size: 1, page_token, contains: contains.to_owned(), newest_first, after: 0 };
+            let page = desk.operators.list_audit(asked("auditor", request)).await.expect("a page").into_inner();
+            found.extend(page.entries.into_iter().map(|entry| entry.sequence));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return found;
+            }
+        }
+    };
+    let of_ex3 = look_for("ex3", false).await;
+    assert!(!of_ex3.is_empty() && of_ex3.len() < look_for("", false).await.len(), "{of_ex3:?}");
+    assert_eq!(look_for("EX3", true).await, of_ex3.iter().rev().copied().collect::<Vec<_>>());
+    for pattern in ["%3", "EX_", "!", "' OR 1=1 --"] {
+        assert_eq!(look_for(pattern, false).await, [0_u64; 0], "{pattern}");
+    }
+    let long = ListAuditRequest { contains: "x".repeat(201), ..ListAuditRequest::default() };
+    assert_eq!(code(desk.operators.list_audit(asked("viewer", long)).await), Code::InvalidArgument);
     let negative = ListServersRequest { page_size: -1, page_token: String::new() };
     assert_eq!(code(desk.operators.list_servers(asked("viewer", negative)).await), Code::InvalidArgument);
 }

@@ -48,20 +48,51 @@ pub(super) async fn tell(
     Ok(())
 }
 
+/// Which entries, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrailFilter {
+    /// Only those with a larger sequence number.
+    pub after: u64,
+    /// Only those with a smaller one.
+    pub before: Option<u64>,
+    /// Only those in whose actor, action, subject or detail this stands; capitals of ASCII do not matter. Empty for all.
+    pub contains: String,
+    /// The newest first.
+    pub newest_first: bool,
+}
+
 /// Entries behind sequence number `after`, oldest first.
 pub(super) async fn entries<'e>(
     from: impl sqlx::Executor<'e, Database = sqlx::Any>,
     after: u64,
     limit: u32,
 ) -> Result<Vec<Entry>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT sequence, at, actor, action, subject, detail, previous, hash FROM audit WHERE sequence > $1 ORDER BY sequence LIMIT $2",
-    )
-    .bind(count(after))
-    .bind(page(limit))
-    .fetch_all(from)
-    .await
-    .doing("reading the audit trail")?;
+    found(from, &TrailFilter { after, ..TrailFilter::default() }, limit).await
+}
+
+/// By sequence number, which is the table's own order: what is not looked through costs nothing.
+const UP: &str = "SELECT sequence, at, actor, action, subject, detail, previous, hash FROM audit WHERE sequence > $1 AND sequence < $2
+   AND ($3 = '%%' OR actor LIKE $3 ESCAPE '!' OR action LIKE $3 ESCAPE '!' OR subject LIKE $3 ESCAPE '!' OR detail LIKE $3 ESCAPE '!')
+   ORDER BY sequence LIMIT $4";
+const DOWN: &str = "SELECT sequence, at, actor, action, subject, detail, previous, hash FROM audit WHERE sequence > $1 AND sequence < $2
+   AND ($3 = '%%' OR actor LIKE $3 ESCAPE '!' OR action LIKE $3 ESCAPE '!' OR subject LIKE $3 ESCAPE '!' OR detail LIKE $3 ESCAPE '!')
+   ORDER BY sequence DESC LIMIT $4";
+
+async fn found<'e>(
+    from: impl sqlx::Executor<'e, Database = sqlx::Any>,
+    TrailFilter { after, before, contains, newest_first }: &TrailFilter,
+    limit: u32,
+) -> Result<Vec<Entry>, StoreError> {
+    let like: String =
+        contains.chars().flat_map(|c| matches!(c, '%' | '_' | '!').then_some('!').into_iter().chain([c])).collect();
+    let rows = sqlx::query(if *newest_first { DOWN } else { UP })
+        .bind(count(*after))
+        .bind(before.map_or(i64::MAX, count))
+        .bind(format!("%{like}%"))
+        .bind(page(limit))
+        .fetch_all(from)
+        .await
+        .doing("reading the audit trail")?;
     rows.iter()
         .map(|row| {
             let row = Columns(row);
@@ -86,6 +117,14 @@ impl Store {
     /// [`StoreError`].
     pub async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Entry>, StoreError> {
         entries(self.readers(), after, limit).await
+    }
+
+    /// Entries that were asked for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn audit_found(&self, filter: &TrailFilter, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        found(self.readers(), filter, limit).await
     }
 
     /// Where the trail ends.

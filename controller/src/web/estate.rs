@@ -6,7 +6,7 @@ use askama::Template;
 use policy::Timestamp;
 use proto::invalid::micros;
 use proto::operator::operator_service_server::OperatorService as _;
-use proto::operator::{self, GetStatusRequest, GetStatusResponse, ListServersRequest, ListStandingsRequest};
+use proto::operator::{self, GetStatusRequest, GetStatusResponse, ListServersRequest, ListStandingsRequest, ListStopsRequest};
 
 use super::access::Who;
 use super::plans::day;
@@ -21,17 +21,7 @@ const SHOWN: usize = 5_000;
 
 pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let status = web.operators.get_status(who.ask(GetStatusRequest {})).await?.into_inner();
-    let mut servers = Vec::new();
-    let mut page_token = String::new();
-    while servers.len() < SHOWN {
-        let request = ListServersRequest { page_size: PAGE, page_token };
-        let page = web.operators.list_servers(who.ask(request)).await?.into_inner();
-        servers.extend(page.servers);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let servers = servers(web, who).await?;
     let mut standings = Vec::new();
     let (mut page_token, mut at) = (String::new(), 0);
     while standings.len() < SHOWN {
@@ -43,8 +33,25 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
             break;
         }
     }
-    let main = Estate::of(status, servers, standings, web.parts.clock.now()).render()?;
+    let stops = web.operators.list_stops(who.ask(ListStopsRequest { all: false })).await?.into_inner().stops;
+    let main = Estate::of(status, servers, standings, stops.len(), web.parts.clock.now()).render()?;
     Ok(Shown { title: "Estate".to_owned(), main })
+}
+
+/// All servers, or the first so many as a page shows.
+pub(super) async fn servers(web: &Web, who: &Who) -> Result<Vec<operator::Server>, Trouble> {
+    let mut servers = Vec::new();
+    let mut page_token = String::new();
+    while servers.len() < SHOWN {
+        let request = ListServersRequest { page_size: PAGE, page_token };
+        let page = web.operators.list_servers(who.ask(request)).await?.into_inner();
+        servers.extend(page.servers);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    Ok(servers)
 }
 
 #[derive(Template)]
@@ -52,10 +59,38 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
 struct Estate {
     headline: String,
     lead: String,
+    /// Emergency stops in force.
+    stops: usize,
+    /// What a new estate still lacks, in the order in which it is done.
+    first: Vec<FirstStep>,
     troubled: Vec<TroubleLine>,
     proposed: u32,
     groups: Vec<Group>,
 }
+
+/// A step of the first day.
+struct FirstStep {
+    title: &'static str,
+    why: &'static str,
+    commands: &'static str,
+}
+
+/// Who may approve comes before what is wanted, and that before anybody joins: a server that joins first is only observed.
+const TRUST: FirstStep = FirstStep {
+    title: "Say who may approve",
+    why: "On a workstation, not here: whoever has the root key makes and unmakes approvers, and no controller can.",
+    commands: "backstay trust init --estate ESTATE --ca FINGERPRINT --approver NAME --out trust\nbackstay trust apply trust/trust.signed",
+};
+const POLICY: FirstStep = FirstStep {
+    title: "Say what is wanted",
+    why: "Until an approver has signed a policy, every server is only observed: nothing is proposed, nothing is done.",
+    commands: "backstay policy check policy.toml\nbackstay policy apply policy.toml --key KEYFILE",
+};
+const SERVER: FirstStep = FirstStep {
+    title: "Let the first server in",
+    why: "With a token that is good once. The page Enrolment makes one, with the lines to paste on the server.",
+    commands: "backstay token create --server EX1 --out EX1.token",
+};
 
 struct TroubleLine {
     server: String,
@@ -82,7 +117,13 @@ struct Cell {
 
 impl Estate {
     /// Pure: the same answers make the same page.
-    fn of(status: GetStatusResponse, servers: Vec<operator::Server>, standings: Vec<operator::Standing>, now: Timestamp) -> Self {
+    fn of(
+        status: GetStatusResponse,
+        servers: Vec<operator::Server>,
+        standings: Vec<operator::Standing>,
+        stops: usize,
+        now: Timestamp,
+    ) -> Self {
         let untouched: BTreeMap<String, i64> =
             standings.into_iter().map(|standing| (standing.server, standing.untouched_since)).collect();
         let troubled: Vec<TroubleLine> = status.troubled.into_iter().map(TroubleLine::of).collect();
@@ -118,7 +159,17 @@ impl Estate {
             groups.entry(group).or_default().push(cell);
         }
         let groups = groups.into_iter().map(|(name, cells)| Group { name, cells }).collect();
-        Self { headline, lead, troubled, proposed: status.plans.get("proposed").copied().unwrap_or_default(), groups }
+        let lacks = [(status.trust_version == 0, TRUST), (status.policy_version == 0, POLICY), (count == 0, SERVER)];
+        let first = lacks.into_iter().filter_map(|(lacks, step)| lacks.then_some(step)).collect();
+        Self {
+            headline,
+            lead,
+            stops,
+            first,
+            troubled,
+            proposed: status.plans.get("proposed").copied().unwrap_or_default(),
+            groups,
+        }
     }
 }
 
@@ -179,6 +230,7 @@ mod tests {
         };
         let status = GetStatusResponse {
             servers: 3,
+            trust_version: 1,
             policy_version: 1,
             troubled: vec![operator::Trouble {
                 server: "EX2".to_owned(),
@@ -193,14 +245,18 @@ mod tests {
             untouched_since: micros(now) - 86_400_000_000 * 1_412,
             ..operator::Standing::default()
         };
-        let page = Estate::of(status, servers, vec![standing], now).render().expect("a page");
+        let page = Estate::of(status, servers, vec![standing], 1, now).render().expect("a page");
         assert!(page.starts_with("<h1>1 of 3 servers wants somebody</h1>"), "{page}");
         assert!(page.find("Wants somebody").expect("there") < page.find("server-EX1").expect("there"), "{page}");
         for words in ["untouched for 1412 days", "30 days left, until 2026-12-27", "key lost", "not heard", "is-bad"] {
             assert!(page.contains(words), "{words} in\n{page}");
         }
         assert!(!page.contains("<script"), "{page}");
-        let empty = Estate::of(GetStatusResponse::default(), Vec::new(), Vec::new(), now).render().expect("a page");
+        let empty = Estate::of(GetStatusResponse::default(), Vec::new(), Vec::new(), 0, now).render().expect("a page");
+        assert!(page.contains("An emergency stop is in force") && !page.contains("The first day"), "{page}");
+        let order =
+            ["Say who may approve", "Say what is wanted", "Let the first server in"].map(|step| empty.find(step).expect(step));
+        assert!(order.is_sorted(), "{empty}");
         assert!(empty.contains("No server has joined yet") && empty.contains("backstay token create"), "{empty}");
     }
 }

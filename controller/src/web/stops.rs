@@ -5,20 +5,16 @@ use std::collections::BTreeSet;
 use askama::Template;
 use policy::stop::Stop;
 use proto::operator::operator_service_server::OperatorService as _;
-use proto::operator::{self, ListServersRequest, ListStopsRequest};
+use proto::operator::{self, ListStopsRequest};
 
 use super::access::Who;
 use super::plans::moment;
-use super::{Shown, Trouble, Web};
+use super::{Shown, Trouble, Web, estate};
 use crate::operators::access::Right;
-
-/// Servers whose DAGs and AD sites are offered.
-const OFFERED: i32 = 1_000;
 
 pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let stops = web.operators.list_stops(who.ask(ListStopsRequest { all: true })).await?.into_inner().stops;
-    let request = ListServersRequest { page_size: OFFERED, page_token: String::new() };
-    let servers = web.operators.list_servers(who.ask(request)).await?.into_inner().servers;
+    let servers = estate::servers(web, who).await?;
     let main = Stops::of(stops, &servers, who.may(Right::Stop))?.render()?;
     Ok(Shown { title: "Emergency stop".to_owned(), main })
 }

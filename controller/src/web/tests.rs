@@ -74,6 +74,9 @@ impl Pages {
     }
 }
 
+/// Every page that has no name in its address.
+const PAGES: [&str; 9] = ["/", "/plans", "/policy", "/calendar", "/patch-night", "/audit", "/enrolment", "/stops", "/access"];
+
 const HOST: &str = "127.0.0.1:7446";
 
 fn own(method: Method, path: &str) -> axum::http::request::Builder {
@@ -95,7 +98,7 @@ fn form(path: &str) -> axum::http::request::Builder {
 #[tokio::test]
 async fn a_link_is_good_once_and_nobody_sees_a_page_without_it() {
     let pages = Pages::new().await;
-    for path in ["/", "/plans", "/servers/EX1", "/nowhere"] {
+    for path in PAGES.into_iter().chain(["/servers/EX1", "/nowhere", "/audit/export", "/audit/verify"]) {
         let answer = pages.get(path, "").await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
         assert_eq!(answer.headers[header::LOCATION], "/sign-in", "{path}");
@@ -343,12 +346,112 @@ async fn a_form_of_a_plan_that_is_no_more_is_refused_with_what_changed() {
 }
 
 #[tokio::test]
+async fn a_policy_is_tried_and_nothing_is_changed() {
+    let pages = Pages::new().await;
+    let people = People::new();
+    pages.with_plan(&people, 2).await;
+    let cookie = pages.signed_in(PersonRole::Viewer).await;
+    let page = pages.get("/policy", &cookie).await;
+    for words in ["Version 1 is in force, signed by anna", "<dt>waves.soak</dt><dd>1m", "version = 2", "mode = &#34;propose&#34;"]
+    {
+        assert!(page.text.contains(words), "{words} in {}", page.text);
+    }
+    let told = pages.parts.store.audit_head().await.expect("reads");
+    let attempt = async |text: String| {
+        pages.ask(form("/policy/try").header(header::COOKIE, &cookie), &format!("policy={}", encoded(&text))).await
+    };
+    let wider = PROPOSE.replace("propose", "act").replace('\n', "\r\n");
+    let answer = attempt(wider).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    for words in ["<td>mode</td><td>propose</td><td>act</td>", "may do more", "Nothing was changed", "renewal may run"] {
+        assert!(answer.text.contains(words), "{words} in {}", answer.text);
+    }
+    assert!(attempt(PROPOSE.to_owned()).await.text.contains("wants the same"));
+    let wrong = attempt(format!("{PROPOSE}moed = 1\n")).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.text.contains("moed") && wrong.text.contains("It does not hold"), "{}", wrong.text);
+    let large = attempt("#".repeat(policy::trust::MAX_BYTES + 1)).await;
+    assert_eq!(large.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", large.text.len());
+    assert_eq!(attempt("#".repeat(10 << 20)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(pages.parts.store.audit_head().await.expect("reads"), told);
+}
+
+#[tokio::test]
+async fn the_trail_is_looked_through_verified_and_taken_away() {
+    let pages = Pages::new().await;
+    let people = People::new();
+    pages.with_plan(&people, 2).await;
+    let cookie = pages.signed_in(PersonRole::Auditor).await;
+    let page = pages.get("/audit?words=plan.proposed", &cookie).await;
+    assert_eq!((page.status, page.text.matches("<tr><td>").count()), (StatusCode::OK, 1), "{}", page.text);
+    assert!(pages.get("/audit?words=nobody", &cookie).await.text.contains("In no entry does that stand"));
+    assert_eq!(pages.get("/audit?behind=x", &cookie).await.status, StatusCode::BAD_REQUEST);
+    let head = pages.parts.store.audit_head().await.expect("reads");
+    let verified = pages.get("/audit/verify", &cookie).await;
+    assert!(
+        verified.text.contains("The trail is unbroken") && verified.text.contains(&format!("{}:{}", head.sequence, head.hash))
+    );
+    let file = pages.get("/audit/export", &cookie).await;
+    let lines: Vec<serde_json::Value> = file.text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((lines.len() as u64, &lines[0]["sequence"]), (head.sequence, &serde_json::json!(1)));
+    assert_eq!(lines.last().expect("one")["hash"], head.hash.to_string());
+    assert!(file.headers[header::CONTENT_DISPOSITION].to_str().expect("text").contains("audit-contoso.jsonl"));
+    // Two pages of a long trail, without one entry twice.
+    for number in 0..150 {
+        let actor = crate::audit::Actor::Console;
+        pages.parts.store.tell(actor, "test.told", format!("n{number}"), serde_json::json!({}), noon()).await.expect("told");
+    }
+    let first = pages.get("/audit?words=test.told", &cookie).await;
+    assert_eq!(first.text.matches("<tr><td>").count(), 100);
+    let behind =
+        first.text.split("name=\"behind\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a page more");
+    let second = pages.get(&format!("/audit?words=test.told&behind={behind}"), &cookie).await;
+    assert_eq!(second.text.matches("<tr><td>").count(), 50, "{}", second.text);
+    assert!(second.text.contains(">n0<") && !second.text.contains(">n50<") && first.text.contains(">n50<"));
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_only_to_who_may_make_one() {
+    let pages = Pages::new().await;
+    let people = People::new();
+    people.rule(&pages.parts.store, 1, PROPOSE).await;
+    let admin = pages.signed_in(PersonRole::Admin).await;
+    let operator = pages.signed_in(PersonRole::Operator).await;
+    let (path, body) = ("/enrolment/token", "server=EX7&hours=8");
+    assert_eq!(pages.ask(form(path).header(header::COOKIE, &operator), body).await.status, StatusCode::FORBIDDEN);
+    assert!(!pages.get("/enrolment", &operator).await.text.contains("Make a token"));
+    let made = pages.ask(form(path).header(header::COOKIE, &admin), body).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let token = made.text.split("<pre id=\"token\">").nth(1).and_then(|rest| rest.split('<').next()).expect("a token");
+    assert!(
+        made.text.contains(&format!("'{token}'")) && made.text.contains("JOIN_TOKEN_FILE=C:\\deploy\\EX7.token"),
+        "{}",
+        made.text
+    );
+    assert!(!pages.get("/enrolment", &admin).await.text.contains(token));
+    for wrong in
+        ["server=EX7&hours=0", "server=EX7&hours=4294967295", "server=EX7&hours=x", "server=..%5cEX7&hours=8", "server='&hours=8"]
+    {
+        let answer = pages.ask(form(path).header(header::COOKIE, &admin), wrong).await;
+        assert!(answer.status.is_client_error(), "{wrong}: {}", answer.status);
+    }
+}
+
+#[tokio::test]
 async fn every_answer_says_what_a_browser_must_not_do_and_no_page_has_anything_inline() {
     let pages = Pages::new().await;
     let cookie = pages.signed_in(PersonRole::Auditor).await;
-    for path in
-        ["/", "/plans", "/servers/EX9", "/sign-in", "/assets/page.css", "/assets/live.js", "/assets/icon.svg", "/assets/x"]
-    {
+    let others = [
+        "/servers/EX9",
+        "/sign-in",
+        "/audit/verify",
+        "/assets/page.css",
+        "/assets/live.js",
+        "/assets/key.js",
+        "/assets/icon.svg",
+        "/assets/x",
+    ];
+    for path in PAGES.into_iter().chain(others) {
         let answer = pages.get(path, &cookie).await;
         let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         assert_eq!(header("content-security-policy"), CONTENT_SECURITY, "{path}");
@@ -385,7 +488,11 @@ async fn nothing_that_a_host_or_a_person_says_becomes_markup() {
     stage::look_as(store, &ex1, noon()).await.expect("looked at");
     let plan = store.plans(&crate::store::PlanFilter::default(), None, 1).await.expect("reads");
     let cookie = pages.signed_in(PersonRole::Admin).await;
-    let mut paths = vec!["/".to_owned(), "/servers/EX1".to_owned(), "/plans".to_owned()];
+    let stop = format!("scope=dag:{}&reason={}", encoded(evil), encoded(evil));
+    assert_eq!(pages.ask(form("/stops").header(header::COOKIE, &cookie), &stop).await.status, StatusCode::SEE_OTHER);
+    let mut paths: Vec<String> = PAGES.map(str::to_owned).into();
+    paths.push("/servers/EX1".to_owned());
+    paths.push(format!("/audit?words={}", encoded(evil)));
     paths.extend(plan.first().map(|plan| format!("/plans/{}", plan.id.short())));
     paths.push("/servers/%3Cimg%20src=x%3E".to_owned());
     let mut said = 0;
@@ -394,5 +501,9 @@ async fn nothing_that_a_host_or_a_person_says_becomes_markup() {
         assert!(!answer.text.contains("<img") && answer.text.matches("</main>").count() == 1, "{path}\n{}", answer.text);
         said += answer.text.matches("&#60;img src=x onerror=alert(1)&#62;").count();
     }
-    assert!(said > 3, "it was said on the pages, as text: {said}");
+    // A form comes back with what was typed.
+    let tried = pages.ask(form("/policy/try").header(header::COOKIE, &cookie), &format!("policy={}", encoded(evil))).await;
+    assert_eq!(tried.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(!tried.text.contains("<img") && tried.text.matches("</main>").count() == 1, "{}", tried.text);
+    assert!(said > 6, "it was said on the pages, as text: {said}");
 }

@@ -1,14 +1,12 @@
 //! `backstay policy forecast`: what time alone brings to this estate, day by day, over the next years.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{ToSpan, tz::TimeZone};
 use policy::Timestamp;
 use policy::document::Policy;
-use policy::forecast::{Entry, Subject, What, forecast, host};
-use policy::report::Fact;
+use policy::forecast::{Entry, Subject, forecast};
 use serde::Serialize;
 
 use super::{in_force, read};
@@ -17,6 +15,7 @@ use crate::cli::connection::Client;
 use crate::cli::failure::{Doing, Exit, Failure};
 use crate::cli::output::{View, line};
 use crate::cli::server::{ServerRow, all};
+use crate::policies::{Day, days, subject};
 use proto::invalid::{self, Invalid};
 
 /// The longest forecast, in years.
@@ -54,12 +53,9 @@ impl Forecast {
 
 /// The servers as the controller lists them.
 async fn subjects(client: &Client) -> Result<Vec<Subject>, Failure> {
-    let known = |text: String| if text.is_empty() { Fact::not_observed() } else { Fact::Known(text) };
     let doing = "reading the list of servers";
     let subject = |ServerRow { name, dag, ad_site, not_after, .. }: ServerRow| {
-        let name = invalid::id("Server.name", &name)?;
-        let dag = if dag.is_empty() { Fact::not_observed() } else { Fact::Known(Some(dag)) };
-        Ok(Subject { host: host(name, dag, known(ad_site)), ends: not_after })
+        Ok(subject(invalid::id("Server.name", &name)?, dag, ad_site, not_after))
     };
     all(client).await?.into_iter().map(subject).collect::<Result<_, Invalid>>().doing(|| doing.to_owned())
 }
@@ -91,51 +87,19 @@ impl View for ForecastView {
         if entries.is_empty() {
             text.push_str("nothing happens\n");
         }
-        // One line for each day and event, with its servers: an estate that was installed in one night reads as one night.
-        let mut days: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-        let mut order = Vec::new();
-        for Entry { at, server, what } in entries {
-            let key = (day(at), in_words(what));
-            let names = days.entry(key.clone()).or_insert_with(|| {
-                order.push(key);
-                Vec::new()
-            });
-            names.extend(server.iter().map(|server| {
-                if *what == What::MayRun { format!("{server} {}", at.strftime("%H:%M")) } else { server.to_string() }
-            }));
-        }
-        for key in order {
-            let names = days.remove(&key).unwrap_or_default();
-            let (day, what) = key;
-            let names = if names.is_empty() { "all".to_owned() } else { names.join(", ") };
+        for Day { day, servers, what, alarm: _ } in days(entries) {
+            let names = if servers.is_empty() { "all".to_owned() } else { servers.join(", ") };
             text.push_str(&format!("{day}  {names}: {}\n", line(&what)));
         }
         text
     }
 }
 
-fn in_words(what: &What) -> String {
-    match what {
-        What::Proposed => "renewal is proposed; approvals are collected".to_owned(),
-        What::MayRun => "renewal may run, each in its turn".to_owned(),
-        What::NoWindow(why) => format!("ALARM, no window: {why}"),
-        What::NoTurn => {
-            "ALARM, no turn: others have theirs in every window until this one is urgent; more windows, more at_once or a shorter soak"
-                .to_owned()
-        }
-        What::Urgent => "if not renewed yet: pages, and ignores windows".to_owned(),
-        What::Ends => "if nobody approved: the certificate ends".to_owned(),
-        What::Observed => "mode is observe, or renewals are only reported: nothing of this would be proposed".to_owned(),
-        What::Unknown => "the end of its certificate is not known: nothing can be foreseen".to_owned(),
-        What::ExceptionEnds(whose) => format!("an exception ends ({whose})"),
-        What::FreezeBegins(reason) => format!("freeze begins ({reason})"),
-        What::FreezeEnds(reason) => format!("freeze ends ({reason})"),
-        What::Many(many) => format!("{many} renewals may run within seven days from here: spread the windows"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use policy::forecast::host;
+    use policy::report::Fact;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {

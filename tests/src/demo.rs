@@ -45,7 +45,13 @@ mode = "act"
 /// When something does not start, ends by itself, or does not stop.
 pub fn run(folder: &Path) -> Result<()> {
     say("Building what is not built yet, then starting three lab servers, a controller and three agents ...")?;
-    let setup = Setup { policy: Some(POLICY.to_owned()), ..Setup::default() };
+    let setup = Setup {
+        policy: Some(POLICY.to_owned()),
+        // Whoever opens the pages is admin, and one of the approvers; two of them must agree to a renewal.
+        approvers: vec!["anna", "admin"],
+        need: vec!["renew=2"],
+        ..Setup::default()
+    };
     let mut estate = Estate::in_folder(folder, &setup)?;
     introduce(&estate)?;
     let ended = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(until_asked(&mut estate));
@@ -98,6 +104,8 @@ fn next(estate: &Estate) -> Result<String> {
     let bin = bin.parent().context("the folder of the binaries")?.display();
     let (lab, identity, key) = (estate.folder().join("lab"), desk.identity(), desk.key_file("anna"));
     let (lab, identity, key) = (quoted(&lab)?, quoted(&identity)?, quoted(&key)?);
+    let trust = |file: &str| quoted(&desk.file(file));
+    let (held, root, next) = (trust("trust/trust.signed")?, trust("trust/root.key")?, trust("trust-2.signed")?);
     let back_end = estate.back_end("EX1")?;
     Ok(format!(
         "Try it. In another terminal, first:
@@ -116,17 +124,25 @@ fn next(estate: &Estate) -> Result<String> {
   backstay-lab break --dir {lab} --server EX1 remove-record
   backstay server list
 
-3. Let the certificate of EX2 end soon. A renewal is proposed, and waits for an approver.
+3. Let the certificate of EX2 end soon. A renewal is proposed, and waits for two approvers: one may sign on the page of the plan.
 
   backstay-lab break --dir {lab} --server EX2 expiring --days 20
   backstay plan list
-  backstay plan approve PLAN --key {key} --reason \"ends soon\" --change CHG-1
-  backstay plan show PLAN
 
-4. Who did what, and whether anybody changed the trail:
+   On the page Access (your name, at the top) make a key in your browser. Whoever has the root key admits it:
+
+  backstay trust next --from {held} --admit-browser admin=KEY --browser renew --key {root} --out {next}
+  backstay trust apply {next}
+
+   Sign on the page of the plan. The other approver does so on a workstation, and the page shows the rest by itself:
+
+  backstay plan approve PLAN --key {key} --reason \"ends soon\" --change CHG-1
+
+4. Who did what, whether anybody changed the trail, and the estate of today as one page to hand on:
 
   backstay audit list
   backstay audit verify
+  backstay report --html report.html
 
   backstay-lab break --help lists what else can happen; backstay-lab heal --dir {lab} --server EX1 undoes it.
   cargo demo -- --tour walks through all of this by itself, and checks each step from outside.

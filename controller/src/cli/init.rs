@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use policy::duration::Span;
 use policy::id::{EstateName, Person, Sha256};
 use policy::trust::PersonRole;
+use proto::token::Secret;
 use serde::Serialize;
 use serde_json::json;
 
@@ -15,7 +17,10 @@ use super::{Context, files};
 use crate::audit::Actor;
 use crate::ca::Authority;
 use crate::config::Config;
-use crate::store::{Store, StoreError};
+use crate::store::{Browser, Store, StoreError};
+
+/// How long the first link is good: the controller may be started tomorrow.
+const FIRST_LINK: Span = Span::days(1);
 
 /// Makes state folder, CA, database and an operator's bundle.
 #[derive(Debug, Args)]
@@ -49,24 +54,27 @@ impl Init {
         let authority = authority(&config, now)?;
         let bundle = self.out.clone().unwrap_or_else(|| self.config.with_file_name("operator.pem"));
         let made = !bundle.exists();
-        match Store::open(&config.database(), &config.estate, now).await {
+        let link = match Store::open(&config.database(), &config.estate, now).await {
             Ok(store) => {
-                let issued = if made { self.issue(&store, &authority, &config, &bundle, now).await } else { Ok(()) };
+                let issued = if made { self.issue(&store, &authority, &config, &bundle, now).await } else { Ok(None) };
                 store.close().await;
-                issued?;
+                issued?
             }
             // The database is there and at work; nothing is left to do but what needs its audit trail.
-            Err(StoreError::InUse { .. }) if !made => {}
+            Err(StoreError::InUse { .. }) if !made => None,
             Err(error) => return Err(Failure::new(Exit::Error, "opening the database").because(error)),
-        }
+        };
         let Config { estate, state_dir, .. } = config;
-        let view = Initialised { estate, ca_fingerprint: authority.fingerprint(), state_dir, bundle, made };
+        let view = Initialised { estate, ca_fingerprint: authority.fingerprint(), state_dir, bundle, made, link };
         context.output.show(&view)?;
         let (estate, ca) = (&view.estate, view.ca_fingerprint);
         context.output.say(&format!(
             "next, on an approver's workstation: backstay trust init --estate {estate} --ca {ca} --approver NAME --out trust"
         ));
         context.output.say(&format!("and here:                           backstay serve --config {}", self.config.display()));
+        if view.link.is_some() {
+            context.output.say("the link shows the pages to that person once the controller runs: good once, within a day; `backstay sign-in` makes others");
+        }
         Ok(Exit::Ok)
     }
 
@@ -77,7 +85,7 @@ impl Init {
         config: &Config,
         bundle: &Path,
         now: policy::Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<String>, Failure> {
         let doing = || format!("making a bundle for {}", self.operator);
         let identity = authority.issue_operator(&self.operator, self.role, now).doing(doing)?;
         let ca = files::document(&config.state_dir.join("ca.pem"))?;
@@ -85,7 +93,15 @@ impl Init {
         let detail = json!({"role": self.role.as_str(), "not_after": identity.not_after});
         store.tell(Actor::Console, "operator.issued", self.operator.to_string(), detail, now).await.doing(doing)?;
         let text = zeroize::Zeroizing::new([identity.certificate_pem.as_bytes(), identity.key_pem.as_bytes(), &ca].concat());
-        files::write_secret(bundle, &text)
+        files::write_secret(bundle, &text)?;
+        // A port that is chosen at the start is in no link.
+        if config.listen.web.port() == 0 {
+            return Ok(None);
+        }
+        let secret = Secret::generate().doing(doing)?;
+        let first = Browser { person: self.operator.clone(), role: self.role, expires_at: FIRST_LINK.after(now) };
+        store.create_sign_in(secret.hash(), first, now).await.doing(doing)?;
+        Ok(Some(crate::operators::sign_in::address(config.listen.web, &secret).to_string()))
     }
 }
 
@@ -124,17 +140,21 @@ struct Initialised {
     bundle: PathBuf,
     /// The bundle was made by this run.
     made: bool,
+    /// By which that person signs in to the pages.
+    link: Option<String>,
 }
 
 impl View for Initialised {
     fn text(&self) -> String {
-        let Self { estate, ca_fingerprint, state_dir, bundle, made } = self;
+        let Self { estate, ca_fingerprint, state_dir, bundle, made, link } = self;
         let bundle = format!("{}{}", bundle.display(), if *made { "" } else { ", as it was" });
+        let link = link.clone().unwrap_or_else(|| "-".to_owned());
         pairs([
             ("estate", estate.to_string()),
             ("CA fingerprint", ca_fingerprint.to_string()),
             ("state", state_dir.display().to_string()),
             ("operator", bundle),
+            ("sign in", link),
         ])
     }
 }
@@ -171,12 +191,18 @@ mod tests {
         let second = run(&config).await.expect("again");
         assert_eq!((&first["ca_fingerprint"], &second["made"]), (&second["ca_fingerprint"], &false.into()));
         assert_eq!(std::fs::read_to_string(&bundle).expect("there"), text);
+        let link =
+            first["link"].as_str().and_then(|link| link.strip_prefix("http://127.0.0.1:7446/sign-in?link=")).expect("a link");
+        assert!(second["link"].is_null(), "made for a bundle that is made");
 
         let estate = "contoso".parse().expect("a name");
         let now = "2026-11-22T00:00:00Z".parse().expect("a moment");
         let store = Store::open(&state.join("backstay.db"), &estate, now).await.expect("a database");
         let told: Vec<String> = store.audit(0, 10).await.expect("a trail").into_iter().map(|entry| entry.action).collect();
         assert_eq!(told, ["operator.issued"]);
+        let (link, browser) = (Secret::from_text(link).expect("a secret"), Secret::generate().expect("random"));
+        let signed_in = store.sign_in(link.hash(), browser.hash(), Span::days(2).after(now), now).await.expect("answers");
+        assert_eq!(signed_in.expect("good").role, PersonRole::Admin);
         store.close().await;
     }
 }

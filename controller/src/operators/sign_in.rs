@@ -1,5 +1,7 @@
 //! A link by which a browser is whoever asks, once.
 
+use std::net::SocketAddr;
+
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::Person;
@@ -21,5 +23,10 @@ pub(crate) async fn link(parts: &Parts, person: Person, role: PersonRole) -> Res
     let expires_at = GOOD.after(now);
     let secret = Secret::generate().map_err(|error| Status::internal(error.to_string()))?;
     parts.store.create_sign_in(secret.hash(), Browser { person, role, expires_at }, now).await.map_err(failed)?;
-    Ok((Zeroizing::new(format!("http://{}/sign-in?link={}", parts.web, *secret.to_text())), expires_at))
+    Ok((address(parts.web, &secret), expires_at))
+}
+
+/// Where the link leads.
+pub(crate) fn address(web: SocketAddr, secret: &Secret) -> Zeroizing<String> {
+    Zeroizing::new(format!("http://{web}/sign-in?link={}", *secret.to_text()))
 }

@@ -33,6 +33,7 @@ pub mod failure;
 pub mod files;
 mod follow;
 mod html;
+mod incident;
 #[cfg(feature = "server")]
 pub mod init;
 pub mod output;
@@ -139,6 +140,12 @@ pub enum Command {
     Stop(stop::Stop),
     /// An approver's yes to going on after emergency stops.
     Resume(stop::Resume),
+    /// What wants somebody, and who is at it.
+    #[command(subcommand)]
+    Incident(incident::Incident),
+    /// By which ways people and programs are told, and whether it arrives.
+    #[command(subcommand)]
+    Channel(incident::Channel),
     /// Who did what, as a chain in which no change goes unseen.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -248,6 +255,8 @@ fn run(command: Command, context: &mut Context) -> Result<Exit, Failure> {
         Command::Plan(plan) => interruptible(plan.run(context)),
         Command::Stop(stop) => interruptible(stop.run(context)),
         Command::Resume(resume) => interruptible(resume.run(context)),
+        Command::Incident(incident) => interruptible(incident.run(context)),
+        Command::Channel(channel) => interruptible(channel.run(context)),
         Command::Audit(audit) => interruptible(audit.run(context)),
         Command::Report(report) => interruptible(report.run(context)),
         Command::Assess(assess) => assess.run(context),

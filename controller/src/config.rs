@@ -10,6 +10,10 @@ use proto::names::Address;
 use serde::Deserialize;
 use thiserror::Error;
 
+mod notify;
+
+pub use notify::{Alive, Kind, Mail, Notify, Tls, Webhook};
+
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -33,6 +37,8 @@ pub struct Config {
     pub keep: Keep,
     /// What the metrics show beside what they always show.
     pub metrics: Metrics,
+    /// Who is told, by which way, and when.
+    pub notify: Notify,
 }
 
 /// How long what is past is kept. The audit trail is kept for ever.
@@ -173,6 +179,8 @@ struct Raw {
     keep: Keep,
     #[serde(default)]
     metrics: Metrics,
+    #[serde(default)]
+    notify: notify::Raw,
 }
 
 fn default_state_dir() -> PathBuf {
@@ -202,7 +210,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key or line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep, metrics } =
+        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep, metrics, notify } =
             toml::from_str(text).map_err(ConfigError::Toml)?;
         let value = |key, expected, found: String| ConfigError::Value { key, expected, found };
         if !listen.web.ip().is_loopback() {
@@ -234,7 +242,8 @@ impl Config {
                 }
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { estate, state_dir, listen, advertise, heartbeat: Span::seconds(heartbeat_seconds), keep, metrics })
+        let (heartbeat, notify) = (Span::seconds(heartbeat_seconds), Notify::of(notify)?);
+        Ok(Self { estate, state_dir, listen, advertise, heartbeat, keep, metrics, notify })
     }
 
     /// The database's file.

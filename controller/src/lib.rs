@@ -38,6 +38,8 @@ pub mod event;
 #[cfg(feature = "server")]
 pub mod listen;
 #[cfg(feature = "server")]
+pub mod notify;
+#[cfg(feature = "server")]
 pub mod operators;
 #[cfg(feature = "server")]
 pub mod parts;

@@ -13,16 +13,17 @@ use policy::trust::root_fingerprint;
 use proto::invalid;
 use proto::operator::operator_service_server::OperatorService;
 use proto::operator::{
-    AbandonPlanRequest, AbandonPlanResponse, AdmitAgentRequest, AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse,
-    ApplyTrustRequest, ApplyTrustResponse, CreateSignInRequest, CreateSignInResponse, CreateTokenRequest, CreateTokenResponse,
-    ExplainServerRequest, ExplainServerResponse, FirstEnd, GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse,
-    GetServerRequest, GetServerResponse, GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse,
-    GoWithoutAgentRequest, GoWithoutAgentResponse, ListAgentsRequest, ListAgentsResponse, ListAuditRequest, ListAuditResponse,
-    ListChangesRequest, ListChangesResponse, ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse,
-    ListStandingsRequest, ListStandingsResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse,
-    PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse,
-    SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest, SubmitApprovalResponse,
-    SubmitResumeRequest, SubmitResumeResponse,
+    AbandonPlanRequest, AbandonPlanResponse, AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, AdmitAgentRequest,
+    AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse, ApplyTrustRequest, ApplyTrustResponse, CreateSignInRequest,
+    CreateSignInResponse, CreateTokenRequest, CreateTokenResponse, ExplainServerRequest, ExplainServerResponse, FirstEnd,
+    GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse, GetServerRequest, GetServerResponse, GetStatusRequest,
+    GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse, ListAgentsRequest,
+    ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListChangesRequest, ListChangesResponse, ListChannelsRequest,
+    ListChannelsResponse, ListIncidentsRequest, ListIncidentsResponse, ListPlansRequest, ListPlansResponse, ListServersRequest,
+    ListServersResponse, ListStandingsRequest, ListStandingsResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest,
+    MakeStopResponse, PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest,
+    RetireServerResponse, SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest,
+    SubmitApprovalResponse, SubmitResumeRequest, SubmitResumeResponse, TestChannelsRequest, TestChannelsResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -40,6 +41,7 @@ pub(crate) mod access;
 mod agents;
 mod approval;
 mod explain;
+mod incidents;
 mod pages;
 mod refusal;
 mod report;
@@ -51,6 +53,9 @@ mod wire;
 
 /// The shortest beginning of a plan's id that names it.
 const MIN_PREFIX: usize = 8;
+
+/// The most servers in trouble that a status names.
+const TROUBLED: u32 = 100;
 
 /// The longest text that is looked for in the audit trail, in bytes.
 const MAX_CONTAINS: usize = 200;
@@ -110,7 +115,7 @@ impl OperatorService for Operators {
         };
         let mut silent = connections.away(store.expected().await.map_err(failed)?);
         silent.truncate(MAX_PAGE as usize);
-        let (troubled, first_end) = (store.troubled().await.map_err(failed)?, store.first_end().await.map_err(failed)?);
+        let (troubled, first_end) = (store.troubled(TROUBLED).await.map_err(failed)?, store.first_end().await.map_err(failed)?);
         Ok(Response::new(GetStatusResponse {
             estate: store.estate().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -451,6 +456,28 @@ impl OperatorService for Operators {
     async fn list_changes(&self, request: Request<ListChangesRequest>) -> Answer<ListChangesResponse> {
         self.caller(&request, Right::Read)?;
         Ok(Response::new(report::changes(&self.parts, request.into_inner()).await?))
+    }
+
+    async fn list_incidents(&self, request: Request<ListIncidentsRequest>) -> Answer<ListIncidentsResponse> {
+        self.caller(&request, Right::Read)?;
+        Ok(Response::new(incidents::list(&self.parts, request.into_inner()).await?))
+    }
+
+    async fn acknowledge_incident(&self, request: Request<AcknowledgeIncidentRequest>) -> Answer<AcknowledgeIncidentResponse> {
+        let by = self.caller(&request, Right::Answer)?;
+        let Parts { store, clock, .. } = &self.parts;
+        let found = store.acknowledge(request.into_inner().id, by, clock.now()).await.map_err(failed)?;
+        Ok(Response::new(AcknowledgeIncidentResponse { incident: Some(incidents::told(found)) }))
+    }
+
+    async fn list_channels(&self, request: Request<ListChannelsRequest>) -> Answer<ListChannelsResponse> {
+        self.caller(&request, Right::Read)?;
+        Ok(Response::new(ListChannelsResponse { channels: incidents::channels(&self.parts).await? }))
+    }
+
+    async fn test_channels(&self, request: Request<TestChannelsRequest>) -> Answer<TestChannelsResponse> {
+        let by = self.caller(&request, Right::Answer)?;
+        Ok(Response::new(TestChannelsResponse { channels: incidents::test(&self.parts, by).await? }))
     }
 
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {

@@ -26,6 +26,8 @@ pub struct Parts {
     pub connections: Connections,
     /// Tells the reconciler to look again.
     pub nudge: Nudge,
+    /// Woken when something is to be told.
+    pub told: Arc<tokio::sync::Notify>,
     /// What is counted.
     pub metrics: Metrics,
     /// The present moment.

@@ -27,6 +27,7 @@ use crate::connections::Connections;
 use crate::enrolment::{self, Door};
 use crate::event;
 use crate::listen::Bound;
+use crate::notify::Channels;
 use crate::operators::Operators;
 use crate::parts::{Advertised, Parts};
 use crate::reconcile::{Nudge, Reconciler};
@@ -63,6 +64,9 @@ pub enum ServeError {
     /// The estate's root key lies where a thief of the controller would find it.
     #[error("state folder: expected no root key in it, found {0}: move it to where no controller runs")]
     RootKey(PathBuf),
+    /// A channel by which people are told cannot be used.
+    #[error("notify: {0}")]
+    Notify(String),
     /// The state folder does not read.
     #[error("state folder {path}")]
     StateFolder {
@@ -217,6 +221,7 @@ async fn with_store(
         let roots = document.trust().map_err(ServeError::Store)?.value.root.keys;
         refuse_root_keys(&config.state_dir, &roots.into_iter().collect::<Vec<_>>())?;
     }
+    let channels = Channels::new(&config.notify).map_err(ServeError::Notify)?;
     let own = Arc::new(OwnCertificate::new(&authority, &config.advertise, clock.now()).map_err(ServeError::Tls)?);
     let addresses = ports.addresses();
     let parts = Parts {
@@ -226,6 +231,7 @@ async fn with_store(
         authority: Arc::new(authority),
         connections: Connections::default(),
         nudge: Nudge::default(),
+        told: Arc::default(),
         metrics: Metrics::new(config.metrics),
         config: Arc::new(config),
         clock,
@@ -234,6 +240,7 @@ async fn with_store(
     let ending = stop.child_token();
     let tasks = TaskTracker::new();
     let failures = ports.run(&parts, &own, &tasks, &ending)?;
+    channels.run(&parts, &tasks, &ending);
     ready(&addresses)?;
     let (estate, Addresses { agents, enrolment, operators, web }) = (&parts.config.estate, &addresses);
     tracing::info!(event = event::STARTED.id, version = event::VERSION, %estate, %agents, %enrolment, %operators, %web, "ready");

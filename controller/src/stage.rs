@@ -273,6 +273,7 @@ pub(crate) async fn parts() -> (tempfile::TempDir, Parts) {
         authority: Arc::new(authority),
         connections: Connections::default(),
         nudge: Nudge::default(),
+        told: Arc::default(),
         metrics: Metrics::new(config.metrics),
         web: config.listen.web,
         config: Arc::new(config),

@@ -32,6 +32,7 @@ pub fn failed(error: StoreError) -> Status {
         StoreError::NoServer(_)
         | StoreError::NoPlan(_)
         | StoreError::NoStop(_)
+        | StoreError::NoIncident(_)
         | StoreError::NoGroup { .. }
         | StoreError::NotAwaited(_) => Code::NotFound,
         StoreError::OlderGeneration { .. }

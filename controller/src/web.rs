@@ -30,6 +30,7 @@ mod acts;
 mod calendar;
 mod enrolment;
 mod estate;
+mod incidents;
 mod live;
 mod patch_night;
 mod people;
@@ -86,6 +87,9 @@ pub fn router(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Rout
         .route("/audit", get(trail::list))
         .route("/audit/verify", get(trail::verified))
         .route("/audit/export", get(trail::export))
+        .route("/incidents", get(page))
+        .route("/incidents/{id}/acknowledge", post(incidents::acknowledge))
+        .route("/channels/test", post(incidents::test))
         .route("/enrolment", get(page))
         .route("/enrolment/token", post(enrolment::token))
         .route("/enrolment/admit", post(enrolment::admit))
@@ -152,6 +156,7 @@ enum Place {
     Calendar,
     PatchNight,
     Enrolment,
+    Incidents,
 }
 
 impl Place {
@@ -165,6 +170,7 @@ impl Place {
             "/calendar" => Some(Self::Calendar),
             "/patch-night" => Some(Self::PatchNight),
             "/enrolment" => Some(Self::Enrolment),
+            "/incidents" => Some(Self::Incidents),
             _ => {
                 // A name needs no escaping in a path; what does is none.
                 let named = |folder| path.strip_prefix(folder).filter(|name| !name.is_empty() && !name.contains(['/', '%']));
@@ -194,6 +200,7 @@ impl Web {
             Place::Calendar => calendar::show(self, who).await,
             Place::PatchNight => patch_night::show(self, who).await,
             Place::Enrolment => enrolment::show(self, who).await,
+            Place::Incidents => incidents::show(self, who).await,
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Setup {
     pub approvers: Vec<&'static str>,
     /// How many must, by class, for example `renew=2`.
     pub need: Vec<&'static str>,
+    /// What stands at the end of `controller.toml`.
+    pub config: String,
     /// The first policy, without its head; signed by the first approver. `None`: no policy.
     pub policy: Option<String>,
 }
@@ -52,6 +54,7 @@ impl Default for Setup {
             servers: vec![("EX1", Some("DAG1")), ("EX2", Some("DAG1")), ("EX3", None)],
             approvers: vec!["anna", "ben"],
             need: Vec::new(),
+            config: String::new(),
             policy: Some(policy("observe")),
         }
     }
@@ -74,6 +77,8 @@ pub struct Estate {
     ports: Ports,
     binaries: Binaries,
     desk: Desk,
+    /// What stands at the end of `controller.toml`.
+    config: String,
     folder: PathBuf,
     guard: Guard,
     _lock: File,
@@ -123,6 +128,7 @@ impl Estate {
             ports: Ports { agents: nowhere, enrolment: nowhere, operators: nowhere, web: nowhere },
             desk: Desk::new(binaries.clone(), &folder.join("desk"), nowhere),
             binaries,
+            config: setup.config.clone(),
             guard: Guard::new()?,
             folder,
             _lock: lock,

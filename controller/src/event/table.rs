@@ -147,6 +147,12 @@ native::events! {
         de "Einträge der Prüfspur gingen mit dem Speicher verloren: %2, wie %1 sie sah",
            "Was von der alten Datenbank übrig ist, für spätere Fragen nach ihnen aufbewahren.";
     }
+    NOT_TOLD = 5523 Error(channel, kind, why) {
+        en "A message of kind %2 could not be handed to channel %1 for three days, and was given up: %3",
+           "See that the relay or the program answers: `backstay channel test`. What it said stands in `backstay incident list --all`.";
+        de "Eine Nachricht der Art %2 ließ sich drei Tage lang nicht über den Kanal %1 zustellen und wurde aufgegeben: %3",
+           "Prüfen, ob Relay oder Programm antworten: `backstay channel test`. Was darin stand, zeigt `backstay incident list --all`.";
+    }
     PANICKED = 9500 Error(error) {
         en "The controller met an error of its own and ends: %1", "Please report it with this text. What was acknowledged is \
             on disk.";

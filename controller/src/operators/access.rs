@@ -18,6 +18,8 @@ pub(crate) enum Right {
     Reject,
     /// Stop servers: narrows, too, and must not wait for anybody (DESIGN 6 rule 8).
     Stop,
+    /// Say that one is at what wants somebody, or see whether people are told.
+    Answer,
     /// Give a plan up whose fate is unknown: others of its group have their turn then.
     Abandon,
     /// Send a machine away: narrows.
@@ -35,7 +37,7 @@ pub(crate) fn may(role: PersonRole, right: Right) -> bool {
         // What is handed in carries its own authority: a signature counts or does not, whoever brings it, and a document that was
         // signed is meant to be handed in. So that an approver needs no second credential, everybody may.
         Right::Submit => true,
-        Right::Reject | Right::Stop | Right::SendAway => {
+        Right::Reject | Right::Stop | Right::SendAway | Right::Answer => {
             matches!(role, PersonRole::Operator | PersonRole::Approver | PersonRole::Admin)
         }
         Right::Abandon => matches!(role, PersonRole::Approver | PersonRole::Admin),
@@ -98,6 +100,7 @@ mod tests {
             (Right::Submit, &[Viewer, Operator, Approver, Auditor, Admin]),
             (Right::Reject, &[Operator, Approver, Admin]),
             (Right::Stop, &[Operator, Approver, Admin]),
+            (Right::Answer, &[Operator, Approver, Admin]),
             (Right::Abandon, &[Approver, Admin]),
             (Right::SendAway, &[Operator, Approver, Admin]),
             (Right::Token, &[Admin]),

@@ -7,7 +7,7 @@ use policy::id::{ServerName, Sha256};
 use tonic::Status;
 
 use crate::audit::Entry;
-use crate::store::{ChangeCursor, Identity, MAX_PAGE, PlanCursor, PlanFilter, PlanRow, TrailFilter};
+use crate::store::{ChangeCursor, Identity, Incident, MAX_PAGE, PlanCursor, PlanFilter, PlanRow, TrailFilter};
 
 /// Entries of a page when nobody says how many.
 const DEFAULT: u32 = 100;
@@ -102,6 +102,19 @@ pub(super) fn change(token: &str, since: Timestamp, until: Timestamp) -> Result<
 
 fn of_period(since: Timestamp, until: Timestamp) -> String {
     format!("change {} {} ", since.as_microsecond(), until.as_microsecond())
+}
+
+/// A token behind an incident.
+pub(super) fn of_incident(incident: &Incident, open_only: bool) -> String {
+    encode(&format!("incident {open_only} {} {}", incident.opened_at.as_microsecond(), incident.id))
+}
+
+/// The incident behind which the page begins.
+pub(super) fn incident(token: &str, open_only: bool) -> Result<Option<(Timestamp, String)>, Status> {
+    read(token, |text| {
+        let (at, id) = text.strip_prefix(&format!("incident {open_only} "))?.split_once(' ')?;
+        Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, id.to_owned()))
+    })
 }
 
 /// A token behind an audit entry of this list.

@@ -149,6 +149,9 @@ pub enum StoreError {
     /// No emergency stop of that id.
     #[error("emergency stop {0}: found none of that id")]
     NoStop(StopId),
+    /// No incident of that id that is not over.
+    #[error("incident {0}: expected one that is not over, found none of that id")]
+    NoIncident(String),
     /// As many emergency stops as can be are in force.
     #[error(
         "emergency stops: expected fewer than {MAX_STOPS} in force, found that many: what is to be stopped is stopped by one of them"

@@ -78,6 +78,7 @@ async fn piece(
     plans: Timestamp,
     tokens: Timestamp,
 ) -> Result<Forgotten, StoreError> {
+    let (reports_before, said_before) = (reports, tokens);
     let reports = delete(
         connection,
         "DELETE FROM history WHERE (server, epoch, counter) IN (
@@ -95,6 +96,18 @@ async fn piece(
         connection,
         "DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
         tokens,
+    )
+    .await?;
+    delete(
+        connection,
+        "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE made_at < $1 AND (sent_at IS NOT NULL OR given_up_at IS NOT NULL) ORDER BY made_at LIMIT $2)",
+        said_before,
+    )
+    .await?;
+    delete(
+        connection,
+        "DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE resolved_at < $1 ORDER BY opened_at LIMIT $2)",
+        reports_before,
     )
     .await?;
     Ok(Forgotten { reports, plans, tokens })

@@ -122,9 +122,6 @@ pub struct Troubled {
     pub assessment: Assessment,
 }
 
-/// The most servers in trouble that are read at once.
-const TROUBLED: i64 = 100;
-
 impl Store {
     /// Writes a report down, when it is newer than what is on disk. The same one again changes nothing.
     ///
@@ -203,12 +200,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn troubled(&self) -> Result<Vec<Troubled>, StoreError> {
+    pub async fn troubled(&self, most: u32) -> Result<Vec<Troubled>, StoreError> {
         let rows = sqlx::query(
             "SELECT servers.name AS name, reports.assessment AS assessment FROM servers JOIN reports ON reports.server = servers.name
              WHERE servers.worst IN ('page', 'warning') ORDER BY servers.worst, servers.name LIMIT $1",
         )
-        .bind(TROUBLED)
+        .bind(i64::from(most))
         .fetch_all(self.readers())
         .await
         .doing("reading which servers are in trouble")?;

@@ -4,6 +4,7 @@ mod checkups;
 mod documents;
 mod doors;
 mod forget;
+mod incidents;
 #[cfg(target_os = "linux")]
 mod kills;
 mod opening;

@@ -75,7 +75,8 @@ impl Pages {
 }
 
 /// Every page that has no name in its address.
-const PAGES: [&str; 9] = ["/", "/plans", "/policy", "/calendar", "/patch-night", "/audit", "/enrolment", "/stops", "/access"];
+const PAGES: [&str; 10] =
+    ["/", "/plans", "/policy", "/calendar", "/patch-night", "/audit", "/incidents", "/enrolment", "/stops", "/access"];
 
 const HOST: &str = "127.0.0.1:7446";
 

@@ -86,9 +86,10 @@ impl Estate {
 
     pub(super) fn write_controller_config(&self) -> Result<()> {
         let Ports { agents, enrolment, operators, web } = self.ports;
+        let more = &self.config;
         let config = format!(
             "estate = \"{ESTATE}\"\nstate_dir = {:?}\nadvertise = [\"{}\"]\nheartbeat_seconds = 1\n\n[metrics]\nx509 = true\n\n\
-             [listen]\nagents = \"{agents}\"\nenrolment = \"{enrolment}\"\noperators = \"{operators}\"\nweb = \"{web}\"\n",
+             [listen]\nagents = \"{agents}\"\nenrolment = \"{enrolment}\"\noperators = \"{operators}\"\nweb = \"{web}\"\n{more}",
             self.controller_state(),
             agents.ip()
         );

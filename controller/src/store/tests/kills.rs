@@ -13,6 +13,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use policy::certificate::Certificate;
+use policy::finding::Severity;
 use policy::id::Sha256;
 use policy::peers::Seen;
 use policy::receipt::Outcome;
@@ -23,17 +24,19 @@ use proto::token::Secret;
 use sqlx::Row as _;
 
 use crate::audit::{self, Actor, Head};
+use crate::config::Kind;
+use crate::notify::Cause;
 use crate::stage::look_as;
 use crate::stage::{
     PROPOSE, People, certificate, estate, generation, key, knock, later, looked, noon, person, receipt, server, sight, verified,
 };
-use crate::store::{Browser, Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, Store, StoreError};
+use crate::store::{Browser, Ears, Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, Store, StoreError};
 
 /// Tells the process that lives in which folder.
 const FOLDER: &str = "BACKSTAY_STORE_LIFE";
 
 /// Verbs of a life.
-const VERBS: usize = 32;
+const VERBS: usize = 37;
 
 /// Who plays in all lives: keys and certificates are made once.
 struct Cast {
@@ -123,9 +126,36 @@ impl Cast {
             29 => store.create_sign_in(Sha256([2; 32]), admin(later(800)), later(600)).await,
             30 => store.sign_in(Sha256([2; 32]), Sha256([3; 32]), later(9_000), later(601)).await.map(drop),
             31 => store.sign_out(Sha256([3; 32]), omar, later(602)).await,
+            32 => {
+                let dead = Cause {
+                    server: "EX1".to_owned(),
+                    code: "BST101".to_owned(),
+                    severity: Severity::Page,
+                    title: "dead".to_owned(),
+                    detail: String::new(),
+                };
+                let ears = Ears {
+                    channels: vec![("ops".to_owned(), vec![Kind::Page])],
+                    calm_at: later(700),
+                    next_digest: later(90_000),
+                };
+                store.note(vec![dead], ears, later(700)).await.map(drop)
+            }
+            33 => {
+                let open = store.incidents(true, None, 1).await?.pop().expect("an incident");
+                store.acknowledge(open.id, omar, later(701)).await.map(drop)
+            }
+            34 => store.not_sent(waiting(store).await?, "busy".to_owned(), Some(later(710)), later(702)).await,
+            35 => store.sent(waiting(store).await?, later(711)).await,
+            36 => store.test_channels(vec!["ops".to_owned()], omar, later(712)).await,
             _ => panic!("a life has {VERBS} verbs"),
         }
     }
+}
+
+/// The message that waits.
+async fn waiting(store: &Store) -> Result<String, StoreError> {
+    Ok(store.next_message("ops").await?.expect("one waits").id)
 }
 
 /// The plan of this life.

@@ -161,11 +161,7 @@ async fn watch(parts: Parts, stop: CancellationToken) {
             Ok(0) => {}
             Ok(_) => parts.told.notify_waiters(),
             Err(error) => {
-                tracing::warn!(
-                    event = event::STORE_FAILED.id,
-                    error = &error as &dyn std::error::Error,
-                    "what wants somebody could not be compared"
-                );
+                tracing::warn!(error = &error as &dyn std::error::Error, "what wants somebody could not be compared");
                 continue;
             }
         }
@@ -197,12 +193,7 @@ async fn courier(parts: Parts, name: String, carrier: Carrier, stop: Cancellatio
         let nap = match deliver(&parts, &name, &carrier).await {
             Ok(nap) => nap,
             Err(error) => {
-                tracing::warn!(
-                    event = event::STORE_FAILED.id,
-                    channel = name,
-                    error = &error as &dyn std::error::Error,
-                    "what is to be said cannot be read"
-                );
+                tracing::warn!(channel = name, error = &error as &dyn std::error::Error, "what is to be said cannot be read");
                 NAP
             }
         };

@@ -79,8 +79,13 @@ fn long_a_controller_killed_while_it_writes_its_store_loses_nothing_that_it_ackn
         })?;
         if let Some(status) = fell {
             ensure!(process::killed(status), "the controller ended with {status}");
-            estate.start_controller()?;
-            estate.wait_connected(SERVER, LIMIT)?;
+        } else {
+            // Its last call may yet come.
+            estate.kill_controller()?;
+        }
+        estate.start_controller()?;
+        estate.wait_connected(SERVER, LIMIT)?;
+        if fell.is_some() {
             let proposed = estate.desk().plan(&plan.id)?.plan.context("the plan")?.life == "proposed";
             if proposed {
                 approve(estate, &plan)?;

@@ -190,14 +190,19 @@ async fn look(parts: &Parts, away: &mut Away) -> Result<usize, StoreError> {
 async fn courier(parts: Parts, name: String, carrier: Carrier, stop: CancellationToken) {
     loop {
         let woken = parts.told.notified();
-        let nap = match deliver(&parts, &name, &carrier).await {
+        // A relay that hangs holds nobody up who stops; what it may have had already it knows again by its id.
+        let delivered = tokio::select! {
+            () = stop.cancelled() => return,
+            delivered = deliver(&parts, &name, &carrier) => delivered,
+        };
+        let nap = match delivered {
             Ok(nap) => nap,
             Err(error) => {
                 tracing::warn!(channel = name, error = &error as &dyn std::error::Error, "what is to be said cannot be read");
                 NAP
             }
         };
-        if nap.is_zero() && !stop.is_cancelled() {
+        if nap.is_zero() {
             continue;
         }
         tokio::select! {
@@ -271,7 +276,10 @@ fn retry(id: &str, attempts: u32, made_at: Timestamp, now: Timestamp) -> Option<
 async fn alive(parts: Parts, hook: Hook, every: Duration, stop: CancellationToken) {
     loop {
         let called = match parts.store.audit_head().await {
-            Ok(_) => hook.call().await,
+            Ok(_) => tokio::select! {
+                () = stop.cancelled() => return,
+                called = hook.call() => called,
+            },
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = called {

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use proto::operator::Plan;
 use tests::alone::alone;
 use tests::wait;
 
-use crate::kills::{lines, settled};
+use crate::kills::lines;
 use crate::scene::{LIMIT, Scene, changes};
 
 /// For what depends on how soon http.sys is back.
@@ -99,7 +98,7 @@ fn outside_windows_isolated_what_is_archived_and_not_served_is_unarchived_after_
             // Begun, the mark taken off: now whatever kept 444 from serving ends.
             wait::until("the mark to be taken off", LIMIT, || wait::when(lines(&journal) >= 3, || "it is not".to_owned()))?;
             scene.exchange.start_http_sys()?;
-            let end = settled(&scene, &plan)?;
+            let end = scene.settled(&plan)?;
             if matches!(end.life.as_str(), "restored" | "confirmed") {
                 scene.verdict("healthy")?;
                 ensure!(scene.exchange.look()? == good && scene.exchange.snapshot()? == before, "all as it was");
@@ -121,9 +120,8 @@ fn outside_windows_isolated_a_renewal_that_http_sys_refuses_is_taken_back() {
         let (old, before) = (scene.exchange.look()?, scene.exchange.snapshot()?);
         let plan = scene.propose("renew", &[])?;
         scene.exchange.damage(&["refuse", "set"])?;
-        let plan = scene.approve(plan)?;
-        let undone = |found: &Plan| found.id == plan.id && found.life == "undone";
-        scene.estate.wait_plan(scene.server(), "undone", LIMIT, undone)?;
+        let end = scene.approve_to_the_end(plan)?;
+        ensure!(end.life == "undone", "found {}: {}", end.life, end.waits_for);
         scene.verdict("expiring")?;
         ensure!(scene.exchange.look()? == old, "444 shows the old certificate");
         let after = scene.exchange.snapshot()?;

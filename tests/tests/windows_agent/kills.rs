@@ -86,7 +86,7 @@ fn undisturbed(scene: &mut Scene, journal: &Path) -> Result<usize> {
         while journal.exists() {
             most = most.max(lines(journal));
         }
-        settled(scene, &plan)?;
+        scene.settled(&plan)?;
         if begun {
             return Ok(most);
         }
@@ -132,7 +132,7 @@ fn killed_behind(scene: &mut Scene, journal: &Path, line: usize) -> Result<usize
 
 /// Waits for the end of a renewal, and checks that it is the new good state or the old one.
 fn ended_well(scene: &Scene, plan: &Plan, old: &Shown, before: &BTreeMap<String, String>) -> Result<()> {
-    let end = settled(scene, plan)?;
+    let end = scene.settled(plan)?;
     let (shown, after) = (scene.exchange.look()?, scene.exchange.snapshot()?);
     let changed = changes(before, &after);
     match end.life.as_str() {
@@ -155,12 +155,6 @@ fn proposed(scene: &Scene) -> Result<Plan> {
     let known: Vec<Vec<u8>> = scene.estate.desk().plans(scene.server())?.into_iter().map(|plan| plan.id).collect();
     scene.exchange.damage(&["expiring", "--days", "20"])?;
     scene.propose("renew", &known)
-}
-
-/// Waits until the controller knows how the plan ended on the host.
-pub(crate) fn settled(scene: &Scene, plan: &Plan) -> Result<Plan> {
-    let ended = |life: &str| matches!(life, "restored" | "confirmed" | "undone" | "failed" | "refused" | "superseded");
-    scene.estate.wait_plan(scene.server(), "ended", LIMIT, |found| found.id == plan.id && ended(&found.life))
 }
 
 /// How many whole lines a journal has: behind eight bytes, each is its length, four bytes of a sum, and itself.

@@ -114,9 +114,8 @@ impl Scene {
         self.verdict(verdict)?;
         let plan = self.propose(purpose, &[])?;
         ensure!(self.exchange.snapshot()? == before, "{purpose}: nothing is done before it is approved");
-        let plan = self.approve(plan)?;
-        let done = |found: &Plan| found.id == plan.id && matches!(found.life.as_str(), "restored" | "confirmed");
-        self.estate.wait_plan(self.server(), "restored", LIMIT, done)?;
+        let end = self.approve_to_the_end(plan)?;
+        ensure!(matches!(end.life.as_str(), "restored" | "confirmed"), "{purpose}: found {}: {}", end.life, end.waits_for);
         self.verdict("healthy")?;
         Ok(changes(&before, &self.exchange.snapshot()?))
     }
@@ -134,6 +133,25 @@ impl Scene {
             let Err(error) = self.estate.desk().approve(&hex(&plan.id), "anna", "CHG-1") else { return Ok(plan) };
             ensure!(format!("{error:#}").contains("found it superseded") && began.elapsed() < LIMIT, "{error:#}");
             plan = self.propose(&plan.purpose, std::slice::from_ref(&plan.id))?;
+        }
+    }
+
+    /// Waits until the controller knows how the plan ended on the host.
+    pub(crate) fn settled(&self, plan: &Plan) -> Result<Plan> {
+        let ended = |life: &str| matches!(life, "restored" | "confirmed" | "undone" | "failed" | "refused" | "superseded");
+        self.estate.wait_plan(self.server(), "ended", LIMIT, |found| found.id == plan.id && ended(&found.life))
+    }
+
+    /// Approves a plan and waits for its end; what the host is still telling may take its place after the approval too.
+    pub(crate) fn approve_to_the_end(&self, plan: Plan) -> Result<Plan> {
+        let began = Instant::now();
+        let mut plan = self.approve(plan)?;
+        loop {
+            let end = self.settled(&plan)?;
+            if end.life != "superseded" || began.elapsed() > LIMIT {
+                return Ok(end);
+            }
+            plan = self.approve(self.propose(&plan.purpose, std::slice::from_ref(&plan.id))?)?;
         }
     }
 

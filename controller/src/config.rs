@@ -11,8 +11,10 @@ use serde::Deserialize;
 use thiserror::Error;
 
 mod notify;
+mod pages;
 
 pub use notify::{Alive, Kind, Mail, Notify, Tls, Webhook};
+pub use pages::{Oidc, Origin, Pages, Rule};
 
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -39,6 +41,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Who is told, by which way, and when.
     pub notify: Notify,
+    /// Pages for browsers on other machines.
+    pub pages: Option<Pages>,
 }
 
 /// How long what is past is kept. The audit trail is kept for ever.
@@ -77,7 +81,7 @@ pub struct Listen {
     pub enrolment: SocketAddr,
     /// Operators' gRPC, mutual TLS.
     pub operators: SocketAddr,
-    /// Metrics and health, plain HTTP: loopback only.
+    /// The pages, metrics and health, plain HTTP: loopback only.
     pub web: SocketAddr,
 }
 
@@ -181,6 +185,7 @@ struct Raw {
     metrics: Metrics,
     #[serde(default)]
     notify: notify::Raw,
+    pages: Option<pages::Raw>,
 }
 
 fn default_state_dir() -> PathBuf {
@@ -210,11 +215,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key or line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep, metrics, notify } =
+        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep, metrics, notify, pages } =
             toml::from_str(text).map_err(ConfigError::Toml)?;
         let value = |key, expected, found: String| ConfigError::Value { key, expected, found };
         if !listen.web.ip().is_loopback() {
-            return Err(value("listen.web", "a loopback address, because it speaks plain HTTP", listen.web.to_string()));
+            return Err(value(
+                "listen.web",
+                "a loopback address, because it speaks plain HTTP; [pages] is for browsers on other machines",
+                listen.web.to_string(),
+            ));
         }
         if !(1..=3_600).contains(&heartbeat_seconds) {
             return Err(value("heartbeat_seconds", "1 to 3600", heartbeat_seconds.to_string()));
@@ -243,7 +252,16 @@ impl Config {
             })
             .collect::<Result<_, _>>()?;
         let (heartbeat, notify) = (Span::seconds(heartbeat_seconds), Notify::of(notify)?);
-        Ok(Self { estate, state_dir, listen, advertise, heartbeat, keep, metrics, notify })
+        let pages = pages.map(Pages::of).transpose()?;
+        Ok(Self { estate, state_dir, listen, advertise, heartbeat, keep, metrics, notify, pages })
+    }
+
+    /// What stands before the path of a page: where other machines find it, if they do, or on this machine, where `web` is.
+    pub fn pages_at(&self, web: SocketAddr, loopback: bool) -> String {
+        match &self.pages {
+            Some(Pages { origin, .. }) if !loopback => origin.as_str().to_owned(),
+            Some(_) | None => format!("http://{web}"),
+        }
     }
 
     /// The database's file.

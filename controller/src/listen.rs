@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
@@ -208,5 +209,39 @@ impl AsyncWrite for Accepted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Connections of browsers, for axum.
+#[derive(Debug)]
+pub struct Browsers {
+    accepted: ReceiverStream<io::Result<Accepted>>,
+    address: SocketAddr,
+}
+
+impl Browsers {
+    /// What was accepted on this address.
+    pub fn new(accepted: ReceiverStream<io::Result<Accepted>>, address: SocketAddr) -> Self {
+        Self { accepted, address }
+    }
+}
+
+impl axum::serve::Listener for Browsers {
+    type Io = Accepted;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Accepted, SocketAddr) {
+        match self.accepted.next().await {
+            Some(Ok(connection)) => {
+                let address = connection.caller.address;
+                (connection, address)
+            }
+            // The accept loop sends no error, and ends only when we are stopping: then nobody comes any more.
+            Some(Err(_)) | None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
     }
 }

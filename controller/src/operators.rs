@@ -444,7 +444,7 @@ impl OperatorService for Operators {
         let person = self.caller(&request, Right::Read)?;
         let role = access::role(request.extensions().get());
         let role = role.ok_or_else(|| Status::unauthenticated("expected an operator's certificate, found none"))?;
-        let (link, expires_at) = sign_in::link(&self.parts, person, role).await?;
+        let (link, expires_at) = sign_in::link(&self.parts, person, role, request.into_inner().loopback).await?;
         Ok(Response::new(CreateSignInResponse { link: link.to_string(), expires_at: invalid::micros(expires_at) }))
     }
 

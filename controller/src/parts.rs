@@ -34,8 +34,15 @@ pub struct Parts {
     pub clock: Clock,
     /// Where this controller is reached from outside, with the ports as they are.
     pub advertised: Advertised,
-    /// Where the pages are.
+    /// Where the pages are on this machine.
     pub web: SocketAddr,
+}
+
+impl Parts {
+    /// What stands before the path of a page: where other machines find it, if they do.
+    pub fn pages(&self, loopback: bool) -> String {
+        self.config.pages_at(self.web, loopback)
+    }
 }
 
 /// Addresses for join tokens.

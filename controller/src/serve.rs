@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use proto::agent::{EnrolmentServiceServer, SessionServiceServer};
 use proto::operator::operator_service_server::OperatorServiceServer;
 use proto::signed::SigningKey;
@@ -22,11 +23,11 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use crate::agents::Gateway;
 use crate::ca::{Authority, CaError};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Pages};
 use crate::connections::Connections;
 use crate::enrolment::{self, Door};
 use crate::event;
-use crate::listen::Bound;
+use crate::listen::{Bound, Browsers};
 use crate::notify::Channels;
 use crate::operators::Operators;
 use crate::parts::{Advertised, Parts};
@@ -34,8 +35,8 @@ use crate::reconcile::{Nudge, Reconciler};
 use crate::store::forget::Forgotten;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{self, Metrics};
-use crate::tls::{self, OwnCertificate, TlsError};
-use crate::web;
+use crate::tls::{self, FileCertificate, OwnCertificate, TlsError};
+use crate::web::Web;
 
 /// The longest orderly stop.
 const STOP: Duration = Duration::from_secs(10);
@@ -48,6 +49,9 @@ const FORGET: Duration = Duration::from_secs(86_400);
 
 /// And how long after the start for the first time.
 const FIRST_FORGET: Duration = Duration::from_secs(600);
+
+/// How often the certificate of the pages is looked at.
+const READ_AGAIN: Duration = Duration::from_secs(10);
 
 /// Connections of agents at once.
 const AGENTS: usize = 20_000;
@@ -67,6 +71,9 @@ pub enum ServeError {
     /// A channel by which people are told cannot be used.
     #[error("notify: {0}")]
     Notify(String),
+    /// The pages for other machines cannot be.
+    #[error("pages: {0}")]
+    Pages(String),
     /// The state folder does not read.
     #[error("state folder {path}")]
     StateFolder {
@@ -128,8 +135,11 @@ pub struct Addresses {
     pub enrolment: SocketAddr,
     /// Operators.
     pub operators: SocketAddr,
-    /// Metrics and health.
+    /// The pages on this machine, metrics and health.
     pub web: SocketAddr,
+    /// The pages for other machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<SocketAddr>,
 }
 
 /// Runs a controller until `stop` is cancelled. When it listens, `ready` is told where.
@@ -242,7 +252,7 @@ async fn with_store(
     let failures = ports.run(&parts, &own, &tasks, &ending)?;
     channels.run(&parts, &tasks, &ending);
     ready(&addresses)?;
-    let (estate, Addresses { agents, enrolment, operators, web }) = (&parts.config.estate, &addresses);
+    let (estate, Addresses { agents, enrolment, operators, web, pages: _ }) = (&parts.config.estate, &addresses);
     tracing::info!(event = event::STARTED.id, version = event::VERSION, %estate, %agents, %enrolment, %operators, %web, "ready");
     ending.cancelled().await;
     tracing::info!(event = event::STOP_REQUESTED.id, version = event::VERSION, "stopping");
@@ -265,6 +275,7 @@ struct Ports {
     enrolment: Bound,
     operators: Bound,
     web: Bound,
+    pages: Option<Bound>,
 }
 
 impl Ports {
@@ -276,6 +287,7 @@ impl Ports {
             enrolment: bind("enrolment", listen.enrolment)?,
             operators: bind("operators", listen.operators)?,
             web: bind("metrics and health", listen.web)?,
+            pages: config.pages.as_ref().map(|pages| bind("pages", pages.listen)).transpose()?,
         })
     }
 
@@ -285,6 +297,7 @@ impl Ports {
             enrolment: self.enrolment.address(),
             operators: self.operators.address(),
             web: self.web.address(),
+            pages: self.pages.as_ref().map(Bound::address),
         }
     }
 
@@ -319,14 +332,17 @@ impl Ports {
         let routes = Routes::new(service).add_service(operators).add_service(reflection());
         guard.listen("operators", self.operators, mutual, OTHERS, Server::builder(), routes);
 
-        let (router, until) =
-            (telemetry::router(parts.clone()).merge(web::router(parts.clone(), tasks.clone(), ending.clone())), ending.clone());
+        let web = Web::new(parts.clone(), tasks.clone(), ending.clone());
+        let (router, until) = (telemetry::router(parts.clone()).merge(web.on_loopback()), ending.clone());
         guard.watch("metrics and health", async move {
             axum::serve(self.web.into_listener(), router)
                 .with_graceful_shutdown(until.cancelled_owned())
                 .await
                 .map_err(Into::into)
         });
+        if let (Some(port), Some(pages)) = (self.pages, &parts.config.pages) {
+            guard.pages(port, pages, web.elsewhere(pages).map_err(ServeError::Pages)?)?;
+        }
 
         let Parts { store, connections, nudge, metrics, clock, .. } = parts.clone();
         let reconciler = Reconciler { store, connections, nudge, metrics, clock };
@@ -378,6 +394,24 @@ impl Guard {
         self.watch(what, async move { served.await.map_err(Into::into) });
     }
 
+    /// For browsers on other machines.
+    fn pages(&self, port: Bound, pages: &Pages, router: Router) -> Result<(), ServeError> {
+        let certificate = FileCertificate::read(&pages.certificate_file, &pages.key_file).map_err(ServeError::Tls)?;
+        let certificate = Arc::new(certificate);
+        let config = tls::browsers(Arc::clone(&certificate)).map_err(ServeError::Tls)?;
+        let (address, until) = (port.address(), self.ending.clone());
+        let (accepting, accepted) = port.accept(config, OTHERS, self.ending.clone());
+        self.tasks.spawn(accepting);
+        self.tasks.spawn(read_again(certificate, self.ending.clone()));
+        self.watch("pages", async move {
+            axum::serve(Browsers::new(accepted, address), router)
+                .with_graceful_shutdown(until.cancelled_owned())
+                .await
+                .map_err(Into::into)
+        });
+        Ok(())
+    }
+
     fn watch(
         &self,
         what: &'static str,
@@ -419,6 +453,34 @@ async fn renew_own(parts: Parts, own: Arc<OwnCertificate>, ending: CancellationT
         if let Err(error) = own.renew(&parts.authority, &parts.config.advertise, parts.clock.now()) {
             let (event, error): (_, &dyn std::error::Error) = (event::OWN_CERTIFICATE_KEPT.id, &error);
             tracing::warn!(event, error, "the controller's own certificate was not renewed");
+        }
+    }
+}
+
+/// Takes up a certificate that somebody renewed. While the two files do not fit together, the present one is shown.
+async fn read_again(certificate: Arc<FileCertificate>, ending: CancellationToken) {
+    let mut told = false;
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return,
+            () = tokio::time::sleep(READ_AGAIN) => {}
+        }
+        let reading = Arc::clone(&certificate);
+        match tokio::task::spawn_blocking(move || reading.read_again()).await {
+            Ok(Ok(differs)) => {
+                told = false;
+                if differs {
+                    tracing::info!(?certificate, "the pages have another certificate");
+                }
+            }
+            // Once, not each minute.
+            Ok(Err(_)) if told => {}
+            Ok(Err(error)) => {
+                told = true;
+                let (event, error): (_, &dyn std::error::Error) = (event::PAGES_CERTIFICATE_KEPT.id, &error);
+                tracing::warn!(event, error, "the certificate of the pages was not read again");
+            }
+            Err(_) => return,
         }
     }
 }

@@ -42,7 +42,7 @@ mod tokens;
 mod trail;
 mod writer;
 
-pub use browsers::Browser;
+pub use browsers::{Browser, Via};
 pub use checkups::Checkups;
 pub use conclude::Conclude;
 pub use documents::Document;

@@ -1,9 +1,14 @@
 //! Who is believed on the controller's ports: TLS 1.3 only, key exchange hybrid with a post-quantum one where the peer can, no
 //! session tickets, so that each connection proves its key anew.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use policy::Timestamp;
+use policy::id::Sha256;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
@@ -21,6 +26,16 @@ pub enum TlsError {
     /// The library refused.
     #[error("the controller's own certificate is not usable for TLS")]
     Rustls(#[source] rustls::Error),
+    /// A file of the pages' certificate does not read.
+    #[error("{path}: expected {expected}, found {found}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
     /// The CA's certificate cannot be what clients are checked against.
     #[error("clients cannot be checked against the certification authority")]
     Clients(#[source] VerifierBuilderError),
@@ -61,6 +76,89 @@ impl std::fmt::Debug for OwnCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("OwnCertificate")
     }
+}
+
+/// The largest file with a certificate or a key, in bytes.
+const MAX_FILE: u64 = 256 * 1024;
+
+/// A certificate from an administrator's files, which somebody else renews.
+pub struct FileCertificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: RwLock<(Sha256, Arc<CertifiedKey>)>,
+}
+
+impl FileCertificate {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let current = RwLock::new(pair(certificate, key)?);
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), current })
+    }
+
+    /// Reads it again; says whether it is another.
+    ///
+    /// # Errors
+    /// [`TlsError`], and the present one stays.
+    pub fn read_again(&self) -> Result<bool, TlsError> {
+        let next = pair(&self.certificate, &self.key)?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let differs = current.0 != next.0;
+        *current = next;
+        Ok(differs)
+    }
+}
+
+impl ResolvesServerCert for FileCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).1))
+    }
+}
+
+impl std::fmt::Debug for FileCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FileCertificate({})", self.certificate.display())
+    }
+}
+
+/// The certificate with its key, and a hash by which another is known.
+fn pair(certificate: &Path, key: &Path) -> Result<(Sha256, Arc<CertifiedKey>), TlsError> {
+    let file = |path: &Path, expected, found: String| TlsError::File { path: path.to_owned(), expected, found };
+    let read = |path: &Path| {
+        let length = std::fs::metadata(path).map(|file| file.len());
+        let bytes = length
+            .and_then(|length| if length > MAX_FILE { Err(io::ErrorKind::FileTooLarge.into()) } else { std::fs::read(path) });
+        bytes.map_err(|error| file(path, "a file in PEM of at most 256 KiB", error.to_string()))
+    };
+    let pem = read(certificate)?;
+    let chain = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| file(certificate, "certificates in PEM", error.to_string()))?;
+    let Some(first) = chain.first() else { return Err(file(certificate, "a certificate in PEM", "none".to_owned())) };
+    let hash = Sha256::of(first);
+    let secret = zeroize::Zeroizing::new(read(key)?);
+    let secret = PrivateKeyDer::from_pem_slice(&secret)
+        .map_err(|error| file(key, "a private key in PEM that no password protects", error.to_string()))?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let pair = CertifiedKey::from_der(chain, secret, &provider)
+        .map_err(|error| file(key, "the key of that certificate", error.to_string()))?;
+    Ok((hash, Arc::new(pair)))
+}
+
+/// For the port of the pages, where a browser shows no certificate.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn browsers(certificate: Arc<FileCertificate>) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TlsError::Rustls)?;
+    let mut config = finished(builder.with_no_client_auth().with_cert_resolver(certificate));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// For ports on which every client shows a certificate of our CA.

@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::access::Who;
+use self::oidc::Provider;
 use crate::colour;
+use crate::config::{Origin, Pages};
 use crate::operators::Operators;
 use crate::parts::Parts;
 
@@ -32,6 +34,7 @@ mod enrolment;
 mod estate;
 mod incidents;
 mod live;
+mod oidc;
 mod patch_night;
 mod people;
 mod plans;
@@ -54,11 +57,31 @@ const LIVE: usize = 200;
 /// What a page may load and do: its own style, its own script, answers to itself; nothing inline, nothing from elsewhere.
 const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// From where browsers come.
+#[derive(Debug)]
+enum Site {
+    /// This machine, over plain HTTP.
+    Loopback,
+    /// Elsewhere, over TLS, by this one name.
+    Named { origin: Origin, provider: Option<Box<Provider>> },
+}
+
+impl Site {
+    /// By whom people may be vouched for here.
+    fn provider(&self) -> Option<&Provider> {
+        match self {
+            Self::Loopback => None,
+            Self::Named { provider, .. } => provider.as_deref(),
+        }
+    }
+}
+
 /// What every page needs.
 #[derive(Clone)]
-struct Web {
+pub struct Web {
     operators: Operators,
     parts: Parts,
+    site: Arc<Site>,
     /// Places for pages that are live.
     seats: Arc<Semaphore>,
     board: Arc<live::Board>,
@@ -66,10 +89,30 @@ struct Web {
     stop: CancellationToken,
 }
 
-/// The pages, until `stop`; whoever stops waits for `tasks`.
-pub fn router(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Router {
-    let operators = Operators::new(parts.clone());
-    let web = Web { operators, parts, seats: Arc::new(Semaphore::new(LIVE)), board: Arc::default(), tasks, stop };
+impl Web {
+    /// Pages until `stop`; whoever stops waits for `tasks`.
+    pub fn new(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        let (operators, site) = (Operators::new(parts.clone()), Arc::new(Site::Loopback));
+        Self { operators, parts, site, seats: Arc::new(Semaphore::new(LIVE)), board: Arc::default(), tasks, stop }
+    }
+
+    /// For browsers on this machine.
+    pub fn on_loopback(&self) -> Router {
+        router(self.clone())
+    }
+
+    /// For browsers elsewhere.
+    ///
+    /// # Errors
+    /// Which part of the configuration cannot be.
+    pub fn elsewhere(&self, pages: &Pages) -> Result<Router, String> {
+        let provider = pages.oidc.as_ref().map(|oidc| Provider::new(oidc, &pages.origin).map(Box::new)).transpose()?;
+        let site = Arc::new(Site::Named { origin: pages.origin.clone(), provider });
+        Ok(router(Self { site, ..self.clone() }))
+    }
+}
+
+fn router(web: Web) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/servers/{name}", get(page))
@@ -96,17 +139,20 @@ pub fn router(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Rout
         .route("/enrolment/send-away", post(enrolment::send_away))
         .route("/live", get(live::live))
         .route("/sign-in", get(access::ask).post(access::sign_in))
+        .route("/sign-in/provider", get(access::to_provider))
+        .route("/sign-in/returned", get(access::from_provider))
         .route("/sign-out", post(access::sign_out))
+        .route("/signed-out", get(access::signed_out))
         .route("/assets/{name}", get(asset))
         .fallback(page)
         .layer(DefaultBodyLimit::max(MAX_FORM))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(&web.site), guard))
         .with_state(web)
 }
 
 /// Refuses what no page of ours sends, and says with every answer what a browser must not do with it.
-async fn guard(request: Request, next: Next) -> Response {
-    let mut response = match refused(request.method(), request.headers()) {
+async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let mut response = match site.refused(request.method(), request.headers()) {
         Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
         None => next.run(request).await,
     };
@@ -125,22 +171,34 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Why a request is not for us. The port is loopback's: a page elsewhere may point a name of its own there (DNS rebinding), or send a form.
-fn refused(method: &Method, headers: &HeaderMap) -> Option<&'static str> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let own = host.parse::<Authority>().is_ok_and(|host| {
+impl Site {
+    /// Why a request is not for us: a page elsewhere may point a name of its own here (DNS rebinding), or send a form.
+    fn refused(&self, method: &Method, headers: &HeaderMap) -> Option<String> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let host = text(header::HOST);
+        let (own, origin) = match self {
+            Self::Loopback => (is_loopback(host), format!("http://{host}")),
+            Self::Named { origin, .. } => (host.eq_ignore_ascii_case(origin.host()), origin.as_str().to_owned()),
+        };
+        if !own {
+            let expected = match self {
+                Self::Loopback => "localhost or a loopback address",
+                Self::Named { origin, .. } => origin.as_str(),
+            };
+            return Some(format!("expected a request to {expected}, found one to another name\n"));
+        }
+        if method == Method::GET || method == Method::HEAD {
+            return None;
+        }
+        (text(header::ORIGIN) != origin).then(|| "expected a form of one of these pages, found one from elsewhere\n".to_owned())
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.parse::<Authority>().is_ok_and(|host| {
         let name = host.host().trim_start_matches('[').trim_end_matches(']');
         name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-    });
-    if !own {
-        return Some("expected a request to localhost or a loopback address, found one to another name\n");
-    }
-    if method == Method::GET || method == Method::HEAD {
-        return None;
-    }
-    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    let own = origin.is_some_and(|origin| origin.strip_prefix("http://").is_some_and(|origin| origin == host));
-    (!own).then_some("expected a form of one of these pages, found one from elsewhere\n")
+    })
 }
 
 /// Where a page is.
@@ -223,7 +281,7 @@ impl Web {
     /// A page that says why there is none.
     fn trouble(&self, trouble: Trouble, who: Option<&Who>, path: &str) -> Response {
         let status = trouble.status;
-        let said = SignIn { headline: trouble.headline, lead: &trouble.lead, link: None, command: None }.render();
+        let said = SignIn { headline: trouble.headline, lead: &trouble.lead, ..SignIn::default() }.render();
         let shown = Shown { title: trouble.headline.to_owned(), main: said.unwrap_or_default() };
         let mut response = self.whole(&shown, who, path, false);
         *response.status_mut() = status;
@@ -245,13 +303,18 @@ struct Page<'a> {
 }
 
 /// A page with little to say: how to sign in, or why something is not to be had.
-#[derive(Template)]
+#[derive(Template, Default)]
 #[template(path = "sign_in.html")]
 struct SignIn<'a> {
     headline: &'a str,
     lead: &'a str,
     link: Option<&'a str>,
+    /// By whom people are vouched for.
+    provider: Option<&'a str>,
+    /// The line with which a link is made.
     command: Option<&'a str>,
+    /// Where to go on, and what that is called.
+    onward: Option<(&'a str, &'a str)>,
 }
 
 /// Why there is no page.

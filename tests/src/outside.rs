@@ -104,12 +104,12 @@ pub fn handshake(address: SocketAddr) -> Result<Vec<u8>> {
     Ok(leaf)
 }
 
-/// Asks for a page over TLS, by HTTP/1.1, and gives status and body.
+/// Asks for a page over TLS, by HTTP/1.1, and gives status and body. The host may have a port behind it.
 ///
 /// # Errors
 /// When nobody answers, or what is answered is no HTTP.
 pub fn get(address: SocketAddr, host: &str, path: &str) -> Result<(u16, String)> {
-    let (mut connection, mut socket) = connect(address, host)?;
+    let (mut connection, mut socket) = connect(address, host.split_once(':').map_or(host, |(name, _)| name))?;
     let mut stream = Stream::new(&mut connection, &mut socket);
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).context("the request was not taken")?;

@@ -17,7 +17,7 @@ use super::{Context, files};
 use crate::audit::Actor;
 use crate::ca::Authority;
 use crate::config::Config;
-use crate::store::{Browser, Store, StoreError};
+use crate::store::{Browser, Store, StoreError, Via};
 
 /// How long the first link is good: the controller may be started tomorrow.
 const FIRST_LINK: Span = Span::days(1);
@@ -95,13 +95,13 @@ impl Init {
         let text = zeroize::Zeroizing::new([identity.certificate_pem.as_bytes(), identity.key_pem.as_bytes(), &ca].concat());
         files::write_secret(bundle, &text)?;
         // A port that is chosen at the start is in no link.
-        if config.listen.web.port() == 0 {
+        if config.pages.is_none() && config.listen.web.port() == 0 {
             return Ok(None);
         }
         let secret = Secret::generate().doing(doing)?;
-        let first = Browser { person: self.operator.clone(), role: self.role, expires_at: FIRST_LINK.after(now) };
+        let first = Browser { person: self.operator.clone(), role: self.role, via: Via::Link, expires_at: FIRST_LINK.after(now) };
         store.create_sign_in(secret.hash(), first, now).await.doing(doing)?;
-        Ok(Some(crate::operators::sign_in::address(config.listen.web, &secret).to_string()))
+        Ok(Some(crate::operators::sign_in::address(&config.pages_at(config.listen.web, false), &secret).to_string()))
     }
 }
 

@@ -17,15 +17,20 @@ use super::output::{View, line, moment as at};
   backstay sign-in
   xdg-open \"$(backstay sign-in)\"
 
-The pages are on the controller's own machine. From another one, with the port forwarded:
+Where controller.toml has no [pages], they are on the controller's own machine. From another one, with the port forwarded:
   ssh -L 7446:127.0.0.1:7446 CONTROLLER")]
-pub struct SignIn {}
+pub struct SignIn {
+    /// On the controller's own machine, whatever becomes of TLS or of whoever vouches for people elsewhere.
+    #[arg(long)]
+    loopback: bool,
+}
 
 impl SignIn {
     pub(super) async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = "making a link to sign in by";
-        let CreateSignInResponse { link, expires_at } = answer(doing, client.create_sign_in(CreateSignInRequest {})).await?;
+        let CreateSignInResponse { link, expires_at } =
+            answer(doing, client.create_sign_in(CreateSignInRequest { loopback: self.loopback })).await?;
         let expires_at = moment("CreateSignInResponse.expires_at", expires_at).doing(|| doing.to_owned())?;
         context.output.show(&LinkView { link, expires_at })?;
         context.output.say(&format!("good once, until {}", at(expires_at)));

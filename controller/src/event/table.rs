@@ -131,6 +131,12 @@ native::events! {
         de "Das eigene Zertifikat des Controllers wurde nicht erneuert: %1",
            "Es wird täglich wieder versucht, das jetzige gilt noch Wochen. Die genannte Ursache beheben.";
     }
+    PAGES_CERTIFICATE_KEPT = 5512 Warning(error) {
+        en "The certificate of the pages was not read again: %1",
+           "It is tried again all the time, and the present one is shown meanwhile. Put right what is named.";
+        de "Das Zertifikat der Seiten wurde nicht neu gelesen: %1",
+           "Es wird immer wieder versucht, solange wird das jetzige gezeigt. Die genannte Ursache beheben.";
+    }
     REMEMBERED = 5520 Information(server, taken) {
         en "%1 told what it holds to a store that was put back from a backup; new here: %2", "";
         de "%1 hat einem zurückgelegten Speicher gesagt, was es hält; neu hier: %2", "";

@@ -128,7 +128,7 @@ pub(super) async fn channel(
 async fn the_key_exchange_is_hybrid_on_every_port_and_no_ticket_is_given() {
     let running = running().await;
     let operator = running.operator("carl", PersonRole::Admin);
-    let Addresses { agents, enrolment, operators, web: _ } = running.addresses;
+    let Addresses { agents, enrolment, operators, web: _, pages: _ } = running.addresses;
     for address in [agents, enrolment, operators] {
         let config = running.client(Some((operator.0.clone(), operator.1.clone_key())));
         let mut stream = dial(address, config).await.expect("a handshake");

@@ -15,6 +15,32 @@ use crate::audit::Actor;
 /// Links of one person that are good at once, and browsers of one person: beyond that, the oldest is forgotten.
 const OF_ONE: u64 = 16;
 
+/// By which way somebody signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// A link that the command line made.
+    Link,
+    /// A password.
+    Password,
+    /// A provider of OpenID Connect.
+    Oidc,
+}
+
+impl Via {
+    /// As it stands in the store and in the trail.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Password => "password",
+            Self::Oidc => "oidc",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Link, Self::Password, Self::Oidc].into_iter().find(|via| via.as_str() == word)
+    }
+}
+
 /// Who looks at pages, and as what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Browser {
@@ -22,6 +48,8 @@ pub struct Browser {
     pub person: Person,
     /// As what.
     pub role: PersonRole,
+    /// By which way.
+    pub via: Via,
     /// Until when.
     pub expires_at: Timestamp,
 }
@@ -36,7 +64,7 @@ impl Store {
             .write(move |connection| {
                 Box::pin(async move {
                     forget(connection, &LINKS, &browser.person, now).await?;
-                    let Browser { person, role, expires_at } = browser;
+                    let Browser { person, role, via: _, expires_at } = browser;
                     sqlx::query("INSERT INTO sign_ins (hash, person, role, expires_at) VALUES ($1, $2, $3, $4)")
                         .bind(link.to_string())
                         .bind(person.as_str())
@@ -77,13 +105,25 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn browser(&self, hash: Sha256, now: Timestamp) -> Result<Option<Browser>, StoreError> {
-        let row = sqlx::query("SELECT person, role, expires_at FROM browsers WHERE hash = $1 AND expires_at > $2")
+        let row = sqlx::query("SELECT person, role, via, expires_at FROM browsers WHERE hash = $1 AND expires_at > $2")
             .bind(hash.to_string())
             .bind(micros(now))
             .fetch_optional(self.readers())
             .await
             .doing("reading who is signed in")?;
-        row.map(|row| read(&Columns(&row))).transpose()
+        row.map(|row| {
+            let row = Columns(&row);
+            Ok(Browser { via: row.word("via", Via::from_word)?, ..read(&row)? })
+        })
+        .transpose()
+    }
+
+    /// From now on, whoever has this secret is that person: somebody else vouched for it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin_browser(&self, browser: Sha256, found: Browser, now: Timestamp) -> Result<(), StoreError> {
+        self.writer().write(move |connection| Box::pin(async move { begin(connection, browser, &found, now).await })).await
     }
 
     /// This browser is nobody any more.
@@ -125,20 +165,25 @@ async fn sign_in(
         .doing("using a link up")?;
     let Some(row) = row else { return Ok(None) };
     let found = Browser { expires_at, ..read(&Columns(&row))? };
-    forget(connection, &BROWSERS, &found.person, now).await?;
-    sqlx::query("INSERT INTO browsers (hash, person, role, began_at, expires_at) VALUES ($1, $2, $3, $4, $5)")
+    begin(connection, browser, &found, now).await?;
+    Ok(Some(found))
+}
+
+async fn begin(connection: &mut AnyConnection, browser: Sha256, found: &Browser, now: Timestamp) -> Result<(), StoreError> {
+    let Browser { person, role, via, expires_at } = found;
+    forget(connection, &BROWSERS, person, now).await?;
+    sqlx::query("INSERT INTO browsers (hash, person, role, via, began_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(browser.to_string())
-        .bind(found.person.as_str())
-        .bind(found.role.as_str())
+        .bind(person.as_str())
+        .bind(role.as_str())
+        .bind(via.as_str())
         .bind(micros(now))
-        .bind(micros(expires_at))
+        .bind(micros(*expires_at))
         .execute(&mut *connection)
         .await
         .doing("signing a browser in")?;
-    let detail = json!({"role": found.role.as_str(), "expires_at": expires_at});
-    let subject = found.person.to_string();
-    tell(connection, now, &Actor::Person(found.person.clone()), "browser.signed_in", &subject, detail).await?;
-    Ok(Some(found))
+    let detail = json!({"role": role.as_str(), "via": via.as_str(), "expires_at": expires_at});
+    tell(connection, now, &Actor::Person(person.clone()), "browser.signed_in", person.as_str(), detail).await
 }
 
 /// What has expired, of everybody; and the oldest of one person, so that there is room for one more.
@@ -167,5 +212,10 @@ async fn forget(
 
 fn read(row: &Columns<'_>) -> Result<Browser, StoreError> {
     let role = |word: &str| PersonRole::ALL.into_iter().find(|role| role.as_str() == word);
-    Ok(Browser { person: row.parsed("person")?, role: row.word("role", role)?, expires_at: row.time("expires_at")? })
+    Ok(Browser {
+        person: row.parsed("person")?,
+        role: row.word("role", role)?,
+        via: Via::Link,
+        expires_at: row.time("expires_at")?,
+    })
 }

@@ -1,10 +1,10 @@
-//! Who looks at a page. Whoever may ask on the operators' port gets a link there by which a browser is that person, once: no password, and
-//! nobody whom the estate does not know already.
+//! Who looks at a page, and how a browser comes to be somebody: by a link that the command line makes, which always works, or because a
+//! provider vouches for that person.
 
 use askama::Template;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use policy::duration::Span;
 use policy::id::{Person, Sha256};
@@ -15,17 +15,18 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::acts::Sent;
-use super::{Shown, SignIn, Trouble, Web};
+use super::oidc::{Begun, Refused, Returned};
+use super::{Place, Shown, SignIn, Site, Trouble, Web};
 use crate::listen::{Caller, CallerIdentity};
 use crate::operators::access::{Right, may};
 use crate::status::failed;
-use crate::store::Browser;
+use crate::store::{Browser, Via};
 
 /// How long a browser stays signed in: a working day.
 const SIGNED_IN: Span = Span::seconds(12 * 3_600);
 
-/// The cookie's name.
-const COOKIE: &str = "backstay";
+/// How long somebody may take at the provider.
+const AT_PROVIDER: Span = Span::seconds(600);
 
 /// Who looks.
 #[derive(Debug, Clone)]
@@ -34,6 +35,7 @@ pub(super) struct Who {
     pub(super) role: PersonRole,
     caller: Caller,
     hash: Sha256,
+    via: Via,
 }
 
 impl Who {
@@ -50,18 +52,53 @@ impl Who {
     }
 }
 
+/// The cookie of a browser that is signed in, and of one that is at the provider.
+const SESSION: &str = "backstay";
+const BEGUN: &str = "backstay-begun";
+
+impl Site {
+    /// A name that a browser takes over TLS only, from this very host, for all its paths.
+    fn cookie_name(&self, name: &str) -> String {
+        match self {
+            Self::Loopback => name.to_owned(),
+            Self::Named { .. } => format!("__Host-{name}"),
+        }
+    }
+
+    fn cookie<'a>(&self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+        let name = self.cookie_name(name);
+        let all = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        all.flat_map(|line| line.split(';')).find_map(|pair| pair.trim().strip_prefix(&name)?.strip_prefix('='))
+    }
+
+    /// No use to scripts. `same_site` says whether it comes along when another site leads here.
+    fn set_cookie(&self, name: &str, value: &str, same_site: &str, lasts: Span) -> Result<HeaderValue, Trouble> {
+        let (name, seconds) = (self.cookie_name(name), lasts.as_seconds());
+        let secure = match self {
+            Self::Loopback => "",
+            Self::Named { .. } => "; Secure",
+        };
+        let text = Zeroizing::new(format!("{name}={value}; HttpOnly; SameSite={same_site}; Path=/; Max-Age={seconds}{secure}"));
+        let mut cookie = HeaderValue::from_str(&text).map_err(|error| tonic::Status::internal(error.to_string()))?;
+        cookie.set_sensitive(true);
+        Ok(cookie)
+    }
+}
+
 impl Web {
     /// Who looks, by the cookie; `None` when nobody is signed in.
     pub(super) async fn who(&self, headers: &HeaderMap) -> Result<Option<Who>, Trouble> {
-        let Some(secret) = cookie(headers).and_then(|text| Secret::from_text(text).ok()) else { return Ok(None) };
+        let Some(secret) = self.site.cookie(headers, SESSION).and_then(|text| Secret::from_text(text).ok()) else {
+            return Ok(None);
+        };
         let hash = secret.hash();
         let found = self.parts.store.browser(hash, self.parts.clock.now()).await.map_err(failed)?;
-        Ok(found.map(|Browser { person, role, expires_at: _ }| {
+        Ok(found.map(|Browser { person, role, via, expires_at: _ }| {
             let nobody = Sha256([0; 32]);
             let peer = Peer::Operator { estate: self.parts.store.estate().clone(), person: person.clone(), role };
             let identity = CallerIdentity { peer, key_id: nobody, certificate: nobody };
             let caller = Caller { address: self.parts.web, identity: Some(identity), key_exchange: None };
-            Who { person, role, caller, hash }
+            Who { person, role, caller, hash, via }
         }))
     }
 }
@@ -73,6 +110,8 @@ impl FromRequestParts<Web> for Who {
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Response> {
         match web.who(&parts.headers).await {
             Ok(Some(who)) => Ok(who),
+            // From a mail, say: the cookie comes along only when these pages themselves lead here.
+            Ok(None) if parts.method == Method::GET && comes_from_elsewhere(&parts.headers) => Err(onward(web, &parts.uri)),
             Ok(None) if parts.method == Method::GET => Err(Redirect::to("/sign-in").into_response()),
             Ok(None) => {
                 let lead =
@@ -86,11 +125,6 @@ impl FromRequestParts<Web> for Who {
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    all.flat_map(|line| line.split(';')).find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-}
-
 /// What comes with a link.
 #[derive(Deserialize)]
 pub(super) struct Asked {
@@ -98,27 +132,42 @@ pub(super) struct Asked {
     link: String,
 }
 
+fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+}
+
+/// A page that leads to this address, now from here. To a page that there is: anything else might lead away again.
+fn onward(web: &Web, uri: &Uri) -> Response {
+    let path = if Place::at(uri.path()).is_some() { uri.path() } else { "/" };
+    let said =
+        SignIn { headline: "One moment", lead: "You come from elsewhere.", onward: Some((path, "Go on")), ..SignIn::default() };
+    let mut response = web.said(&said);
+    // What does not fit into a header is gone to by hand.
+    if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={path}")) {
+        response.headers_mut().insert(header::REFRESH, refresh);
+    }
+    response
+}
+
+impl Web {
+    /// A page with little to say, for nobody in particular.
+    fn said(&self, said: &SignIn<'_>) -> Response {
+        match said.render() {
+            Ok(main) => self.whole(&Shown { title: said.headline.to_owned(), main }, None, "/sign-in", false),
+            Err(error) => Trouble::from(error).into_response(),
+        }
+    }
+}
+
 /// A link is opened. It is used up only by the button: what looks at links before people do uses none up.
 pub(super) async fn ask(State(web): State<Web>, Query(Asked { link }): Query<Asked>) -> Response {
-    let said = if Secret::from_text(&link).is_ok() {
-        SignIn {
-            headline: "Sign in",
-            lead: "This link is good once, and for five minutes after it was made.",
-            link: Some(&link),
-            command: None,
-        }
-    } else {
-        SignIn {
-            headline: "Sign in",
-            lead: "Whoever may ask this controller on the command line may look at its pages. Make a link, and open it here:",
-            link: None,
-            command: Some("backstay sign-in"),
-        }
-    };
-    match said.render() {
-        Ok(main) => web.whole(&Shown { title: "Sign in".to_owned(), main }, None, "/sign-in", false),
-        Err(error) => Trouble::from(error).into_response(),
+    if Secret::from_text(&link).is_ok() {
+        let lead = "This link is good once, and for five minutes after it was made.";
+        return web.said(&SignIn { headline: "Sign in", lead, link: Some(&link), ..SignIn::default() });
     }
+    let lead = "Whoever may ask this controller on the command line may look at its pages. Make a link, and open it here:";
+    let provider = web.site.provider().map(super::oidc::Provider::name);
+    web.said(&SignIn { headline: "Sign in", lead, provider, command: Some("backstay sign-in"), ..SignIn::default() })
 }
 
 /// The button is pressed.
@@ -138,32 +187,119 @@ async fn signed_in(web: &Web, link: &str) -> Result<Option<HeaderValue>, Trouble
     let Ok(link) = Secret::from_text(link) else { return Ok(None) };
     let browser = Secret::generate().map_err(|error| tonic::Status::internal(error.to_string()))?;
     let now = web.parts.clock.now();
-    let expires_at = SIGNED_IN.after(now);
-    let found = web.parts.store.sign_in(link.hash(), browser.hash(), expires_at, now).await.map_err(failed)?;
+    let found = web.parts.store.sign_in(link.hash(), browser.hash(), SIGNED_IN.after(now), now).await.map_err(failed)?;
     let Some(found) = found else { return Ok(None) };
-    tracing::info!(person = %found.person, role = found.role.as_str(), "a browser is signed in");
-    let text = Zeroizing::new(format!(
-        "{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}",
-        *browser.to_text(),
-        SIGNED_IN.as_seconds()
-    ));
-    let mut cookie = HeaderValue::from_str(&text).map_err(|error| tonic::Status::internal(error.to_string()))?;
-    cookie.set_sensitive(true);
-    Ok(Some(cookie))
+    web.session(&browser, &found).map(Some)
+}
+
+impl Web {
+    /// The cookie by which a browser is that person from now on.
+    fn session(&self, browser: &Secret, found: &Browser) -> Result<HeaderValue, Trouble> {
+        let Browser { person, role, via, expires_at: _ } = found;
+        tracing::info!(%person, role = role.as_str(), via = via.as_str(), "a browser is signed in");
+        self.site.set_cookie(SESSION, &browser.to_text(), "Strict", SIGNED_IN)
+    }
+}
+
+/// To the provider.
+pub(super) async fn to_provider(State(web): State<Web>) -> Response {
+    let Some(provider) = web.site.provider() else { return Redirect::to("/sign-in").into_response() };
+    let begun = match provider.begin().await {
+        Ok((address, begun)) => {
+            // It must come along when the provider leads back here.
+            web.site.set_cookie(BEGUN, &begun.to_text(), "Lax", AT_PROVIDER).map(|cookie| (address, cookie))
+        }
+        Err(refused) => Err(denied(provider.name(), refused)),
+    };
+    match begun {
+        Ok((address, cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to(&address)).into_response(),
+        Err(trouble) => web.trouble(trouble, None, "/sign-in"),
+    }
+}
+
+/// And back. Each attempt is good once: its cookie goes, whatever comes of it.
+pub(super) async fn from_provider(State(web): State<Web>, headers: HeaderMap, Query(returned): Query<Returned>) -> Response {
+    let begun = web.site.cookie(&headers, BEGUN).and_then(Begun::from_text);
+    let response = match vouched(&web, &returned, begun.as_ref()).await {
+        Ok(session) => {
+            // Led on by a page of ours: a redirection would still count as coming from the provider, and the cookie would not come along.
+            let said =
+                SignIn { headline: "Signed in", lead: "You are signed in.", onward: Some(("/", "Go on")), ..SignIn::default() };
+            let mut response = web.said(&said);
+            response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0; url=/"));
+            response.headers_mut().append(header::SET_COOKIE, session);
+            response
+        }
+        Err(trouble) => web.trouble(trouble, None, "/sign-in"),
+    };
+    web.without(BEGUN, response)
+}
+
+async fn vouched(web: &Web, returned: &Returned, begun: Option<&Begun>) -> Result<HeaderValue, Trouble> {
+    let Some(provider) = web.site.provider() else { return Err(denied("", Refused::Stale("there is no provider".to_owned()))) };
+    let named = |refused| denied(provider.name(), refused);
+    let begun =
+        begun.ok_or_else(|| named(Refused::Stale("this browser began no attempt within the last ten minutes".to_owned())))?;
+    let now = web.parts.clock.now();
+    let found = provider.finish(returned, begun, now).await.map_err(named)?;
+    let secret = Secret::generate().map_err(|error| tonic::Status::internal(error.to_string()))?;
+    let browser = Browser { person: found.person, role: found.role, via: Via::Oidc, expires_at: SIGNED_IN.after(now) };
+    web.parts.store.begin_browser(secret.hash(), browser.clone(), now).await.map_err(failed)?;
+    web.session(&secret, &browser)
+}
+
+/// Why nobody is signed in, as a page says it.
+fn denied(provider: &str, refused: Refused) -> Trouble {
+    let (status, headline, why, next) = match refused {
+        Refused::Nobody(why) => (
+            StatusCode::FORBIDDEN,
+            "Not for you",
+            why,
+            "Whoever gives groups there, or rules in controller.toml here, can change that.",
+        ),
+        Refused::Stale(why) => (StatusCode::FORBIDDEN, "This sign-in is good no more", why, "Begin anew: /sign-in"),
+        Refused::Provider(why) => {
+            (StatusCode::BAD_GATEWAY, "This sign-in did not work", why, "Meanwhile a link signs you in: backstay sign-in")
+        }
+    };
+    tracing::warn!(provider, why, "somebody was not signed in");
+    Trouble { status, headline, lead: format!("{provider}: {why}. {next}") }
 }
 
 /// Nobody is signed in any more.
 pub(super) async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Response {
-    match web.who(&headers).await {
+    let to = match web.who(&headers).await {
         Ok(Some(who)) => {
             let gone = web.parts.store.sign_out(who.hash, who.person, web.parts.clock.now()).await;
             if let Err(error) = gone {
                 return web.trouble(failed(error).into(), None, "/sign-out");
             }
+            if who.via == Via::Oidc { "/signed-out" } else { "/sign-in" }
         }
-        Ok(None) => {}
+        Ok(None) => "/sign-in",
         Err(trouble) => return web.trouble(trouble, None, "/sign-out"),
+    };
+    web.without(SESSION, Redirect::to(to).into_response())
+}
+
+/// Whoever came from a provider is still signed in there.
+pub(super) async fn signed_out(State(web): State<Web>) -> Response {
+    let Some(provider) = web.site.provider() else { return Redirect::to("/sign-in").into_response() };
+    let (end, name) = (provider.end_session().await, format!("Sign out of {}, too", provider.name()));
+    let lead = format!(
+        "You are signed out here. {} may still know you, and would let whoever uses this browser in again.",
+        provider.name()
+    );
+    let onward = end.as_deref().map(|address| (address, name.as_str()));
+    web.said(&SignIn { headline: "Signed out", lead: &lead, onward, ..SignIn::default() })
+}
+
+impl Web {
+    /// Takes a cookie away.
+    fn without(&self, cookie: &str, mut response: Response) -> Response {
+        if let Ok(away) = self.site.set_cookie(cookie, "", "Strict", Span::seconds(0)) {
+            response.headers_mut().append(header::SET_COOKIE, away);
+        }
+        response
     }
-    let away = HeaderValue::from_static("backstay=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
-    ([(header::SET_COOKIE, away)], Redirect::to("/sign-in")).into_response()
 }

@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::stage::{self, PROPOSE, People, noon, person};
-use crate::store::Browser;
+use crate::store::{Browser, Via};
 
 /// What a browser's user sees of an answer.
 struct Answer {
@@ -29,7 +29,7 @@ struct Pages {
 impl Pages {
     async fn new() -> Self {
         let (folder, parts) = stage::parts().await;
-        let router = router(parts.clone(), TaskTracker::new(), CancellationToken::new());
+        let router = Web::new(parts.clone(), TaskTracker::new(), CancellationToken::new()).on_loopback();
         Self { router, parts, _folder: folder }
     }
 
@@ -48,7 +48,7 @@ impl Pages {
     }
 
     async fn link(&self, role: PersonRole) -> String {
-        let (link, _) = crate::operators::sign_in::link(&self.parts, person("anna"), role).await.expect("a link");
+        let (link, _) = crate::operators::sign_in::link(&self.parts, person("anna"), role, false).await.expect("a link");
         link.split_once("?link=").expect("a link").1.to_owned()
     }
 
@@ -137,7 +137,7 @@ async fn a_link_and_a_session_end_by_themselves() {
     let pages = Pages::new().await;
     let store = &pages.parts.store;
     let (link, browser) = (proto::token::Secret::generate().expect("random"), proto::token::Secret::generate().expect("random"));
-    let anna = |expires_at| Browser { person: person("anna"), role: PersonRole::Admin, expires_at };
+    let anna = |expires_at| Browser { person: person("anna"), role: PersonRole::Admin, via: Via::Link, expires_at };
     store.create_sign_in(link.hash(), anna(noon()), noon()).await.expect("kept");
     assert_eq!(store.sign_in(link.hash(), browser.hash(), stage::later(9), noon()).await.expect("answers"), None, "too old");
     store.create_sign_in(link.hash(), anna(stage::later(300)), noon()).await.expect("kept");
@@ -201,6 +201,93 @@ async fn a_request_from_elsewhere_changes_nothing() {
         let request = HttpRequest::builder().uri("/").header(header::HOST, host).header(header::COOKIE, &cookie);
         assert_eq!(pages.ask(request, "").await.status, StatusCode::OK, "{host}");
     }
+}
+
+/// The pages as browsers elsewhere find them.
+fn elsewhere(pages: &Pages, oidc: &str) -> Router {
+    let config = format!(
+        "estate = \"contoso\"\n[pages]\nurl = \"https://pages.test\"\ncertificate_file = \"c\"\nkey_file = \"k\"\n{oidc}"
+    );
+    let config = crate::config::Config::from_toml(&config).expect("a configuration").pages.expect("pages");
+    Web::new(pages.parts.clone(), TaskTracker::new(), CancellationToken::new()).elsewhere(&config).expect("a router")
+}
+
+#[tokio::test]
+async fn elsewhere_one_name_counts_and_the_cookie_is_bound_to_it() {
+    let mut pages = Pages::new().await;
+    let here = pages.signed_in(PersonRole::Admin).await;
+    pages.router = elsewhere(&pages, "");
+    let at = |method, path: &str, host: &str| HttpRequest::builder().method(method).uri(path).header(header::HOST, host);
+    let post = |host: &str, origin: &str| at(Method::POST, "/sign-in", host).header(header::ORIGIN, origin.to_owned());
+    let kind = (header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let link = format!("link={}", pages.link(PersonRole::Viewer).await);
+    for (host, origin) in [
+        ("pages.test", "http://pages.test"),
+        ("pages.test", "https://pages.test:444"),
+        ("pages.test", "https://pages.test.evil.test"),
+        ("pages.test", "null"),
+        ("localhost", "http://localhost"),
+        ("evil.test", "https://evil.test"),
+        ("pages.test:7447", "https://pages.test:7447"),
+    ] {
+        let answer = pages.ask(post(host, origin).header(kind.0.clone(), kind.1), &link).await;
+        assert_eq!((answer.status, answer.cookie), (StatusCode::FORBIDDEN, None), "{host} {origin}");
+    }
+    let answer = pages.ask(post("Pages.test", "https://pages.test").header(kind.0, kind.1), &link).await;
+    let cookie = answer.cookie.expect("a cookie, for none of those used the link up");
+    assert!(
+        cookie.starts_with("__Host-backstay=") && cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200; Secure"),
+        "{cookie}"
+    );
+    let cookie = cookie.split(';').next().expect("a pair").to_owned();
+    let get = |path: &str, cookie: &str| at(Method::GET, path, "pages.test").header(header::COOKIE, cookie);
+    assert_eq!(pages.ask(get("/", &cookie), "").await.status, StatusCode::OK);
+    // A cookie that plain HTTP or a neighbour could have set is none.
+    for other in [&here, &cookie.replace("__Host-", "")] {
+        assert_eq!(pages.ask(get("/", other), "").await.status, StatusCode::SEE_OTHER, "{other}");
+    }
+    // From a mail: shown after a step of our own, and nowhere else does that step lead.
+    for (path, to) in
+        [("/plans", "0; url=/plans"), ("/servers/EX1", "0; url=/servers/EX1"), ("//evil.test", "0; url=/"), ("/x", "0; url=/")]
+    {
+        let answer = pages.ask(get(path, "").header("sec-fetch-site", "cross-site"), "").await;
+        assert_eq!((answer.status, answer.headers[header::REFRESH].as_bytes()), (StatusCode::OK, to.as_bytes()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_did_not_begin_here_does_not_end_here() {
+    let mut pages = Pages::new().await;
+    let oidc =
+        "[pages.oidc]\nissuer = \"http://127.0.0.1:9\"\nclient_id = \"backstay\"\nrule = [{ group = \"All\", role = \"admin\" }]";
+    pages.router = elsewhere(&pages, oidc);
+    let told = pages.parts.store.audit_head().await.expect("reads");
+    let (state, other) = ("A".repeat(43), "B".repeat(42) + "A");
+    let begun = format!("__Host-backstay-begun={state}.{state}.{state}");
+    let forms = [
+        ("without a beginning", String::new(), format!("code=c&state={state}"), StatusCode::FORBIDDEN),
+        ("with half of one", format!("__Host-backstay-begun={state}"), format!("code=c&state={state}"), StatusCode::FORBIDDEN),
+        ("with one that others could set", begun.replace("__Host-", ""), format!("code=c&state={state}"), StatusCode::FORBIDDEN),
+        ("of another attempt", begun.clone(), format!("code=c&state={other}"), StatusCode::FORBIDDEN),
+        ("without a state", begun.clone(), "code=c".to_owned(), StatusCode::FORBIDDEN),
+        ("of another provider", begun.clone(), format!("code=c&state={state}&iss=https://evil.test"), StatusCode::FORBIDDEN),
+        ("refused there", begun.clone(), format!("error=%3Cscript%3E&state={state}"), StatusCode::FORBIDDEN),
+        ("with nobody to ask", begun.clone(), format!("code=c&state={state}"), StatusCode::BAD_GATEWAY),
+    ];
+    for (what, cookie, query, status) in forms {
+        let request = HttpRequest::builder().uri(format!("/sign-in/returned?{query}")).header(header::HOST, "pages.test");
+        let answer = pages.ask(request.header(header::COOKIE, cookie).header("sec-fetch-site", "cross-site"), "").await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text);
+        assert!(!answer.text.contains("<script>"), "{what}");
+        let cookie = answer.cookie.expect("it takes the beginning away");
+        assert!(cookie.starts_with("__Host-backstay-begun=;") && cookie.contains("Max-Age=0"), "{what}: {cookie}");
+        assert_eq!(pages.parts.store.audit_head().await.expect("reads"), told, "{what}");
+    }
+    // On loopback nobody is vouched for.
+    let here = Web::new(pages.parts.clone(), TaskTracker::new(), CancellationToken::new()).on_loopback();
+    pages.router = here;
+    assert_eq!(pages.get("/sign-in/provider", "").await.headers[header::LOCATION], "/sign-in");
+    assert_eq!(pages.get(&format!("/sign-in/returned?code=c&state={state}"), &begun).await.status, StatusCode::FORBIDDEN);
 }
 
 /// What is refused to whom, and that it changed nothing: the table of attempts.

@@ -30,7 +30,7 @@ use crate::stage::look_as;
 use crate::stage::{
     PROPOSE, People, certificate, estate, generation, key, knock, later, looked, noon, person, receipt, server, sight, verified,
 };
-use crate::store::{Browser, Ears, Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, Store, StoreError};
+use crate::store::{Browser, Ears, Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, Store, StoreError, Via};
 
 /// Tells the process that lives in which folder.
 const FOLDER: &str = "BACKSTAY_STORE_LIFE";
@@ -72,7 +72,7 @@ impl Cast {
             said: String::new(),
             seen_at: when,
         };
-        let admin = |expires_at| Browser { person: omar.clone(), role: PersonRole::Admin, expires_at };
+        let admin = |expires_at| Browser { person: omar.clone(), role: PersonRole::Admin, via: Via::Link, expires_at };
         match number {
             0 => {
                 let trust = people.trust(1, 2);

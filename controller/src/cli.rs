@@ -13,7 +13,8 @@ use self::failure::{Doing, Exit, Failure};
 use self::output::{Format, Output};
 use crate::clock::Clock;
 
-pub mod agent;
+pub mod access;
+mod agent;
 mod approver;
 pub mod assess;
 pub mod audit;
@@ -122,6 +123,9 @@ pub enum Command {
     Check(check::Check),
     /// A link by which a browser shows the estate's pages to you.
     SignIn(sign_in::SignIn),
+    /// By which ways people and programs come in, and the end of them.
+    #[command(subcommand)]
+    Access(access::Access),
     /// The machines behind the names: who waits for a person, who was sent away.
     #[command(subcommand)]
     Agent(agent::Agent),
@@ -248,6 +252,7 @@ fn run(command: Command, context: &mut Context) -> Result<Exit, Failure> {
         // Ends with other numbers than the rest, and is done before them.
         Command::Check(_) => unreachable!("done before"),
         Command::SignIn(sign_in) => interruptible(sign_in.run(context)),
+        Command::Access(access) => interruptible(access.run(context)),
         Command::Agent(agent) => interruptible(agent.run(context)),
         Command::Server(server) => interruptible(server.run(context)),
         Command::Explain(explain) => interruptible(explain.run(context)),

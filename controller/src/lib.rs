@@ -44,6 +44,8 @@ pub mod operators;
 #[cfg(feature = "server")]
 pub mod parts;
 #[cfg(feature = "server")]
+pub mod password;
+#[cfg(feature = "server")]
 pub mod reconcile;
 #[cfg(feature = "server")]
 pub mod serve;

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::operators::access::Scope;
+
 /// Connections that the system keeps for us until we take them: a whole estate may come back at once.
 const BACKLOG: u32 = 4096;
 
@@ -32,7 +34,7 @@ const HANDSHAKES: usize = 64;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Who is at the other end, as proven by TLS. In the extensions of each request.
+/// Who is at the other end, as proven by TLS or by a token. In the extensions of each request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// From where.
@@ -52,6 +54,8 @@ pub struct CallerIdentity {
     pub key_id: Sha256,
     /// SHA-256 of the certificate.
     pub certificate: Sha256,
+    /// Less than the role has, when a program asks by a token.
+    pub scope: Option<Scope>,
 }
 
 /// A bound port that does not accept yet.
@@ -173,7 +177,7 @@ fn identity(certificate: &[u8]) -> io::Result<CallerIdentity> {
     let peer = Peer::of_certificate(certificate).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok(CallerIdentity { peer, key_id: Sha256::of(parsed.public_key().raw), certificate: Sha256::of(certificate) })
+    Ok(CallerIdentity { peer, key_id: Sha256::of(parsed.public_key().raw), certificate: Sha256::of(certificate), scope: None })
 }
 
 /// A TLS connection whose handshake is done.

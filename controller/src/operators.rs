@@ -9,21 +9,23 @@ use std::collections::BTreeMap;
 use policy::id::Person;
 use policy::life::Life;
 use policy::preflight::{Preflight, preflight};
-use policy::trust::root_fingerprint;
+use policy::trust::{PersonRole, root_fingerprint};
 use proto::invalid;
 use proto::operator::operator_service_server::OperatorService;
 use proto::operator::{
     AbandonPlanRequest, AbandonPlanResponse, AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, AdmitAgentRequest,
-    AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse, ApplyTrustRequest, ApplyTrustResponse, CreateSignInRequest,
-    CreateSignInResponse, CreateTokenRequest, CreateTokenResponse, ExplainServerRequest, ExplainServerResponse, FirstEnd,
-    GetPlanRequest, GetPlanResponse, GetPolicyRequest, GetPolicyResponse, GetServerRequest, GetServerResponse, GetStatusRequest,
-    GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse, ListAgentsRequest,
+    AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse, ApplyTrustRequest, ApplyTrustResponse, CreateApiTokenRequest,
+    CreateApiTokenResponse, CreateSignInRequest, CreateSignInResponse, CreateTokenRequest, CreateTokenResponse, EndAccessRequest,
+    EndAccessResponse, ExplainServerRequest, ExplainServerResponse, FirstEnd, GetPlanRequest, GetPlanResponse, GetPolicyRequest,
+    GetPolicyResponse, GetServerRequest, GetServerResponse, GetStatusRequest, GetStatusResponse, GetTrustRequest,
+    GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse, ListAccessRequest, ListAccessResponse, ListAgentsRequest,
     ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListChangesRequest, ListChangesResponse, ListChannelsRequest,
     ListChannelsResponse, ListIncidentsRequest, ListIncidentsResponse, ListPlansRequest, ListPlansResponse, ListServersRequest,
     ListServersResponse, ListStandingsRequest, ListStandingsResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest,
     MakeStopResponse, PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest,
-    RetireServerResponse, SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SubmitApprovalRequest,
-    SubmitApprovalResponse, SubmitResumeRequest, SubmitResumeResponse, TestChannelsRequest, TestChannelsResponse,
+    RetireServerResponse, RevokeApiTokenRequest, RevokeApiTokenResponse, SendAgentAwayRequest, SendAgentAwayResponse,
+    ServerPreflight, SetPasswordRequest, SetPasswordResponse, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest,
+    SubmitResumeResponse, TestChannelsRequest, TestChannelsResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -37,9 +39,10 @@ use crate::parts::Parts;
 use crate::status::failed;
 use crate::store::{Checkups, Judged, MAX_PAGE, PlanFilter, PlanRow, ServerRow, TrailFilter};
 
-pub(crate) mod access;
+pub mod access;
 mod agents;
 mod approval;
+pub mod bearer;
 mod explain;
 mod incidents;
 mod pages;
@@ -49,6 +52,7 @@ pub(crate) mod sign_in;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod ways_in;
 mod wire;
 
 /// The shortest beginning of a plan's id that names it.
@@ -80,6 +84,13 @@ impl Operators {
     /// Who asks, if that person may do this.
     fn caller<T>(&self, request: &Request<T>, right: Right) -> Result<Person, Status> {
         access::caller(request.extensions().get(), self.parts.store.estate(), right)
+    }
+
+    /// Who asks, and as what, if it is a person and no program.
+    fn in_person<T>(&self, request: &Request<T>) -> Result<(Person, PersonRole), Status> {
+        let person = self.caller(request, Right::OwnAccess)?;
+        let role = access::role(request.extensions().get());
+        role.map(|role| (person, role)).ok_or_else(|| Status::unauthenticated("expected an operator's certificate, found none"))
     }
 
     async fn plan_named(&self, id: &str) -> Result<PlanRow, Status> {
@@ -440,10 +451,43 @@ impl OperatorService for Operators {
         Ok(Response::new(SubmitResumeResponse { stops: stop::resume(&self.parts, signed, by).await? }))
     }
 
+    async fn list_access(&self, request: Request<ListAccessRequest>) -> Answer<ListAccessResponse> {
+        let (person, _) = self.in_person(&request)?;
+        let of = if self.caller(&request, Right::Ways).is_ok() { None } else { Some(&person) };
+        Ok(Response::new(ways_in::list(&self.parts, of).await?))
+    }
+
+    async fn end_access(&self, request: Request<EndAccessRequest>) -> Answer<EndAccessResponse> {
+        let (person, _) = self.in_person(&request)?;
+        // One's own is everybody's to end.
+        let own = request.get_ref().person.parse::<Person>().is_ok_and(|whose| whose == person);
+        if !own {
+            self.caller(&request, Right::EndAccess)?;
+        }
+        Ok(Response::new(ways_in::end(&self.parts, request.into_inner(), person).await?))
+    }
+
+    async fn set_password(&self, request: Request<SetPasswordRequest>) -> Answer<SetPasswordResponse> {
+        let (person, role) = self.in_person(&request)?;
+        ways_in::set_password(&self.parts, request.into_inner(), person, role).await?;
+        Ok(Response::new(SetPasswordResponse {}))
+    }
+
+    async fn create_api_token(&self, request: Request<CreateApiTokenRequest>) -> Answer<CreateApiTokenResponse> {
+        let (person, role) = self.in_person(&request)?;
+        Ok(Response::new(ways_in::create_token(&self.parts, request.into_inner(), person, role).await?))
+    }
+
+    async fn revoke_api_token(&self, request: Request<RevokeApiTokenRequest>) -> Answer<RevokeApiTokenResponse> {
+        let (person, _) = self.in_person(&request)?;
+        let of = if self.caller(&request, Right::EndAccess).is_ok() { None } else { Some(person.clone()) };
+        let Parts { store, clock, .. } = &self.parts;
+        store.revoke_api_token(request.into_inner().name, of, person, clock.now()).await.map_err(failed)?;
+        Ok(Response::new(RevokeApiTokenResponse {}))
+    }
+
     async fn create_sign_in(&self, request: Request<CreateSignInRequest>) -> Answer<CreateSignInResponse> {
-        let person = self.caller(&request, Right::Read)?;
-        let role = access::role(request.extensions().get());
-        let role = role.ok_or_else(|| Status::unauthenticated("expected an operator's certificate, found none"))?;
+        let (person, role) = self.in_person(&request)?;
         let (link, expires_at) = sign_in::link(&self.parts, person, role, request.into_inner().loopback).await?;
         Ok(Response::new(CreateSignInResponse { link: link.to_string(), expires_at: invalid::micros(expires_at) }))
     }

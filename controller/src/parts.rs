@@ -9,6 +9,7 @@ use crate::ca::Authority;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections::Connections;
+use crate::password::Passwords;
 use crate::reconcile::Nudge;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -30,6 +31,8 @@ pub struct Parts {
     pub told: Arc<tokio::sync::Notify>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where passwords are compared.
+    pub passwords: Passwords,
     /// The present moment.
     pub clock: Clock,
     /// Where this controller is reached from outside, with the ports as they are.

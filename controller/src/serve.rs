@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use proto::agent::{EnrolmentServiceServer, SessionServiceServer};
 use proto::operator::operator_service_server::OperatorServiceServer;
 use proto::signed::SigningKey;
@@ -29,8 +30,9 @@ use crate::enrolment::{self, Door};
 use crate::event;
 use crate::listen::{Bound, Browsers};
 use crate::notify::Channels;
-use crate::operators::Operators;
+use crate::operators::{Operators, bearer};
 use crate::parts::{Advertised, Parts};
+use crate::password::Passwords;
 use crate::reconcile::{Nudge, Reconciler};
 use crate::store::forget::Forgotten;
 use crate::store::{Store, StoreError};
@@ -244,6 +246,7 @@ async fn with_store(
         told: Arc::default(),
         metrics: Metrics::new(config.metrics),
         config: Arc::new(config),
+        passwords: Passwords::default(),
         clock,
     };
     // What ends by itself ends everything; what ends everything else is the caller's token.
@@ -310,13 +313,14 @@ impl Ports {
         ending: &CancellationToken,
     ) -> Result<Failures, ServeError> {
         let mutual = tls::mutual(&parts.authority, Arc::clone(own)).map_err(ServeError::Tls)?;
+        let mutual_or_token = tls::mutual_or_token(&parts.authority, Arc::clone(own)).map_err(ServeError::Tls)?;
         let server_only = tls::server_only(Arc::clone(own)).map_err(ServeError::Tls)?;
         let failures = Failures::default();
         let guard = Guard { tasks: tasks.clone(), ending: ending.clone(), failures: Arc::clone(&failures) };
 
         let gateway = Gateway::new(parts.clone(), tasks.clone(), ending.clone());
         let gateway = SessionServiceServer::new(gateway).max_decoding_message_size(proto::MAX_MESSAGE);
-        guard.listen("agents", self.agents, Arc::clone(&mutual), AGENTS, Server::builder(), Routes::new(gateway));
+        guard.listen("agents", self.agents, mutual, AGENTS, Server::builder(), Routes::new(gateway));
 
         let door = EnrolmentServiceServer::new(Door::new(parts.clone())).max_decoding_message_size(enrolment::MAX_MESSAGE);
         // Whoever is not known yet has a minute.
@@ -329,8 +333,10 @@ impl Ports {
             health.set_serving::<OperatorServiceServer<Operators>>().await;
         });
         let operators = OperatorServiceServer::new(Operators::new(parts.clone())).max_decoding_message_size(proto::MAX_MESSAGE);
-        let routes = Routes::new(service).add_service(operators).add_service(reflection());
-        guard.listen("operators", self.operators, mutual, OTHERS, Server::builder(), routes);
+        let routes = Routes::new(service).add_service(operators).add_service(reflection()).into_axum_router();
+        // Before a word of a request is read.
+        let routes = routes.layer(from_fn_with_state(parts.clone(), bearer::admit));
+        guard.listen("operators", self.operators, mutual_or_token, OTHERS, Server::builder(), routes.into());
 
         let web = Web::new(parts.clone(), tasks.clone(), ending.clone());
         let (router, until) = (telemetry::router(parts.clone()).merge(web.on_loopback()), ending.clone());

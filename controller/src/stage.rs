@@ -277,6 +277,7 @@ pub(crate) async fn parts() -> (tempfile::TempDir, Parts) {
         metrics: Metrics::new(config.metrics),
         web: config.listen.web,
         config: Arc::new(config),
+        passwords: crate::password::Passwords::default(),
         clock: Clock::of(noon),
         advertised: Advertised { agents: address("ctl:7443"), enrolment: address("ctl:7444") },
     };

@@ -33,6 +33,7 @@ pub fn failed(error: StoreError) -> Status {
         | StoreError::NoPlan(_)
         | StoreError::NoStop(_)
         | StoreError::NoIncident(_)
+        | StoreError::NoToken(_)
         | StoreError::NoGroup { .. }
         | StoreError::NotAwaited(_) => Code::NotFound,
         StoreError::OlderGeneration { .. }
@@ -44,10 +45,11 @@ pub fn failed(error: StoreError) -> Status {
         | StoreError::Unbelieved(_)
         | StoreError::TooFewSigners { .. } => Code::FailedPrecondition,
         StoreError::AmbiguousPlan { .. } => Code::InvalidArgument,
+        StoreError::Taken(_) => Code::AlreadyExists,
         StoreError::OtherServer { .. } | StoreError::Token(_) | StoreError::NotActive { .. } | StoreError::UnknownKey => {
             Code::PermissionDenied
         }
-        StoreError::TooMany { .. } | StoreError::TooManyStops => Code::ResourceExhausted,
+        StoreError::TooMany { .. } | StoreError::TooManyStops | StoreError::Full { .. } => Code::ResourceExhausted,
         StoreError::Closed => Code::Unavailable,
         StoreError::Query { .. } | StoreError::NotCommitted(_) => {
             tracing::error!(event = event::STORE_FAILED.id, error = &error as &dyn Error, "the store failed");

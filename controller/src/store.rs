@@ -40,6 +40,7 @@ mod standings;
 mod stops;
 mod tokens;
 mod trail;
+mod ways_in;
 mod writer;
 
 pub use browsers::{Browser, Via};
@@ -59,6 +60,7 @@ pub use standings::{Change, ChangeCursor, Done, HeldAt, Standing};
 pub use stops::StopRow;
 pub use tokens::MAX_TTL_SECONDS;
 pub use trail::TrailFilter;
+pub use ways_in::{ApiToken, Password, WaysIn};
 
 use writer::Writer;
 

@@ -161,16 +161,29 @@ pub fn browsers(certificate: Arc<FileCertificate>) -> Result<Arc<ServerConfig>, 
     Ok(Arc::new(config))
 }
 
-/// For ports on which every client shows a certificate of our CA.
+/// For the port on which every client shows a certificate of our CA.
 ///
 /// # Errors
 /// [`TlsError`].
 pub fn mutual(authority: &Authority, own: Arc<OwnCertificate>) -> Result<Arc<ServerConfig>, TlsError> {
+    of_our_own(authority, own, false)
+}
+
+/// For the port on which a client shows a certificate of our CA, or none: then it must have a token.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn mutual_or_token(authority: &Authority, own: Arc<OwnCertificate>) -> Result<Arc<ServerConfig>, TlsError> {
+    of_our_own(authority, own, true)
+}
+
+fn of_our_own(authority: &Authority, own: Arc<OwnCertificate>, or_none: bool) -> Result<Arc<ServerConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.certificate().clone()).map_err(TlsError::Rustls)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().map_err(TlsError::Clients)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let verifier = if or_none { verifier.allow_unauthenticated() } else { verifier };
+    let verifier = verifier.build().map_err(TlsError::Clients)?;
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Rustls)?;

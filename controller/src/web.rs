@@ -123,6 +123,10 @@ fn router(web: Web) -> Router {
         .route("/plans/{id}/abandon", post(acts::abandon))
         .route("/stops", get(page).post(acts::stop))
         .route("/access", get(page))
+        .route("/access/password", post(people::set_password))
+        .route("/access/token", post(people::create_token))
+        .route("/access/revoke", post(people::revoke_token))
+        .route("/access/end", post(people::end))
         .route("/policy", get(page))
         .route("/policy/try", post(rules::try_it).layer(DefaultBodyLimit::max(MAX_POLICY)))
         .route("/calendar", get(page))
@@ -139,6 +143,7 @@ fn router(web: Web) -> Router {
         .route("/enrolment/send-away", post(enrolment::send_away))
         .route("/live", get(live::live))
         .route("/sign-in", get(access::ask).post(access::sign_in))
+        .route("/sign-in/password", post(access::by_password))
         .route("/sign-in/provider", get(access::to_provider))
         .route("/sign-in/returned", get(access::from_provider))
         .route("/sign-out", post(access::sign_out))
@@ -302,7 +307,7 @@ struct Page<'a> {
     main: &'a str,
 }
 
-/// A page with little to say: how to sign in, or why something is not to be had.
+/// A page with little to say: how to sign in, which is what it says with a line for a link, or why something is not to be had.
 #[derive(Template, Default)]
 #[template(path = "sign_in.html")]
 struct SignIn<'a> {

@@ -80,11 +80,12 @@ impl Desk {
     /// When it was not built.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = self.binaries.command("backstay")?;
-        command.current_dir(&self.folder).args(arguments);
+        command.current_dir(&self.folder);
         if self.controller.port() != 0 {
             command.arg("--controller").arg(self.controller.to_string());
         }
-        command.arg("--identity").arg(self.identity());
+        // What the arguments say of the same goes before.
+        command.arg("--identity").arg(self.identity()).args(arguments);
         Ok(command)
     }
 

@@ -148,3 +148,56 @@ fn a_certificate_that_is_renewed_is_shown_without_a_restart_and_one_that_does_no
     estate.check_logs(&[]).expect("quiet logs");
     estate.stop().expect("stops");
 }
+
+/// What a program may do by a token is what was named, until it is revoked; whoever has neither token nor certificate is not heard.
+#[test]
+fn a_program_has_what_its_token_names_and_no_more() {
+    let setup = Setup { servers: vec![("EX1", None)], policy: Some(policy("observe")), ..Setup::default() };
+    let mut estate = Estate::temporary(&setup).expect("an estate");
+    estate.wait_verdict("EX1", "healthy", LIMIT).expect("seen");
+    let desk = estate.desk();
+    let file = desk.file("nagios.identity");
+    let name = file.display().to_string();
+    desk.ok(&["access", "token", "create", "nagios", "--scope", "read", "--ttl", "1h", "--out", &name]).expect("made");
+    let by = |identity: &str, arguments: &[&str]| {
+        let done = desk.run(&[arguments, &["--identity", identity]].concat()).expect("runs");
+        (done.status.code().expect("ends"), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    assert_eq!(by(&name, &["status"]).0, 0);
+    assert_eq!(by(&name, &["check"]).0, 0);
+    for arguments in [
+        &["stop", "estate", "--reason", "x"][..],
+        &["sign-in"],
+        &["access", "list"],
+        &["access", "token", "create", "more", "--scope", "read", "--ttl", "1h"],
+        &["access", "end", "omar", "--reason", "x"],
+        &["token", "create", "--server", "EX2"],
+    ] {
+        let (code, said) = by(&name, arguments);
+        assert!(code == 5 && said.contains("for read only"), "{arguments:?}: {code} {said}");
+    }
+    assert!(desk.json(&["stop", "list"]).expect("stops").as_array().expect("a list").is_empty(), "nothing was stopped");
+
+    // A token that is not, one that is cut off, and a file with the CA alone.
+    let good = fs::read_to_string(&file).expect("read");
+    let (token, authority) = good.split_once('\n').expect("lines");
+    let forged = format!("backstay-token {}\n{authority}", "A".repeat(43));
+    for (what, text) in [
+        ("forged", forged),
+        ("cut off", format!("{}\n{authority}", &token[..40])),
+        ("empty", format!("backstay-token \n{authority}")),
+    ] {
+        let other = desk.file("other.identity");
+        fs::write(&other, text).expect("written");
+        let (code, said) = by(&other.display().to_string(), &["status"]);
+        assert!(code == 4 && said.contains("a token that is good"), "{what}: {code} {said}");
+    }
+    let listed = desk.json(&["access", "list"]).expect("ways in");
+    assert_eq!((&listed["tokens"][0]["name"], &listed["tokens"][0]["scope"][0]), (&"nagios".into(), &"read".into()));
+    assert!(listed["tokens"][0]["used_at"].is_string(), "{listed}");
+    desk.ok(&["access", "token", "revoke", "nagios"]).expect("revoked");
+    let (code, said) = by(&name, &["status"]);
+    assert!(code == 4 && said.contains("or not any more"), "{code} {said}");
+    estate.check_logs(&[]).expect("quiet logs");
+    estate.stop().expect("stops");
+}

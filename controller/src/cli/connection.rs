@@ -23,6 +23,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status};
@@ -73,10 +75,26 @@ struct Goal {
     identity: PathBuf,
 }
 
-type Deadlined = fn(Request<()>) -> Result<Request<()>, Status>;
+/// What goes with every call.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// A token, where there is no certificate.
+    bearer: Option<AsciiMetadataValue>,
+}
+
+impl Interceptor for Said {
+    /// Tells the controller how long the answer is waited for, so that it does not work for nobody.
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.set_timeout(DEADLINE);
+        if let Some(bearer) = &self.bearer {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// A connected client.
-pub type Client = OperatorServiceClient<InterceptedService<Channel, Deadlined>>;
+pub type Client = OperatorServiceClient<InterceptedService<Channel, Said>>;
 
 impl Connection {
     /// What all that was said comes to. The file with the contexts is read only when it may matter.
@@ -127,7 +145,8 @@ impl Connection {
     pub async fn connect(&self) -> Result<Client, Failure> {
         let Goal { controller, identity } = self.goal(contexts::environment, Contexts::read)?;
         let doing = || format!("connecting to the controller at {controller}");
-        let config = Arc::new(bundle(&identity)?);
+        let (config, bearer) = bundle(&identity)?;
+        let config = Arc::new(config);
         let address = controller.clone();
         let dial = tower::service_fn(move |_: Uri| {
             let (config, address) = (Arc::clone(&config), address.clone());
@@ -158,7 +177,7 @@ impl Connection {
             };
             Failure::new(exit, doing()).because(error).next(next)
         })?;
-        let client = OperatorServiceClient::with_interceptor(channel, deadlined as Deadlined);
+        let client = OperatorServiceClient::with_interceptor(channel, Said { bearer });
         Ok(client.max_decoding_message_size(proto::MAX_MESSAGE))
     }
 }
@@ -200,12 +219,6 @@ pub async fn answer<T>(doing: &str, call: impl Future<Output = Result<Response<T
     }
 }
 
-/// Tells the controller how long the answer is waited for, so that it does not work for nobody.
-fn deadlined(mut request: Request<()>) -> Result<Request<()>, Status> {
-    request.set_timeout(DEADLINE);
-    Ok(request)
-}
-
 /// The operator's own certificate in a bundle, in DER.
 ///
 /// # Errors
@@ -229,30 +242,70 @@ fn bundle_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     })
 }
 
-/// Reads an operator's bundle: the certificate first, then its key and the CA certificates in any order.
-fn bundle(path: &Path) -> Result<ClientConfig, Failure> {
+/// What stands before a token in an identity that has one in place of a certificate.
+const TOKEN: &str = "backstay-token ";
+
+/// Reads an operator's bundle: the certificate first, then its key and the CA certificates in any order; or a token in the first line, and the
+/// CA certificates.
+fn bundle(path: &Path) -> Result<(ClientConfig, Option<AsciiMetadataValue>), Failure> {
     let bytes = bundle_bytes(path)?;
     let doing = || format!("reading {} as an operator's bundle", path.display());
+    let bearer = token(&bytes).map(|token| {
+        let value = AsciiMetadataValue::try_from(format!("Bearer {}", *token).into_bytes());
+        value.doing(doing).map(|mut value| {
+            value.set_sensitive(true);
+            value
+        })
+    });
+    let bearer = bearer.transpose()?;
     let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().doing(doing)?;
-    let Some((own, authorities)) = certificates.split_first().filter(|(_, authorities)| !authorities.is_empty()) else {
+    let (own, authorities) = certificates.split_at(usize::from(bearer.is_none()).min(certificates.len()));
+    if authorities.is_empty() {
+        let expected = if bearer.is_some() { "a CA's certificate" } else { "your certificate and a CA's" };
         let found = certificates.len();
-        return Err(Failure::new(Exit::Auth, doing()).because(format!("expected your certificate and a CA's, found {found}")));
-    };
-    let key = PrivateKeyDer::from_pem_slice(&bytes).doing(doing)?;
+        return Err(Failure::new(Exit::Auth, doing()).because(format!("expected {expected}, found {found}")));
+    }
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(authority.clone()).doing(doing)?;
     }
-    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .doing(doing)?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![own.clone()], key)
-        .doing(doing)
-        .map(|mut config| {
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            config
-        })
+        .with_root_certificates(roots);
+    let mut config = if bearer.is_some() {
+        builder.with_no_client_auth()
+    } else {
+        let key = PrivateKeyDer::from_pem_slice(&bytes).doing(doing)?;
+        builder.with_client_auth_cert(own.to_vec(), key).doing(doing)?
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok((config, bearer))
+}
+
+/// The token in the first line of an identity, if it begins with one.
+fn token(bytes: &[u8]) -> Option<Zeroizing<String>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    text.lines().next()?.strip_prefix(TOKEN).map(|token| Zeroizing::new(token.trim().to_owned()))
+}
+
+/// The first line of an identity whose way in is this token.
+pub fn token_line(token: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("{TOKEN}{token}\n"))
+}
+
+/// The CA certificates of a bundle, as they stand there.
+///
+/// # Errors
+/// [`Failure`] that names the file.
+pub fn authorities(path: &Path) -> Result<String, Failure> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let bytes = bundle_bytes(path)?;
+    let own = usize::from(token(&bytes).is_none());
+    let text = String::from_utf8_lossy(&bytes);
+    let blocks = text.split(BEGIN).skip(1 + own).filter_map(|rest| rest.split_once(END).map(|(block, _)| block));
+    Ok(blocks.map(|block| format!("{BEGIN}{block}{END}\n")).collect())
 }
 
 #[cfg(test)]
@@ -300,7 +353,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("operator.pem");
         assert_eq!(bundle(&path).expect_err("missing").exit(), Exit::Auth);
-        for content in ["", "hello", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"] {
+        for content in [
+            "",
+            "hello",
+            "backstay-token x",
+            "backstay-token \u{fe}\n",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+        ] {
             std::fs::write(&path, content).expect("written");
             let report = bundle(&path).expect_err("no bundle").report();
             assert!(report.contains("operator.pem"), "{report}");

@@ -4,6 +4,7 @@ use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::PlanId;
 use policy::trust::Approval;
+use proto::operator;
 use tonic::Code;
 
 use super::*;
@@ -79,7 +80,7 @@ impl Desk {
 fn asked<T>(role: &str, message: T) -> Request<T> {
     let nobody = policy::id::Sha256([0; 32]);
     let peer = format!("backstay://contoso/operator/olga/{role}").parse().expect("a peer");
-    let identity = Some(CallerIdentity { peer, key_id: nobody, certificate: nobody });
+    let identity = Some(CallerIdentity { peer, key_id: nobody, certificate: nobody, scope: None });
     let mut request = Request::new(message);
     request.extensions_mut().insert(Caller { address: ([127, 0, 0, 1], 1).into(), identity, key_exchange: None });
     request
@@ -381,7 +382,7 @@ async fn a_second_machine_for_a_name_waits_for_an_admin_and_whoever_is_sent_away
         let request = asked("viewer", ListAgentsRequest { all, ..ListAgentsRequest::default() });
         async { desk.operators.list_agents(request).await.expect("lists").into_inner().agents }
     };
-    let states = |agents: Vec<proto::operator::Agent>| agents.into_iter().map(|agent| agent.state).collect::<Vec<_>>();
+    let states = |agents: Vec<operator::Agent>| agents.into_iter().map(|agent| agent.state).collect::<Vec<_>>();
     let waiting = list(false).await;
     assert_eq!((waiting.len(), waiting[0].state.as_str(), &waiting[0].key[..]), (1, "pending", &newcomer.0[..]));
     let admit = |role: &str, agent: String| {
@@ -410,4 +411,64 @@ async fn a_second_machine_for_a_name_waits_for_an_admin_and_whoever_is_sent_away
     assert_eq!(away("admin", "EX1", false, "found again").await.expect("lifted").state, "evicted");
     assert_eq!(code(away("admin", "EX1", false, "again").await), Code::NotFound, "nobody holds the name");
     assert_eq!(states(list(true).await), ["evicted", "evicted"]);
+}
+
+#[tokio::test]
+async fn ways_in_are_ones_own_to_make_and_an_admins_to_end() {
+    let (desk, _) = Desk::with_plan(1).await;
+    let operators = &desk.operators;
+    let token = |name: &str, scope: &[&str], ttl_seconds| CreateApiTokenRequest {
+        name: name.to_owned(),
+        scope: scope.iter().map(|word| (*word).to_owned()).collect(),
+        ttl_seconds,
+    };
+    let made = operators.create_api_token(asked("operator", token("nagios", &["read", "answer"], 86_400))).await.expect("made");
+    assert_eq!(made.into_inner().token.len(), 43);
+    for (name, scope, ttl, expected) in [
+        ("nagios", &["read"][..], 86_400, Code::AlreadyExists),
+        ("more", &["read", "enrol"], 86_400, Code::PermissionDenied),
+        ("more", &["trust"], 86_400, Code::InvalidArgument),
+        ("more", &[], 86_400, Code::InvalidArgument),
+        ("more", &["read"], 3_599, Code::InvalidArgument),
+        ("more", &["read"], 34_560_001, Code::InvalidArgument),
+        ("", &["read"], 86_400, Code::InvalidArgument),
+        ("<b>", &["read"], 86_400, Code::InvalidArgument),
+        (&"x".repeat(64), &["read"], 86_400, Code::InvalidArgument),
+    ] {
+        assert_eq!(
+            code(operators.create_api_token(asked("operator", token(name, scope, ttl))).await),
+            expected,
+            "{name} {scope:?}"
+        );
+    }
+    let set = |password: &str| operators.set_password(asked("viewer", SetPasswordRequest { password: password.to_owned() }));
+    assert_eq!(code(set("too short").await), Code::InvalidArgument);
+    assert_eq!(code(set("I am olga, indeed").await), Code::InvalidArgument);
+    set("correct horse battery").await.expect("set");
+    let kept = operators.parts.store.password(&stage::person("olga")).await.expect("reads").expect("one");
+    assert_eq!(kept.role, PersonRole::Viewer, "as what it was set");
+
+    // Others' are seen by auditors and admins, and ended by admins.
+    let anna = crate::store::Browser {
+        person: stage::person("anna"),
+        role: PersonRole::Viewer,
+        via: crate::store::Via::Link,
+        expires_at: later(600),
+    };
+    operators.parts.store.begin_browser(policy::id::Sha256([1; 32]), anna, noon()).await.expect("in");
+    for (role, browsers) in [("viewer", 0), ("operator", 0), ("approver", 0), ("auditor", 1), ("admin", 1)] {
+        let seen = operators.list_access(asked(role, ListAccessRequest {})).await.expect("seen").into_inner();
+        assert_eq!((seen.browsers.len(), seen.passwords.len(), seen.tokens.len()), (browsers, 1, 1), "{role}");
+    }
+    let end = |role: &str, person: &str, reason: &str| {
+        let request = EndAccessRequest { person: person.to_owned(), reason: reason.to_owned() };
+        operators.end_access(asked(role, request))
+    };
+    for role in ["viewer", "operator", "approver", "auditor"] {
+        assert_eq!(code(end(role, "anna", "out").await), Code::PermissionDenied, "{role}");
+    }
+    assert_eq!(code(end("admin", "anna", " ").await), Code::InvalidArgument);
+    assert_eq!(code(end("admin", "<b>", "out").await), Code::InvalidArgument);
+    assert_eq!(end("admin", "anna", "out").await.expect("ended").into_inner().ended, 1);
+    assert_eq!(end("viewer", "Olga", "a lost telephone").await.expect("one's own").into_inner().ended, 2);
 }

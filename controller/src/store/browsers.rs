@@ -111,11 +111,7 @@ impl Store {
             .fetch_optional(self.readers())
             .await
             .doing("reading who is signed in")?;
-        row.map(|row| {
-            let row = Columns(&row);
-            Ok(Browser { via: row.word("via", Via::from_word)?, ..read(&row)? })
-        })
-        .transpose()
+        row.map(|row| read_via(&Columns(&row))).transpose()
     }
 
     /// From now on, whoever has this secret is that person: somebody else vouched for it.
@@ -169,7 +165,12 @@ async fn sign_in(
     Ok(Some(found))
 }
 
-async fn begin(connection: &mut AnyConnection, browser: Sha256, found: &Browser, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn begin(
+    connection: &mut AnyConnection,
+    browser: Sha256,
+    found: &Browser,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let Browser { person, role, via, expires_at } = found;
     forget(connection, &BROWSERS, person, now).await?;
     sqlx::query("INSERT INTO browsers (hash, person, role, via, began_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)")
@@ -210,11 +211,14 @@ async fn forget(
     Ok(())
 }
 
+pub(super) fn read_via(row: &Columns<'_>) -> Result<Browser, StoreError> {
+    Ok(Browser { via: row.word("via", Via::from_word)?, ..read(row)? })
+}
+
 fn read(row: &Columns<'_>) -> Result<Browser, StoreError> {
-    let role = |word: &str| PersonRole::ALL.into_iter().find(|role| role.as_str() == word);
     Ok(Browser {
         person: row.parsed("person")?,
-        role: row.word("role", role)?,
+        role: row.word("role", PersonRole::from_word)?,
         via: Via::Link,
         expires_at: row.time("expires_at")?,
     })

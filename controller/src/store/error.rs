@@ -234,6 +234,20 @@ pub enum StoreError {
         /// The bound.
         limit: i64,
     },
+    /// A name that is somebody's already.
+    #[error("{0}: expected a name that is free, found one of this name; revoke it first")]
+    Taken(String),
+    /// As many as there can be.
+    #[error("{what}: expected fewer than {limit}: revoke those that nobody uses")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        limit: i64,
+    },
+    /// No token of a program has this name, or it is somebody else's.
+    #[error("token {0}: found none of that name that is yours to revoke")]
+    NoToken(String),
     /// The fate of a plan is open there.
     #[error("{server} is being worked on: plan {plan} is under way; wait for its end, or give it up: `backstay plan abandon`")]
     UnderWay {

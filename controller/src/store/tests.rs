@@ -15,4 +15,5 @@ mod restored;
 mod standings;
 mod stops;
 mod waves;
+mod ways_in;
 mod writing;

@@ -3,7 +3,7 @@
 
 use askama::Template;
 use axum::extract::{FromRequestParts, Query, State};
-use axum::http::request::Parts;
+use axum::http::request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use policy::duration::Span;
@@ -19,6 +19,7 @@ use super::oidc::{Begun, Refused, Returned};
 use super::{Place, Shown, SignIn, Site, Trouble, Web};
 use crate::listen::{Caller, CallerIdentity};
 use crate::operators::access::{Right, may};
+use crate::parts::Parts;
 use crate::status::failed;
 use crate::store::{Browser, Via};
 
@@ -96,7 +97,7 @@ impl Web {
         Ok(found.map(|Browser { person, role, via, expires_at: _ }| {
             let nobody = Sha256([0; 32]);
             let peer = Peer::Operator { estate: self.parts.store.estate().clone(), person: person.clone(), role };
-            let identity = CallerIdentity { peer, key_id: nobody, certificate: nobody };
+            let identity = CallerIdentity { peer, key_id: nobody, certificate: nobody, scope: None };
             let caller = Caller { address: self.parts.web, identity: Some(identity), key_exchange: None };
             Who { person, role, caller, hash, via }
         }))
@@ -107,7 +108,7 @@ impl Web {
 impl FromRequestParts<Web> for Who {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut request::Parts, web: &Web) -> Result<Self, Response> {
         match web.who(&parts.headers).await {
             Ok(Some(who)) => Ok(who),
             // From a mail, say: the cookie comes along only when these pages themselves lead here.
@@ -165,9 +166,8 @@ pub(super) async fn ask(State(web): State<Web>, Query(Asked { link }): Query<Ask
         let lead = "This link is good once, and for five minutes after it was made.";
         return web.said(&SignIn { headline: "Sign in", lead, link: Some(&link), ..SignIn::default() });
     }
-    let lead = "Whoever may ask this controller on the command line may look at its pages. Make a link, and open it here:";
     let provider = web.site.provider().map(super::oidc::Provider::name);
-    web.said(&SignIn { headline: "Sign in", lead, provider, command: Some("backstay sign-in"), ..SignIn::default() })
+    web.said(&SignIn { headline: "Sign in", provider, command: Some("backstay sign-in"), ..SignIn::default() })
 }
 
 /// The button is pressed.
@@ -190,6 +190,47 @@ async fn signed_in(web: &Web, link: &str) -> Result<Option<HeaderValue>, Trouble
     let found = web.parts.store.sign_in(link.hash(), browser.hash(), SIGNED_IN.after(now), now).await.map_err(failed)?;
     let Some(found) = found else { return Ok(None) };
     web.session(&browser, &found).map(Some)
+}
+
+/// Who says who they are.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    person: String,
+    password: String,
+}
+
+/// A password is given. What is wrong about it is not said: neither whether somebody has one, nor whether they must wait.
+pub(super) async fn by_password(State(web): State<Web>, Sent(Named { person, password }): Sent<Named>) -> Response {
+    match compared(&web, &person, Zeroizing::new(password)).await {
+        Ok(Some(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
+        Ok(None) => {
+            let lead = "Nobody is signed in by that. After several wrong passwords in a row the next ones wait, up to 15 minutes. A link always \
+                        signs you in: backstay sign-in"
+                .to_owned();
+            let trouble = Trouble { status: StatusCode::FORBIDDEN, headline: "Not signed in", lead };
+            web.trouble(trouble, None, "/sign-in")
+        }
+        Err(trouble) => web.trouble(trouble, None, "/sign-in"),
+    }
+}
+
+async fn compared(web: &Web, person: &str, password: Zeroizing<String>) -> Result<Option<HeaderValue>, Trouble> {
+    let Ok(person) = person.trim().parse::<Person>() else { return Ok(None) };
+    let Parts { store, passwords, clock, .. } = &web.parts;
+    let kept = store.password(&person).await.map_err(failed)?;
+    // While it waits the right one is as good as none: whoever guesses learns nothing meanwhile.
+    let kept = kept.filter(|kept| kept.not_before <= clock.now());
+    let fits = passwords.fits(password, kept.as_ref().map(|kept| kept.hash.clone())).await?;
+    let now = clock.now();
+    let Some(kept) = kept else { return Ok(None) };
+    if !fits {
+        store.wrong_password(person, now).await.map_err(failed)?;
+        return Ok(None);
+    }
+    let secret = Secret::generate().map_err(|error| tonic::Status::internal(error.to_string()))?;
+    let browser = Browser { person, role: kept.role, via: Via::Password, expires_at: SIGNED_IN.after(now) };
+    store.right_password(secret.hash(), browser.clone(), now).await.map_err(failed)?;
+    web.session(&secret, &browser).map(Some)
 }
 
 impl Web {

@@ -12,6 +12,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use policy::id::Person;
 use policy::trust::PersonRole;
 use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
@@ -37,7 +38,15 @@ const KEPT: usize = 1_000;
 /// The newest of each page that somebody looks at, once for each role: what a role may not do, its pages do not offer.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    pages: Mutex<BTreeMap<(Place, PersonRole), Kept>>,
+    pages: Mutex<BTreeMap<Seen, Kept>>,
+}
+
+/// For whom a page reads the same: everybody of a role, but for one that shows what is a person's own.
+type Seen = (Place, PersonRole, Option<Person>);
+
+fn seen(place: &Place, who: &Who) -> Seen {
+    let own = matches!(place, Place::Access);
+    (place.clone(), who.role, own.then(|| who.person.clone()))
 }
 
 #[derive(Debug)]
@@ -68,7 +77,7 @@ impl Board {
         let mut pages = self.pages.lock().await;
         // Read before the rows are: what happens meanwhile makes it old.
         let now = Happened::until_now(web);
-        let key = (place.clone(), who.role);
+        let key = seen(place, who);
         if let Some(Kept { as_of, made_at, took, main }) = pages.get(&key) {
             let age = made_at.elapsed();
             if (*as_of == now && age < OLD) || age < *took * EASE {

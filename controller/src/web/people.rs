@@ -1,18 +1,173 @@
-//! *Access*: who may approve what, by the trust document in force; and the key of the browser that looks.
+//! *Access*: who may approve what, by the trust document in force; the key of the browser that looks; and by which ways people and programs
+//! come in.
 
 use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
 use policy::trust::{Class, KeyKind, PersonKey, PersonKeys, TrustDocument, Verified, root_fingerprint};
-use proto::operator::GetTrustRequest;
 use proto::operator::operator_service_server::OperatorService as _;
+use proto::operator::{
+    self, CreateApiTokenRequest, EndAccessRequest, GetTrustRequest, ListAccessRequest, ListAccessResponse, RevokeApiTokenRequest,
+    SetPasswordRequest,
+};
 use proto::signed::SignedBytes;
+use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::access::Who;
+use super::acts::Sent;
+use super::plans::{day, moment};
 use super::{Shown, Trouble, Web};
+use crate::operators::access::Right;
 
 pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let trust = trust_in_force(web, who).await?;
-    let main = People::of(trust.as_ref()).render()?;
+    let ways = web.operators.list_access(who.ask(ListAccessRequest {})).await?.into_inner();
+    let main = [People::of(trust.as_ref()).render()?, Ways::of(ways, who).render()?].concat();
     Ok(Shown { title: "Access".to_owned(), main })
+}
+
+#[derive(Template)]
+#[template(path = "ways_in.html")]
+struct Ways {
+    /// Everybody's, and not only one's own.
+    all: bool,
+    may_end: bool,
+    rows: Vec<Way>,
+    /// The names of tokens.
+    tokens: Vec<String>,
+    /// What a token may be given, and what that means.
+    scopes: Vec<(&'static str, &'static str)>,
+}
+
+struct Way {
+    what: String,
+    person: String,
+    role: String,
+    scope: String,
+    since: String,
+    until: String,
+    used: String,
+}
+
+impl Ways {
+    /// Pure: the same answers make the same page.
+    fn of(found: ListAccessResponse, who: &Who) -> Self {
+        let ListAccessResponse { browsers, passwords, tokens } = found;
+        let mut rows = Vec::new();
+        for operator::SignedIn { person, role, via, began_at, expires_at } in browsers {
+            let (what, since, until) = (format!("browser, by {via}"), moment(began_at), moment(expires_at));
+            rows.push(Way { what, person, role, scope: String::new(), since, until, used: String::new() });
+        }
+        for operator::PasswordSet { person, role, set_at } in passwords {
+            let (since, until) = (moment(set_at), String::new());
+            rows.push(Way { what: "password".to_owned(), person, role, scope: String::new(), since, until, used: String::new() });
+        }
+        let mut names = Vec::new();
+        for operator::ApiToken { name, person, role, scope, created_at, expires_at, used_at } in tokens {
+            let used = used_at.map_or_else(|| "never".to_owned(), moment);
+            let (since, until) = (moment(created_at), day(expires_at));
+            rows.push(Way { what: format!("token {name}"), person, role, scope: scope.join(", "), since, until, used });
+            names.push(name);
+        }
+        let scopes = [
+            ("read", Right::Read, "look at everything"),
+            ("answer", Right::Answer, "say that one is at an incident"),
+            ("submit", Right::Submit, "hand in what somebody signed"),
+            ("reject", Right::Reject, "say no to plans"),
+            ("stop", Right::Stop, "make emergency stops"),
+            ("send-away", Right::SendAway, "send machines away"),
+            ("enrol", Right::Token, "make join tokens, admit machines"),
+        ];
+        let scopes = scopes.into_iter().filter(|(_, right, _)| who.may(*right)).map(|(word, _, means)| (word, means)).collect();
+        Self { all: who.may(Right::Ways), may_end: who.may(Right::EndAccess), rows, tokens: names, scopes }
+    }
+}
+
+/// A password, twice.
+#[derive(Deserialize)]
+pub(super) struct NewPassword {
+    password: String,
+    again: String,
+}
+
+pub(super) async fn set_password(
+    State(web): State<Web>,
+    who: Who,
+    Sent(NewPassword { password, again }): Sent<NewPassword>,
+) -> Response {
+    let password = Zeroizing::new(password);
+    if *password != *Zeroizing::new(again) {
+        let status = tonic::Status::invalid_argument("The two passwords are not the same: nothing was changed.");
+        return web.trouble(status.into(), Some(&who), "/access");
+    }
+    led_back(&web, &who, web.operators.set_password(who.ask(SetPasswordRequest { password: password.to_string() })).await)
+}
+
+/// A program that is to come in. Boxes that are ticked come as their names.
+#[derive(Deserialize)]
+pub(super) struct NewToken {
+    name: String,
+    days: u32,
+    #[serde(flatten)]
+    scope: std::collections::BTreeMap<String, String>,
+}
+
+/// A token is shown once: on the page that answers, and on no other.
+pub(super) async fn create_token(
+    State(web): State<Web>,
+    who: Who,
+    Sent(NewToken { name, days, scope }): Sent<NewToken>,
+) -> Response {
+    let ttl_seconds = days.saturating_mul(86_400);
+    let request = CreateApiTokenRequest { name: name.clone(), scope: scope.into_keys().collect(), ttl_seconds };
+    let shown = match web.operators.create_api_token(who.ask(request)).await {
+        Ok(made) => {
+            let made = made.into_inner();
+            TokenMade { name, token: made.token, until: moment(made.expires_at) }.render().map_err(Trouble::from)
+        }
+        Err(status) => Err(status.into()),
+    };
+    match shown {
+        Ok(main) => web.whole(&Shown { title: "A token".to_owned(), main }, Some(&who), "/access", false),
+        Err(trouble) => web.trouble(trouble, Some(&who), "/access"),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "api_token.html")]
+struct TokenMade {
+    name: String,
+    token: String,
+    until: String,
+}
+
+/// A token, by its name.
+#[derive(Deserialize)]
+pub(super) struct Revoked {
+    name: String,
+}
+
+pub(super) async fn revoke_token(State(web): State<Web>, who: Who, Sent(Revoked { name }): Sent<Revoked>) -> Response {
+    led_back(&web, &who, web.operators.revoke_api_token(who.ask(RevokeApiTokenRequest { name })).await)
+}
+
+/// Whose ways in end, and why.
+#[derive(Deserialize)]
+pub(super) struct Ended {
+    person: String,
+    reason: String,
+}
+
+pub(super) async fn end(State(web): State<Web>, who: Who, Sent(Ended { person, reason }): Sent<Ended>) -> Response {
+    led_back(&web, &who, web.operators.end_access(who.ask(EndAccessRequest { person, reason })).await)
+}
+
+fn led_back<T>(web: &Web, who: &Who, answer: Result<tonic::Response<T>, tonic::Status>) -> Response {
+    match answer {
+        Ok(_) => Redirect::to("/access").into_response(),
+        Err(status) => web.trouble(status.into(), Some(who), "/access"),
+    }
 }
 
 /// The trust document in force, if there is one.

@@ -290,6 +290,101 @@ async fn whoever_did_not_begin_here_does_not_end_here() {
     assert_eq!(pages.get(&format!("/sign-in/returned?code=c&state={state}"), &begun).await.status, StatusCode::FORBIDDEN);
 }
 
+#[tokio::test]
+async fn a_password_signs_in_whoever_set_it_and_says_nothing_about_others() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Operator).await;
+    let set = |password: &str, again: &str| format!("password={}&again={}", encoded(password), encoded(again));
+    for (password, again, status) in [
+        ("correct horse", "correct house", StatusCode::BAD_REQUEST),
+        ("short", "short", StatusCode::BAD_REQUEST),
+        ("correct horse", "correct horse", StatusCode::SEE_OTHER),
+    ] {
+        let answer = pages.ask(form("/access/password").header(header::COOKIE, &cookie), &set(password, again)).await;
+        assert_eq!(answer.status, status, "{password} {again}");
+    }
+    let attempt = async |person: &str, password: &str| {
+        let body = format!("person={}&password={}", encoded(person), encoded(password));
+        pages.ask(form("/sign-in/password"), &body).await
+    };
+    // Nobody learns from the answer whether somebody has a password.
+    let wrong = attempt("anna", "correct house").await;
+    for (person, password) in [("bert", "correct horse"), ("", ""), ("anna", ""), ("<script>", "x"), ("anna' OR 1=1 --", "x")] {
+        let answer = attempt(person, password).await;
+        assert_eq!((answer.status, answer.cookie.clone()), (StatusCode::FORBIDDEN, None), "{person}");
+        assert_eq!(answer.text, wrong.text, "{person}");
+    }
+    let right = attempt(" Anna ", "correct horse").await;
+    let own = right.cookie.expect("a cookie");
+    let page = pages.get("/access", own.split(';').next().expect("a pair")).await;
+    assert!(page.text.contains("anna, operator") && page.text.contains("browser, by password"), "{}", page.text);
+    // After five wrong ones in a row the right one is as good as none, for a while.
+    for _ in 0..5 {
+        assert_eq!(attempt("anna", "correct house").await.status, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(attempt("anna", "correct horse").await.text, wrong.text);
+    let told: Vec<String> = pages.parts.store.audit(0, 100).await.expect("reads").into_iter().map(|entry| entry.action).collect();
+    assert_eq!(told, ["browser.signed_in", "password.set", "browser.signed_in", "password.wrong"]);
+}
+
+/// Whoever looks at *Access* sees their own ways in, also when somebody else of that role looked before.
+#[tokio::test]
+async fn what_is_ones_own_is_shown_to_nobody_else() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Viewer).await;
+    let bert = Browser { person: person("bert"), role: PersonRole::Viewer, via: Via::Link, expires_at: stage::later(600) };
+    let secret = proto::token::Secret::generate().expect("random");
+    pages.parts.store.begin_browser(secret.hash(), bert, noon()).await.expect("in");
+    let other = format!("backstay={}", *secret.to_text());
+    for (cookie, own, others) in [(&cookie, "<td>anna</td>", "<td>bert</td>"), (&other, "<td>bert</td>", "<td>anna</td>")] {
+        let page = pages.get("/access", cookie).await;
+        assert!(page.text.contains(own) && !page.text.contains(others), "{}", page.text);
+        let request = HttpRequest::builder().uri("/live?page=/access").header(header::HOST, HOST).header(header::COOKIE, cookie);
+        let response = pages.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("answers");
+        let mut stream = response.into_body();
+        let frame =
+            std::future::poll_fn(|context| axum::body::HttpBody::poll_frame(std::pin::Pin::new(&mut stream), context)).await;
+        let text = frame.expect("a greeting").expect("reads").into_data().expect("bytes");
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(text.contains(own) && !text.contains(others), "{text}");
+    }
+}
+
+/// A token is made on a page and shown once; what is forged about it makes none.
+#[tokio::test]
+async fn a_token_is_shown_once_and_is_no_more_than_its_maker() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Operator).await;
+    let make = async |body: &str| pages.ask(form("/access/token").header(header::COOKIE, &cookie), body).await;
+    for (body, status) in [
+        ("name=n&days=90&enrol=yes", StatusCode::FORBIDDEN),
+        ("name=n&days=90", StatusCode::BAD_REQUEST),
+        ("name=n&days=0&read=yes", StatusCode::BAD_REQUEST),
+        ("name=n&days=99999999&read=yes", StatusCode::BAD_REQUEST),
+        ("name=%3Cb%3E&days=90&read=yes", StatusCode::BAD_REQUEST),
+        ("name=n&days=90&read=yes&root=yes", StatusCode::BAD_REQUEST),
+        ("name=n&days=x&read=yes", StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let answer = make(body).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text);
+    }
+    let answer = make("name=nagios&days=90&read=yes&stop=yes").await;
+    assert!(answer.status == StatusCode::OK && answer.text.contains("backstay-token "), "{}", answer.text);
+    let secret = answer.text.split_once("backstay-token ").expect("a token").1[..43].to_owned();
+    let page = pages.get("/access", &cookie).await;
+    assert!(
+        page.text.contains("token nagios") && page.text.contains("read, stop") && !page.text.contains(&secret),
+        "{}",
+        page.text
+    );
+    let secret = proto::token::Secret::from_text(&secret).expect("a secret");
+    let found = pages.parts.store.api_token(secret.hash(), noon()).await.expect("reads").expect("one");
+    assert_eq!((found.scope.as_str(), found.role), ("read,stop", PersonRole::Operator));
+    let revoke = pages.ask(form("/access/revoke").header(header::COOKIE, &cookie), "name=nagios").await;
+    assert_eq!(revoke.status, StatusCode::SEE_OTHER);
+    assert_eq!(pages.parts.store.api_token(secret.hash(), noon()).await.expect("reads"), None);
+}
+
 /// What is refused to whom, and that it changed nothing: the table of attempts.
 #[tokio::test]
 async fn who_may_not_changes_nothing() {
@@ -343,6 +438,14 @@ async fn who_may_not_changes_nothing() {
         ),
         ("a stop of nothing", "/stops".to_owned(), "scope=everything&reason=no".to_owned(), &[Admin], StatusCode::BAD_REQUEST),
         ("a stop of a stranger", "/stops".to_owned(), "scope=server:EX9&reason=no".to_owned(), &[Admin], StatusCode::NOT_FOUND),
+        (
+            "an end of others' access by who is no admin",
+            "/access/end".to_owned(),
+            "person=bert&reason=out".to_owned(),
+            &[Viewer, Operator, Approver, Auditor],
+            StatusCode::FORBIDDEN,
+        ),
+        ("a token of somebody else's", "/access/revoke".to_owned(), "name=nagios".to_owned(), everybody, StatusCode::NOT_FOUND),
         ("another's signature under anna's name", of("approve"), forged, everybody, StatusCode::FORBIDDEN),
         (
             "a signature of nobody",

@@ -30,13 +30,13 @@ use crate::stage::look_as;
 use crate::stage::{
     PROPOSE, People, certificate, estate, generation, key, knock, later, looked, noon, person, receipt, server, sight, verified,
 };
-use crate::store::{Browser, Ears, Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, Store, StoreError, Via};
+use crate::store::{ApiToken, Browser, Ears, Held, IdentityState, Knock, PlanFilter, PlanRow, Recording, Store, StoreError, Via};
 
 /// Tells the process that lives in which folder.
 const FOLDER: &str = "BACKSTAY_STORE_LIFE";
 
 /// Verbs of a life.
-const VERBS: usize = 37;
+const VERBS: usize = 45;
 
 /// Who plays in all lives: keys and certificates are made once.
 struct Cast {
@@ -148,6 +148,19 @@ impl Cast {
             34 => store.not_sent(waiting(store).await?, "busy".to_owned(), Some(later(710)), later(702)).await,
             35 => store.sent(waiting(store).await?, later(711)).await,
             36 => store.test_channels(vec!["ops".to_owned()], omar, later(712)).await,
+            37 => store.begin_browser(Sha256([4; 32]), admin(later(9_000)), later(720)).await,
+            38 => store.set_password(omar, PersonRole::Admin, "kept".to_owned(), later(721)).await,
+            39 => store.wrong_password(omar, later(722)).await,
+            40 => store.right_password(Sha256([5; 32]), admin(later(9_000)), later(723)).await,
+            41 => {
+                let (name, scope) = ("nagios".to_owned(), "read".to_owned());
+                let (person, role, created_at, expires_at) = (omar, PersonRole::Admin, later(724), later(9_000));
+                let token = ApiToken { name, person, role, scope, created_at, expires_at, used_at: None };
+                store.create_api_token(token, Sha256([6; 32]), later(724)).await
+            }
+            42 => store.api_token(Sha256([6; 32]), later(725)).await.map(drop),
+            43 => store.revoke_api_token("nagios".to_owned(), None, omar, later(726)).await,
+            44 => store.end_access(omar.clone(), "left".to_owned(), omar, later(727)).await.map(drop),
             _ => panic!("a life has {VERBS} verbs"),
         }
     }

@@ -11,12 +11,13 @@
 //!   What it decides is pure.
 //! * [`serve`] ties them together by [`parts`], [`telemetry`] and [`event`] show them to other tools, [`status`] words what went wrong.
 //!
-//! [`diff`] tells what a plan changes, in ten lines; [`colour`] is what pages have in common.
+//! [`diff`] tells what a plan changes, in ten lines, [`by_hand`] how one would do it without us; [`colour`] is what pages have in common.
 //!
 //! Without the feature `server` only what an operator's workstation needs is built.
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod by_hand;
 pub mod cli;
 pub mod clock;
 pub mod colour;

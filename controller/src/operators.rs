@@ -61,6 +61,9 @@ const MIN_PREFIX: usize = 8;
 /// The most servers in trouble that a status names.
 const TROUBLED: u32 = 100;
 
+/// How often a server may have stood otherwise before that is not shown with it any more.
+const HISTORY: u32 = 50;
+
 /// The longest text that is looked for in the audit trail, in bytes.
 const MAX_CONTAINS: usize = 200;
 
@@ -215,7 +218,9 @@ impl OperatorService for Operators {
         let peers = wire::peers(&scene);
         let report_json = serde_json::to_string(&scene.sight.report)
             .map_err(|error| Status::internal(format!("the report of {name} does not write as JSON: {error}")))?;
+        let history = store.history(&name, HISTORY).await.map_err(failed)?;
         Ok(Response::new(GetServerResponse {
+            history: history.into_iter().map(wire::stood).collect(),
             server: shown(scene.server),
             findings: scene.assessment.into_iter().flat_map(|assessment| assessment.findings).map(wire::finding).collect(),
             report_json,

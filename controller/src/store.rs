@@ -56,7 +56,7 @@ pub use receipts::{Settled, settled};
 pub use restored::{Adopted, Awaited, Restore};
 pub use scene::{Near, Neighbour, PlanSeen, Scene, Trouble};
 pub use servers::{Held, Judged, Recorded, Recording, ServerRow, Troubled};
-pub use standings::{Change, ChangeCursor, Done, HeldAt, Standing};
+pub use standings::{Change, ChangeCursor, Done, HeldAt, Standing, Stood};
 pub use stops::StopRow;
 pub use tokens::MAX_TTL_SECONDS;
 pub use trail::TrailFilter;

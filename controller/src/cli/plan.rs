@@ -15,6 +15,7 @@ use super::failure::{Doing, Exit, Failure};
 use super::output::{View, dash, line, moment as at, moment_if_any, table};
 use super::watch::Watch;
 use super::{Context, pages, wire};
+use crate::by_hand;
 
 mod approve;
 pub mod preview;
@@ -103,11 +104,16 @@ async fn page(mut client: Client, doing: &str, request: ListPlansRequest) -> Res
 #[command(before_help = "Examples:
   backstay plan show 3f2a9c01
   backstay plan show 3f2a9c01 -o json
+  backstay plan show 3f2a9c01 --by-hand
   backstay plan show 3f2a9c01 --watch && echo \"it is confirmed\"")]
 pub struct Show {
     /// The plan: its id, or the first 8 digits or more.
     #[arg(value_name = "ID", value_parser = prefix)]
     id: String,
+
+    /// The same steps as lines for Windows PowerShell, for whoever wants to do it by hand.
+    #[arg(long, conflicts_with = "watch")]
+    by_hand: bool,
 
     #[command(flatten)]
     watch: Watch,
@@ -116,10 +122,28 @@ pub struct Show {
 impl Show {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
+        if self.by_hand {
+            let plan = fetch(&mut client, &self.id).await?.plan;
+            context.output.show(&ByHand { id: plan.id(), lines: by_hand::lines(&plan) })?;
+            return Ok(Exit::Ok);
+        }
         let view = self.watch.show(&mut context.output, async || fetch(&mut client, &self.id).await, PlanView::ended).await?;
         // Who waited for the end wants to know which.
         let waited_in_vain = self.watch.is_on() && view.row.life != Life::Confirmed.as_str();
         Ok(if waited_in_vain { Exit::Findings } else { Exit::Ok })
+    }
+}
+
+/// A plan as lines for PowerShell.
+#[derive(Serialize)]
+struct ByHand {
+    id: PlanId,
+    lines: Vec<String>,
+}
+
+impl View for ByHand {
+    fn text(&self) -> String {
+        self.lines.iter().fold(String::new(), |text, row| text + &line(row) + "\n")
     }
 }
 

@@ -5,7 +5,7 @@ use policy::Timestamp;
 use policy::checkup::Checkup;
 use policy::id::ServerName;
 use proto::checkup::Named;
-use proto::invalid::{Invalid, present};
+use proto::invalid::{Invalid, moment as at, present};
 use proto::operator::{self, GetServerRequest, GetServerResponse, ListServersRequest};
 use serde::Serialize;
 
@@ -211,8 +211,20 @@ pub struct ServerView {
     checkups: Vec<Checkup>,
     /// Who looks at its 444, and what they are shown.
     peers: Vec<PeerView>,
+    /// How it stood, the newest first.
+    history: Vec<StoodView>,
     /// The whole report, for programs.
     report: serde_json::Value,
+}
+
+/// How a server stood from a moment on, as it is printed.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoodView {
+    since: Timestamp,
+    verdict: String,
+    findings: Vec<String>,
+    /// What the record on 444 named; empty for nothing.
+    thumbprint: String,
 }
 
 /// A server that looks at the 444 of another, as it is printed.
@@ -249,7 +261,7 @@ impl TryFrom<GetServerResponse> for ServerView {
     type Error = Invalid;
 
     fn try_from(response: GetServerResponse) -> Result<Self, Invalid> {
-        let GetServerResponse { server, findings, report_json, plans, checkups, peers } = response;
+        let GetServerResponse { server, findings, report_json, plans, checkups, peers, history } = response;
         // The report is passed through for programs; a person does not see it, and one that does not read takes nothing away.
         let report = serde_json::from_str(&report_json).unwrap_or(serde_json::Value::Null);
         Ok(Self {
@@ -264,6 +276,12 @@ impl TryFrom<GetServerResponse> for ServerView {
                 .into_iter()
                 .map(|operator::PeerCheck { peer, connected, word, text }| PeerView { peer, connected, word, text })
                 .collect(),
+            history: history
+                .into_iter()
+                .map(|operator::Stood { since, verdict, findings, thumbprint }| {
+                    Ok(StoodView { since: at("Stood.since", since)?, verdict, findings, thumbprint })
+                })
+                .collect::<Result<_, _>>()?,
             report,
         })
     }
@@ -271,7 +289,7 @@ impl TryFrom<GetServerResponse> for ServerView {
 
 impl View for ServerView {
     fn text(&self) -> String {
-        let Self { server, findings, plans, checkups, peers, report: _ } = self;
+        let Self { server, findings, plans, checkups, peers, history: _, report: _ } = self;
         let mut text = pairs([
             ("server", line(&server.name)),
             ("verdict", dash(&line(&server.verdict))),
@@ -412,6 +430,12 @@ mod tests {
             findings: vec![finding],
             report_json: "{\"hold\":null}".to_owned(),
             plans: Vec::new(),
+            history: vec![operator::Stood {
+                since: 1,
+                verdict: "deleted".to_owned(),
+                findings: Vec::new(),
+                thumbprint: String::new(),
+            }],
             checkups: vec![looked()],
             peers: vec![operator::PeerCheck {
                 peer: "EX2".to_owned(),

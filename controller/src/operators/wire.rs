@@ -11,7 +11,7 @@ use proto::{operator, types};
 
 use crate::audit::Entry;
 use crate::connections::Connections;
-use crate::store::{Held, PlanRow, Scene, ServerRow, Troubled};
+use crate::store::{Held, PlanRow, Scene, ServerRow, Stood, Troubled};
 
 /// A number that a list cannot exceed in practice.
 pub(super) fn count(number: u64) -> u32 {
@@ -84,6 +84,16 @@ pub(super) fn finding(finding: Finding) -> operator::Finding {
         title: code.title().to_owned(),
         severity: code.severity().as_str().to_owned(),
         evidence,
+    }
+}
+
+pub(super) fn stood(stood: Stood) -> operator::Stood {
+    let Stood { since, verdict, findings, thumbprint } = stood;
+    operator::Stood {
+        since: micros(since),
+        verdict: verdict.as_str().to_owned(),
+        findings: findings.iter().map(ToString::to_string).collect(),
+        thumbprint: thumbprint.map(|thumbprint| thumbprint.to_string()).unwrap_or_default(),
     }
 }
 

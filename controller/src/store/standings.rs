@@ -54,6 +54,19 @@ pub struct Standing {
     pub touched_at: Option<Timestamp>,
 }
 
+/// How a server stood from a moment on, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stood {
+    /// From when.
+    pub since: Timestamp,
+    /// Verdict.
+    pub verdict: Verdict,
+    /// What was found, the gravest first.
+    pub findings: Vec<Code>,
+    /// What the record on 444 named.
+    pub thumbprint: Option<Thumbprint>,
+}
+
 /// What held for the whole estate at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldAt {
@@ -126,6 +139,30 @@ impl Store {
         .await
         .doing("reading how servers stood")?;
         rows.iter().map(standing).collect()
+    }
+
+    /// How a server stood until now, the newest first: verdict, findings and what 444 named.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn history(&self, server: &ServerName, limit: u32) -> Result<Vec<Stood>, StoreError> {
+        let rows = sqlx::query("SELECT since, verdict, findings, thumbprint FROM standings WHERE server = $1 AND gone = 0 ORDER BY since DESC LIMIT $2")
+            .bind(server.as_str())
+            .bind(page(limit))
+            .fetch_all(self.readers())
+            .await
+            .doing("reading how a server stood until now")?;
+        rows.iter()
+            .map(|row| {
+                let row = Columns(row);
+                Ok(Stood {
+                    since: row.time("since")?,
+                    verdict: row.word("verdict", verdict)?,
+                    findings: row.json("findings")?,
+                    thumbprint: row.parsed_if_any("thumbprint")?,
+                })
+            })
+            .collect()
     }
 
     /// What held for the whole estate at a moment.
@@ -281,12 +318,16 @@ pub(super) async fn end(connection: &mut AnyConnection, server: &ServerName, now
     Ok(())
 }
 
+fn verdict(word: &str) -> Option<Verdict> {
+    serde_json::from_value(serde_json::Value::from(word)).ok()
+}
+
 fn standing(row: &AnyRow) -> Result<Standing, StoreError> {
     let row = Columns(row);
     Ok(Standing {
         server: row.parsed("server")?,
         since: row.time("since")?,
-        verdict: row.word("verdict", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?,
+        verdict: row.word("verdict", verdict)?,
         findings: row.json("findings")?,
         mode: row.text_if_any("mode")?,
         dag: row.text_if_any("dag")?,

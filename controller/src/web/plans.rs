@@ -14,6 +14,7 @@ use proto::operator::{self, GetPlanRequest, GetPlanResponse, ListPlansRequest};
 
 use super::access::Who;
 use super::{Shown, Trouble, Web, people};
+use crate::by_hand;
 use crate::diff::Diff;
 use crate::operators::access::Right;
 
@@ -70,6 +71,8 @@ struct PlanPage {
     /// The keys of browsers that would count, as `person:key`; none where such keys do not.
     browser_keys: Option<String>,
     diff: Diff,
+    /// The same as lines for PowerShell.
+    by_hand: String,
     said: Vec<String>,
     receipt: Vec<String>,
 }
@@ -114,6 +117,7 @@ impl PlanPage {
             needed,
             open,
             diff: Diff::of(&body),
+            by_hand: by_hand::lines(&body).join("\n"),
             said: said.collect(),
             receipt: receipt.map(|receipt| told(&receipt)).unwrap_or_default(),
         })

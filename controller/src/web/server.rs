@@ -8,12 +8,15 @@ use proto::operator::operator_service_server::OperatorService as _;
 use proto::operator::{self, ExplainServerRequest, ExplainServerResponse, GetServerRequest, GetServerResponse};
 
 use super::access::Who;
-use super::plans::{PlanLine, day};
+use super::plans::{PlanLine, day, moment};
 use super::{Shown, Trouble, Web, class_of_severity};
 use crate::colour;
 
 /// Plans on the page: the newest.
 const PLANS: usize = 20;
+
+/// What happened, on the page: the newest.
+const HAPPENED: usize = 60;
 
 pub(super) async fn show(web: &Web, who: &Who, name: &str) -> Result<Shown, Trouble> {
     let found = web.operators.get_server(who.ask(GetServerRequest { name: name.to_owned() })).await?.into_inner();
@@ -35,8 +38,19 @@ struct ServerPage {
     rule: String,
     would_change: Vec<String>,
     plans: Vec<PlanLine>,
+    timeline: Vec<Happened>,
     about: Vec<(&'static str, String)>,
     facts: Vec<String>,
+}
+
+/// Something that was, and when.
+struct Happened {
+    at: i64,
+    moment: String,
+    class: &'static str,
+    text: String,
+    /// The plan that it is about, if it is about one.
+    plan: Option<String>,
 }
 
 /// One end of the server.
@@ -62,7 +76,8 @@ struct FindingLine {
 impl ServerPage {
     /// Pure: the same answers make the same page.
     fn of(found: GetServerResponse, why: ExplainServerResponse) -> Result<Self, tonic::Status> {
-        let GetServerResponse { server, findings, report_json, plans, checkups: _, peers } = found;
+        let GetServerResponse { server, findings, report_json, plans, checkups: _, peers, history } = found;
+        let timeline = timeline(history, &plans);
         let server = present("GetServerResponse.server", server)?;
         let report: Option<Report> = serde_json::from_str(&report_json).ok();
         let mut sites: Vec<Site> = report.iter().flat_map(ends).collect();
@@ -105,6 +120,7 @@ impl ServerPage {
             rule,
             would_change,
             plans,
+            timeline,
             about: vec![
                 ("mode", or_dash(server.mode)),
                 ("DAG", or_dash(server.dag)),
@@ -117,6 +133,42 @@ impl ServerPage {
             name: server.name,
         })
     }
+}
+
+/// How it stood and what was planned, the newest first.
+fn timeline(history: Vec<operator::Stood>, plans: &[operator::Plan]) -> Vec<Happened> {
+    let mut before = history.iter().skip(1).map(|stood| stood.thumbprint.clone()).collect::<Vec<_>>().into_iter();
+    let mut all: Vec<Happened> = Vec::new();
+    for operator::Stood { since, verdict, findings, thumbprint } in history {
+        let found = if findings.is_empty() { String::new() } else { format!(": {}", findings.join(", ")) };
+        let rebound = match before.next() {
+            Some(before) if before != thumbprint => {
+                let named = if thumbprint.is_empty() { "nothing" } else { thumbprint.as_str() };
+                format!("; 444 names {named} from here on")
+            }
+            Some(_) | None => String::new(),
+        };
+        let text = format!("{}{found}{rebound}", verdict.replace('_', " "));
+        all.push(Happened { at: since, moment: moment(since), class: colour::of_word(&verdict), text, plan: None });
+    }
+    for plan in plans {
+        let PlanLine { short, purpose, life, .. } = PlanLine::of(plan.clone());
+        let told = |at, word: &str| Happened {
+            at,
+            moment: moment(at),
+            class: "grey",
+            text: format!("{purpose} {word}"),
+            plan: Some(short.clone()),
+        };
+        all.push(told(plan.created_at, "proposed"));
+        if life != "proposed" {
+            all.push(told(plan.changed_at, &life));
+        }
+    }
+    // What is known to be later stands first also within a minute.
+    all.sort_by_key(|happened| std::cmp::Reverse(happened.at));
+    all.truncate(HAPPENED);
+    all
 }
 
 /// Both ends, the front end first: what clients come upon first.

@@ -49,7 +49,7 @@ pub use conclude::Conclude;
 pub use documents::Document;
 pub use error::StoreError;
 pub use identities::{Forgotten, Identity, IdentityState, Knock};
-pub use incidents::{ChannelState, Ears, Incident, Message};
+pub use incidents::{ChannelState, Ears, Incident, Message, Wanting};
 pub use peers::Witnessed;
 pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
 pub use receipts::{Settled, settled};

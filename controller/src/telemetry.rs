@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use jiff::SignedDuration;
+use policy::finding::Severity;
 use policy::id::ServerName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -140,6 +141,8 @@ struct Inner {
     servers: Family<Verdict, Gauge<i64, AtomicI64>>,
     plans: Family<PlanState, Gauge<i64, AtomicI64>>,
     audit: Gauge<i64, AtomicI64>,
+    incidents: Family<Wants, Gauge<i64, AtomicI64>>,
+    waiting: Family<Waits, Gauge<i64, AtomicI64>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -177,6 +180,17 @@ struct Verdict {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Wants {
+    severity: &'static str,
+}
+
+/// A channel of the configuration: at most sixteen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Waits {
+    channel: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PlanState {
     state: &'static str,
 }
@@ -206,6 +220,8 @@ impl Metrics {
             servers: Family::default(),
             plans: Family::default(),
             audit: Gauge::default(),
+            incidents: Family::default(),
+            waiting: Family::default(),
         };
         registry.register("build", "Version of this program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("reports", "Reports written down", inner.reports.clone());
@@ -243,6 +259,8 @@ impl Metrics {
         registry.register("servers", "Servers by verdict", inner.servers.clone());
         registry.register("changes", "Plans by state", inner.plans.clone());
         registry.register("audit_sequence", "Last entry of the audit trail", inner.audit.clone());
+        registry.register("incidents", "What wants somebody and is not over, by severity", inner.incidents.clone());
+        registry.register("notifications_waiting", "Messages that wait to be handed over, by channel", inner.waiting.clone());
         inner.registry = all;
         Self { inner: Arc::new(inner) }
     }
@@ -279,7 +297,7 @@ impl Metrics {
 
     /// The text that Prometheus reads, with what rows say at this moment.
     async fn text(&self, parts: &Parts) -> Result<String, StoreError> {
-        let Inner { scrape, connected_sum, servers, plans, audit, registry, .. } = &*self.inner;
+        let Inner { scrape, connected_sum, servers, plans, audit, incidents, waiting, registry, .. } = &*self.inner;
         // What rows say is cleared and filled again: whoever comes meanwhile would read half of it.
         let mut known = scrape.lock().await;
         connected_sum.set(i64::try_from(parts.connections.count()).unwrap_or(i64::MAX));
@@ -291,6 +309,19 @@ impl Metrics {
             plans.get_or_create(&PlanState { state: life.as_str() }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         audit.set(i64::try_from(parts.store.audit_head().await?.sequence).unwrap_or(i64::MAX));
+        let wanting = parts.store.wanting().await?;
+        let number = |found: u64| i64::try_from(found).unwrap_or(i64::MAX);
+        incidents.clear();
+        for severity in [Severity::Page, Severity::Warning] {
+            let found = wanting.incidents.iter().find(|(kind, _)| *kind == severity).map_or(0, |(_, found)| *found);
+            incidents.get_or_create(&Wants { severity: severity.as_str() }).set(number(found));
+        }
+        waiting.clear();
+        // Of a channel that is no more, nothing is shown; of one where nothing waits, that.
+        for channel in parts.config.notify.names() {
+            let found = wanting.waiting.iter().find(|(name, _)| name == channel).map_or(0, |(_, found)| *found);
+            waiting.get_or_create(&Waits { channel: channel.to_owned() }).set(number(found));
+        }
         self.hosts(parts, &mut known).await?;
         let mut text = String::new();
         encode(&mut text, registry).expect("a String takes every character");
@@ -386,6 +417,8 @@ mod tests {
         inner.healthy.get_or_create(&Served::back_end(&ex1)).set(1);
         inner.servers.get_or_create(&Verdict { verdict: "healthy".to_owned() }).set(1);
         inner.plans.get_or_create(&PlanState { state: "proposed" }).set(1);
+        inner.incidents.get_or_create(&Wants { severity: "page" }).set(1);
+        inner.waiting.get_or_create(&Waits { channel: "ops".to_owned() }).set(1);
         metrics.changed(SignedDuration::from_secs(3));
         metrics.approved(SignedDuration::from_hours(5));
         let text = || {

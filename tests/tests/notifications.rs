@@ -130,6 +130,10 @@ fn outside_relay_and_receiver_that_were_down_have_every_message_once() {
         let seen = estate.desk().json(&["incident", "acknowledge", id]).expect("noted");
         assert_eq!(seen[0]["acknowledged_by"], "admin");
 
+        // Whoever was woken learns that somebody is at it.
+        let mail = receiver.next("mail");
+        assert!(mail["mail"].as_str().expect("text").contains("admin is at it"), "{mail}");
+
         // What is asked for arrives; a relay that refuses half-way takes nothing, and it is said why.
         estate.desk().ok(&["channel", "test"]).expect("on its way");
         let test = receiver.next("mail");

@@ -9,14 +9,17 @@ use policy::certificate::Certificate;
 use policy::duration::Span;
 use policy::trust::{Class, PersonRole, TrustDocument};
 use proto::names::Peer;
-use proto::operator::{GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse, ListAgentsRequest};
+use proto::operator::{
+    GetStatusRequest, GetStatusResponse, GetTrustRequest, GetTrustResponse, ListAgentsRequest, ListChannelsRequest,
+    ListServersRequest,
+};
 use proto::signed::SignedBytes;
 use serde::Serialize;
 
-use super::Context;
 use super::connection::{self, Client, answer};
 use super::failure::{Exit, Failure};
 use super::output::{View, line, moment, table};
+use super::{Context, pages};
 
 /// What ends within this time is said.
 const SOON: Span = Span::days(30);
@@ -116,6 +119,7 @@ async fn controller(mut client: Client, now: Timestamp, checks: &mut Checks) -> 
         let names: Vec<String> = waiting.iter().map(|agent| format!("{} ({})", agent.server, agent.state)).collect();
         checks.wrong("machines", format!("wait for a person: {}", first(&names)), "backstay agent list");
     }
+    channels(&mut client, checks).await?;
     let GetTrustResponse { trust, ca } = answer("asking for the trust document", client.get_trust(GetTrustRequest {})).await?;
     authorities(&ca, now, checks);
     let read = |signed: proto::types::Signed| {
@@ -128,6 +132,56 @@ async fn controller(mut client: Client, now: Timestamp, checks: &mut Checks) -> 
         Some(Ok(trust)) => approvers(&trust, now, checks),
     }
     Ok(())
+}
+
+/// By which ways people are told, and whether one of them works when it matters.
+async fn channels(client: &mut Client, checks: &mut Checks) -> Result<(), Failure> {
+    let channels = answer("asking by which ways people are told", client.list_channels(ListChannelsRequest {})).await?.channels;
+    for channel in channels.iter().filter(|channel| !channel.failure.is_empty()) {
+        let found = format!("{}: {} message(s) wait: {}", channel.name, channel.waiting, line(&channel.failure));
+        checks.wrong("notifications", found, "backstay channel test");
+    }
+    let waking: Vec<(String, String)> = channels
+        .into_iter()
+        .filter(|channel| channel.says.iter().any(|kind| kind == "page"))
+        .map(|channel| (channel.name, channel.host))
+        .collect();
+    if waking.is_empty() {
+        checks.fine("notifications", "none that wakes anybody: alarms come from elsewhere, or not at all".to_owned());
+        return Ok(());
+    }
+    let (doing, mut watched) = ("asking for the servers", Vec::new());
+    let ask = |page_token| {
+        let mut client = client.clone();
+        async move {
+            let request = ListServersRequest { page_size: pages::PAGE, page_token };
+            let response = answer(doing, client.list_servers(request)).await?;
+            Ok((response.servers, response.next_page_token))
+        }
+    };
+    pages::each(doing, ask, |servers| {
+        watched.extend(servers.into_iter().map(|server| server.name));
+        Ok(())
+    })
+    .await?;
+    match through_watched(&waking, &watched) {
+        Some(servers) => checks.wrong(
+            "notifications",
+            format!("every way that wakes somebody leads through servers that are watched here: {}", first(&servers)),
+            "when these are down nobody is told: add a channel in controller.toml that does not need them",
+        ),
+        None => checks.fine("notifications", format!("{} channel(s) that wake somebody", waking.len())),
+    }
+    Ok(())
+}
+
+/// The servers on which every channel depends, if each depends on one: by their short names, for a relay is known by any of its names.
+fn through_watched(channels: &[(String, String)], watched: &[String]) -> Option<Vec<String>> {
+    let on = |host: &str| {
+        let short = host.split('.').next().unwrap_or_default();
+        watched.iter().find(|server| server.eq_ignore_ascii_case(short)).cloned()
+    };
+    channels.iter().map(|(_, host)| on(host)).collect()
 }
 
 fn authorities(ca: &[Vec<u8>], now: Timestamp, checks: &mut Checks) {
@@ -238,6 +292,20 @@ mod tests {
             browser: BTreeSet::new(),
             ca: BTreeSet::from([Sha256([7; 32])]),
         }
+    }
+
+    #[test]
+    fn a_way_that_leads_through_what_is_watched_is_none_when_it_matters() {
+        let watched = ["EX1".to_owned(), "EX2".to_owned()];
+        let through = |hosts: &[&str]| {
+            let channels: Vec<(String, String)> = hosts.iter().map(|host| ("ops".to_owned(), (*host).to_owned())).collect();
+            through_watched(&channels, &watched)
+        };
+        assert_eq!(through(&["ex1.contoso.test"]), Some(vec!["EX1".to_owned()]));
+        assert_eq!(through(&["EX1", "ex2.contoso.test"]), Some(vec!["EX1".to_owned(), "EX2".to_owned()]));
+        assert_eq!(through(&["ex1.contoso.test", "pager.example.test"]), None, "one that does not is enough");
+        assert_eq!(through(&["relay.contoso.test"]), None);
+        assert_eq!(through(&["10.0.0.1"]), None, "an address says nothing");
     }
 
     #[test]

@@ -209,15 +209,17 @@ struct ChannelRow {
     given_up: u64,
     sent_at: Option<Timestamp>,
     failure: String,
+    /// Through which host.
+    host: String,
 }
 
 impl TryFrom<operator::Channel> for ChannelRow {
     type Error = Invalid;
 
     fn try_from(wire: operator::Channel) -> Result<Self, Invalid> {
-        let operator::Channel { name, by, says, waiting, given_up, sent_at, failure } = wire;
+        let operator::Channel { name, by, says, waiting, given_up, sent_at, failure, host } = wire;
         let sent_at = if sent_at == 0 { None } else { Some(moment("Channel.sent_at", sent_at)?) };
-        Ok(Self { name, by, says, waiting, given_up, sent_at, failure })
+        Ok(Self { name, by, says, waiting, given_up, sent_at, failure, host })
     }
 }
 

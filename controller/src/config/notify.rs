@@ -75,6 +75,8 @@ pub enum Kind {
     Warning,
     /// Once a week, a line for each cause.
     Digest,
+    /// Once a day, where the audit trail ends: who keeps it elsewhere can tell a whole trail from one that was written anew.
+    Anchor,
     /// Asked for by somebody who wants to see whether it arrives.
     Test,
 }
@@ -86,13 +88,14 @@ impl Kind {
             Self::Page => "page",
             Self::Warning => "warning",
             Self::Digest => "digest",
+            Self::Anchor => "anchor",
             Self::Test => "test",
         }
     }
 
     /// The kind of this word.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Page, Self::Warning, Self::Digest, Self::Test].into_iter().find(|kind| kind.as_str() == word)
+        [Self::Page, Self::Warning, Self::Digest, Self::Anchor, Self::Test].into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -237,6 +240,11 @@ impl Notify {
             return Err(value("notify.alive every", "1s to 1d", &every.to_string()));
         }
         Ok(Self { zone, digest, quiet, silent_after, mail, webhook, alive })
+    }
+
+    /// The names of all channels.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.mail.iter().map(|mail| mail.name.as_str()).chain(self.webhook.iter().map(|hook| hook.name.as_str()))
     }
 
     /// When something that wakes nobody may be told: now, or at the end of the quiet hours.

@@ -29,7 +29,7 @@ pub struct Body {
 /// One thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// `opened`, `resolved`, `did`, `open`, `ends`, `waits` or `test`.
+    /// `opened`, `acknowledged`, `resolved`, `did`, `open`, `ends`, `waits`, `anchor` or `test`.
     pub state: String,
     /// Where; several in a digest.
     pub server: String,
@@ -47,7 +47,8 @@ impl Line {
     /// What is to be done next.
     fn next(&self) -> String {
         match (self.state.as_str(), self.code.as_str()) {
-            ("resolved" | "did" | "test" | "ends", _) => String::new(),
+            ("resolved" | "acknowledged" | "did" | "test" | "ends", _) => String::new(),
+            ("anchor", _) => format!("backstay audit verify --anchor {}", self.detail),
             ("waits", _) => "backstay plan list".to_owned(),
             (_, super::cause::SILENT) => format!("on {}: backstay-agent doctor", self.server),
             _ => format!("backstay explain {}", self.server.split(',').next().unwrap_or_default()),
@@ -84,6 +85,7 @@ impl Body {
     pub fn subject(&self, kind: Kind) -> String {
         let what = match (kind, self.lines.as_slice()) {
             (Kind::Digest, _) => format!("the week until {}", self.at.strftime("%F")),
+            (Kind::Anchor, _) => format!("the audit trail on {}", self.at.strftime("%F")),
             (Kind::Test, _) => "a test".to_owned(),
             (_, [line]) => line.words(),
             (_, lines) => {

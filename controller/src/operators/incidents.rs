@@ -4,6 +4,7 @@ use policy::Timestamp;
 use policy::id::Person;
 use proto::invalid::micros;
 use proto::operator::{self, ListIncidentsRequest, ListIncidentsResponse};
+use reqwest::Url;
 use tonic::Status;
 
 use super::pages;
@@ -41,10 +42,11 @@ pub(super) fn told(incident: Incident) -> operator::Incident {
 
 pub(super) async fn channels(parts: &Parts) -> Result<Vec<operator::Channel>, Status> {
     let notify = &parts.config.notify;
-    let mail = notify.mail.iter().map(|mail| (&mail.name, "mail", &mail.says));
-    let hooks = notify.webhook.iter().map(|hook| (&hook.name, "webhook", &hook.says));
+    let mail = notify.mail.iter().map(|mail| (&mail.name, "mail", &mail.says, mail.relay.clone()));
+    let host = |url: &str| Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    let hooks = notify.webhook.iter().map(|hook| (&hook.name, "webhook", &hook.says, host(&hook.url)));
     let mut channels = Vec::new();
-    for (name, by, says) in mail.chain(hooks) {
+    for (name, by, says, host) in mail.chain(hooks) {
         let ChannelState { waiting, sent_at, failure, given_up } = parts.store.channel(name).await.map_err(failed)?;
         channels.push(operator::Channel {
             name: name.clone(),
@@ -54,6 +56,7 @@ pub(super) async fn channels(parts: &Parts) -> Result<Vec<operator::Channel>, St
             given_up,
             sent_at: sent_at.map_or(0, |at: Timestamp| micros(at)),
             failure,
+            host,
         });
     }
     Ok(channels)

@@ -25,6 +25,9 @@ const SETTLE: Span = Span::seconds(60);
 /// What ends within this time stands in a digest.
 const AHEAD: Span = Span::days(90);
 
+/// How often the head of the audit trail is sent out.
+const ANCHOR: Span = Span::days(1);
+
 /// Lines of a digest for certificates that end.
 const ENDS: i64 = 50;
 
@@ -242,6 +245,39 @@ impl Store {
     }
 }
 
+/// What wants somebody now, by severity; and what waits to be told, by channel.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanting {
+    /// Incidents that are not over.
+    pub incidents: Vec<(Severity, u64)>,
+    /// Messages that wait in each channel.
+    pub waiting: Vec<(String, u64)>,
+}
+
+impl Store {
+    /// How much wants somebody, and how much of that is still to be told.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn wanting(&self) -> Result<Wanting, StoreError> {
+        let doing = "counting what wants somebody";
+        let rows = sqlx::query("SELECT severity, COUNT(*) AS found FROM incidents WHERE resolved_at IS NULL GROUP BY severity");
+        let mut wanting = Wanting::default();
+        for row in rows.fetch_all(self.readers()).await.doing(doing)? {
+            let row = Columns(&row);
+            wanting.incidents.push((row.word("severity", severity)?, row.number("found")?));
+        }
+        let rows = sqlx::query(
+            "SELECT channel, COUNT(*) AS found FROM messages WHERE sent_at IS NULL AND given_up_at IS NULL GROUP BY channel",
+        );
+        for row in rows.fetch_all(self.readers()).await.doing(doing)? {
+            let row = Columns(&row);
+            wanting.waiting.push((row.text("channel")?, row.number("found")?));
+        }
+        Ok(wanting)
+    }
+}
+
 async fn note(
     connection: &mut AnyConnection,
     estate: &str,
@@ -298,11 +334,40 @@ async fn note(
         }
         sqlx::query("UPDATE notified SET digest_at = $1 WHERE one = 1")
             .bind(micros(ears.next_digest))
-            .execute(connection)
+            .execute(&mut *connection)
             .await
             .doing("noting when the next digest is due")?;
     }
+    if told.anchor_at <= now {
+        let body = Body::new(estate, vec![anchor(connection).await?], now);
+        for (channel, says) in &ears.channels {
+            if says.contains(&Kind::Anchor) {
+                put(connection, channel, Kind::Anchor, &body, now, now).await?;
+                made += 1;
+            }
+        }
+        sqlx::query("UPDATE notified SET anchor_at = $1 WHERE one = 1")
+            .bind(micros(ANCHOR.after(now)))
+            .execute(connection)
+            .await
+            .doing("noting when the next anchor is due")?;
+    }
     Ok(made)
+}
+
+/// Where the audit trail ends.
+async fn anchor(connection: &mut AnyConnection) -> Result<Line, StoreError> {
+    let row = sqlx::query("SELECT sequence, hash FROM audit_head WHERE one = 1").fetch_one(connection).await;
+    let row = row.doing("reading the end of the audit trail")?;
+    let (sequence, hash) = (Columns(&row).number("sequence")?, Columns(&row).text("hash")?);
+    Ok(Line {
+        state: "anchor".to_owned(),
+        server: String::new(),
+        code: String::new(),
+        severity: Severity::Note,
+        title: format!("the audit trail has {sequence} entries; kept elsewhere, this line proves later that none was changed"),
+        detail: format!("{sequence}:{hash}"),
+    })
 }
 
 fn line(state: &str, cause: &Cause) -> Line {
@@ -349,18 +414,25 @@ async fn gone(
 struct Told {
     audit_sequence: u64,
     digest_at: Timestamp,
+    anchor_at: Timestamp,
 }
 
 /// What happened before anybody listened is told to nobody.
 async fn told_until(connection: &mut AnyConnection, ears: &Ears, now: Timestamp) -> Result<Told, StoreError> {
     let doing = "reading up to where everything was told";
-    let row = sqlx::query("SELECT audit_sequence, digest_at FROM notified WHERE one = 1").fetch_optional(&mut *connection).await;
+    let row = sqlx::query("SELECT audit_sequence, digest_at, anchor_at FROM notified WHERE one = 1")
+        .fetch_optional(&mut *connection)
+        .await;
     if let Some(row) = row.doing(doing)? {
         let row = Columns(&row);
-        return Ok(Told { audit_sequence: row.number("audit_sequence")?, digest_at: row.time("digest_at")? });
+        return Ok(Told {
+            audit_sequence: row.number("audit_sequence")?,
+            digest_at: row.time("digest_at")?,
+            anchor_at: row.time("anchor_at")?,
+        });
     }
     let row = sqlx::query("SELECT sequence FROM audit_head WHERE one = 1").fetch_one(&mut *connection).await.doing(doing)?;
-    let told = Told { audit_sequence: Columns(&row).number("sequence")?, digest_at: ears.next_digest.max(now) };
+    let told = Told { audit_sequence: Columns(&row).number("sequence")?, digest_at: ears.next_digest.max(now), anchor_at: now };
     sqlx::query("INSERT INTO notified (one, audit_sequence, digest_at) VALUES (1, $1, $2)")
         .bind(count(told.audit_sequence))
         .bind(micros(told.digest_at))
@@ -370,11 +442,11 @@ async fn told_until(connection: &mut AnyConnection, ears: &Ears, now: Timestamp)
     Ok(told)
 }
 
-/// What agents did by themselves since then, and what they would not do.
+/// What agents did by themselves since then, and what they would not do; and who said that somebody is at it.
 async fn acts(connection: &mut AnyConnection, after: u64) -> Result<Vec<Line>, StoreError> {
     let rows = sqlx::query(
-        "SELECT sequence, action, detail FROM audit WHERE sequence > $1
-         AND action IN ('plan.restored', 'plan.undone', 'plan.failed', 'plan.refused') ORDER BY sequence LIMIT $2",
+        "SELECT sequence, actor, action, detail FROM audit WHERE sequence > $1
+         AND action IN ('incident.acknowledged', 'plan.restored', 'plan.undone', 'plan.failed', 'plan.refused') ORDER BY sequence LIMIT $2",
     )
     .bind(count(after))
     .bind(ACTS)
@@ -387,10 +459,15 @@ async fn acts(connection: &mut AnyConnection, after: u64) -> Result<Vec<Line>, S
         let row = Columns(row);
         last = row.number("sequence")?;
         let detail: Value = row.json("detail")?;
+        let action = row.text("action")?;
+        if action == "incident.acknowledged" {
+            lines.extend(acknowledged(&row.text("actor")?, &detail));
+            continue;
+        }
         if detail["standing"].is_null() {
             continue;
         }
-        let title = match row.text("action")?.as_str() {
+        let title = match action.as_str() {
             "plan.restored" => "the agent put back what was lost, by standing approval",
             "plan.undone" => "the agent undid its own repair",
             "plan.failed" => "the agent's own repair failed",
@@ -423,6 +500,26 @@ async fn acts(connection: &mut AnyConnection, after: u64) -> Result<Vec<Line>, S
     Ok(lines)
 }
 
+/// Whoever was woken learns that somebody is at it. Entries of before this was told say too little, and are told to nobody.
+fn acknowledged(actor: &str, detail: &Value) -> Option<Line> {
+    let text = |key: &str| detail[key].as_str().map(str::to_owned);
+    let severity = severity(&text("severity")?)?;
+    let who = actor.strip_prefix("person:").unwrap_or(actor);
+    let title = format!("{who} is at it: {}", text("title")?);
+    Some(Line {
+        state: "acknowledged".to_owned(),
+        server: text("server")?,
+        code: text("code")?,
+        severity,
+        title,
+        detail: String::new(),
+    })
+}
+
+fn severity(word: &str) -> Option<Severity> {
+    [Severity::Note, Severity::Warning, Severity::Page].into_iter().find(|one| one.as_str() == word)
+}
+
 /// A line for each cause that is open, for what waits for approvers, and for what ends.
 async fn digest(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Line>, StoreError> {
     let rows = sqlx::query("SELECT * FROM incidents WHERE resolved_at IS NULL ORDER BY server, code LIMIT $1")
@@ -432,6 +529,7 @@ async fn digest(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Li
         .doing("reading what is open")?;
     let open: Result<Vec<Line>, StoreError> = rows.iter().map(|row| Ok(line("open", &incident(&Columns(row))?.cause))).collect();
     let mut lines = grouped(open?);
+    lines.push(anchor(connection).await?);
     let row = sqlx::query("SELECT COUNT(*) AS found FROM plans WHERE life = 'proposed'").fetch_one(&mut *connection).await;
     let waiting: u64 = Columns(&row.doing("counting plans that wait")?).number("found")?;
     let plain = |state: &str, server: String, title: String| Line {
@@ -505,13 +603,13 @@ async fn acknowledge(connection: &mut AnyConnection, id: &str, by: Person, now: 
         .execute(&mut *connection)
         .await
         .doing("noting that somebody is at it")?;
-    let detail = json!({"server": found.cause.server, "code": found.cause.code});
+    let Cause { server, code, severity, title, detail: _ } = &found.cause;
+    let detail = json!({"server": server, "code": code, "severity": severity.as_str(), "title": title});
     tell(connection, now, &Actor::Person(by.clone()), "incident.acknowledged", id, detail).await?;
     Ok(Incident { acknowledged: Some((now, by)), ..found })
 }
 
 fn incident(row: &Columns<'_>) -> Result<Incident, StoreError> {
-    let severity = |word: &str| [Severity::Note, Severity::Warning, Severity::Page].into_iter().find(|one| one.as_str() == word);
     let acknowledged = match (row.time_if_any("acknowledged_at")?, row.text_if_any("acknowledged_by")?) {
         (Some(at), Some(by)) => Some((at, by.parse().map_err(|_| damaged("acknowledged_by", "a person", &by))?)),
         _ => None,

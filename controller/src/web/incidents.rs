@@ -74,7 +74,7 @@ impl Incidents {
         let mut open: Vec<Line> = open.into_iter().map(Line::of).collect();
         open.sort_by_key(|line| line.class != "bad");
         let channels = channels.into_iter().map(|channel| {
-            let operator::Channel { name, by, says, waiting, given_up, sent_at, failure } = channel;
+            let operator::Channel { name, by, says, waiting, given_up, sent_at, failure, host: _ } = channel;
             let sent_at = if sent_at == 0 { "never".to_owned() } else { moment(sent_at) };
             ChannelLine { name, by, says: says.join(", "), waiting, given_up, sent_at, failure }
         });

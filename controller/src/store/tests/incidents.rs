@@ -112,7 +112,7 @@ async fn a_digest_comes_when_it_is_due_and_once() {
     assert_eq!(note(&store, &soon, later(week)).await, 1);
     assert_eq!(note(&store, &soon, later(week + 1)).await, 0);
     let digest = heard(&store, "ops").await.into_iter().find(|(kind, ..)| *kind == Kind::Digest).expect("a digest");
-    assert_eq!((digest.1, digest.2.as_str()), (later(week), "open EX1, EX2 BST201"));
+    assert_eq!((digest.1, digest.2.as_str()), (later(week), "open EX1, EX2 BST201, anchor  "));
 }
 
 #[tokio::test]
@@ -149,4 +149,37 @@ async fn what_could_not_be_said_waits_and_what_is_given_up_is_not_tried_again() 
     assert_eq!(store.next_message("ops").await.expect("reads"), None);
     let state = store.channel("ops").await.expect("reads");
     assert_eq!((state.waiting, state.given_up), (0, 1));
+}
+
+#[tokio::test]
+async fn where_the_trail_ends_is_sent_out_once_a_day_to_whoever_keeps_it() {
+    let (_folder, store) = store().await;
+    let ears = |now| Ears { channels: vec![("archive".to_owned(), vec![Kind::Anchor])], ..ears(now) };
+    store.tell(Actor::Console, "test.told", "x".to_owned(), serde_json::json!({}), noon()).await.expect("told");
+    assert_eq!(store.note(Vec::new(), ears(noon()), noon()).await.expect("noted"), 1);
+    for second in [1, 86_399] {
+        assert_eq!(store.note(Vec::new(), ears(later(second)), later(second)).await.expect("noted"), 0);
+    }
+    let head = store.audit_head().await.expect("reads");
+    let message = store.next_message("archive").await.expect("reads").expect("one");
+    let expected = format!("{}:{}", head.sequence, head.hash);
+    assert_eq!((message.kind, message.body.lines[0].detail.as_str()), (Kind::Anchor, expected.as_str()));
+    assert!(message.body.text().contains(&format!("backstay audit verify --anchor {expected}")), "{}", message.body.text());
+    assert_eq!(store.note(Vec::new(), ears(later(86_400)), later(86_400)).await.expect("noted"), 1, "the next day");
+}
+
+#[tokio::test]
+async fn whoever_was_woken_learns_that_somebody_is_at_it() {
+    let (_folder, store) = store().await;
+    note(&store, &[cause("EX1", "BST101", Severity::Page), cause("EX2", "BST201", Severity::Warning)], noon()).await;
+    for incident in store.incidents(true, None, 10).await.expect("reads") {
+        store.acknowledge(incident.id, person("anna"), later(5)).await.expect("noted");
+    }
+    let both = [cause("EX1", "BST101", Severity::Page), cause("EX2", "BST201", Severity::Warning)];
+    assert_eq!(note(&store, &both, later(6)).await, 3);
+    assert_eq!(note(&store, &both, later(7)).await, 0, "once");
+    let pager = heard(&store, "pager").await;
+    assert_eq!(pager.last().expect("told"), &(Kind::Page, later(6), "acknowledged EX1 BST101".to_owned()));
+    let ops = heard(&store, "ops").await;
+    assert!(ops.iter().any(|(kind, _, text)| *kind == Kind::Warning && text == "acknowledged EX2 BST201"), "{ops:?}");
 }

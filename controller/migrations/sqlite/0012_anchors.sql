@@ -1,0 +1,2 @@
+-- When the head of the audit trail is sent out next, for others to keep.
+ALTER TABLE notified ADD COLUMN anchor_at BIGINT NOT NULL DEFAULT 0;

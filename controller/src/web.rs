@@ -29,6 +29,7 @@ use crate::parts::Parts;
 
 mod access;
 mod acts;
+mod assess;
 mod calendar;
 mod enrolment;
 mod estate;
@@ -85,6 +86,8 @@ pub struct Web {
     /// Places for pages that are live.
     seats: Arc<Semaphore>,
     board: Arc<live::Board>,
+    /// Places for exports that are judged.
+    places: assess::Places,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -93,7 +96,16 @@ impl Web {
     /// Pages until `stop`; whoever stops waits for `tasks`.
     pub fn new(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let (operators, site) = (Operators::new(parts.clone()), Arc::new(Site::Loopback));
-        Self { operators, parts, site, seats: Arc::new(Semaphore::new(LIVE)), board: Arc::default(), tasks, stop }
+        Self {
+            operators,
+            parts,
+            site,
+            seats: Arc::new(Semaphore::new(LIVE)),
+            board: Arc::default(),
+            places: assess::Places::default(),
+            tasks,
+            stop,
+        }
     }
 
     /// For browsers on this machine.
@@ -129,6 +141,7 @@ fn router(web: Web) -> Router {
         .route("/access/end", post(people::end))
         .route("/policy", get(page))
         .route("/policy/try", post(rules::try_it).layer(DefaultBodyLimit::max(MAX_POLICY)))
+        .route("/assess", get(page).post(assess::judge).layer(DefaultBodyLimit::max(assess::MAX_BYTES)))
         .route("/calendar", get(page))
         .route("/patch-night", get(page))
         .route("/audit", get(trail::list))
@@ -220,6 +233,7 @@ enum Place {
     PatchNight,
     Enrolment,
     Incidents,
+    Assess,
 }
 
 impl Place {
@@ -234,6 +248,7 @@ impl Place {
             "/patch-night" => Some(Self::PatchNight),
             "/enrolment" => Some(Self::Enrolment),
             "/incidents" => Some(Self::Incidents),
+            "/assess" => Some(Self::Assess),
             _ => {
                 // A name needs no escaping in a path; what does is none.
                 let named = |folder| path.strip_prefix(folder).filter(|name| !name.is_empty() && !name.contains(['/', '%']));
@@ -264,6 +279,7 @@ impl Web {
             Place::PatchNight => patch_night::show(self, who).await,
             Place::Enrolment => enrolment::show(self, who).await,
             Place::Incidents => incidents::show(self, who).await,
+            Place::Assess => assess::show(),
         }
     }
 

@@ -155,6 +155,7 @@ fn outside_browser_walks_every_page_as_each_role_and_finds_nothing_wrong() {
             "/audit",
             "/audit/verify",
             "/enrolment",
+            "/assess",
             "/stops",
             "/access",
         ];

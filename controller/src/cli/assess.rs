@@ -16,14 +16,14 @@ use recorded::AssembleError;
 use serde::Serialize;
 
 use self::gather::{Gathered, gather};
-use self::view::AssessmentView;
+pub(crate) use self::view::AssessmentView;
 use super::Context;
 use super::failure::{Doing, Exit, Failure, chain};
 use super::files;
 use super::output::{View, table};
 
 mod gather;
-mod page;
+pub(crate) mod page;
 mod view;
 
 /// Judges servers from exported files.
@@ -105,6 +105,34 @@ impl Assess {
             }
         }
     }
+}
+
+/// What came of files that were sent, and not named on a command line.
+#[cfg(feature = "server")]
+pub(crate) struct Assessed {
+    /// The servers.
+    pub(crate) views: Vec<AssessmentView>,
+    /// What could not be judged, a line each.
+    pub(crate) failures: Vec<String>,
+}
+
+/// Judges files as if they lay in the folders that stand before their names.
+#[cfg(feature = "server")]
+pub(crate) fn assessed(files: Vec<(String, Vec<u8>)>, now: Timestamp) -> Assessed {
+    let mut found = Assessed { views: Vec::new(), failures: Vec::new() };
+    let policy = match "assessment".parse() {
+        Ok(estate) => Policy::none_yet(estate),
+        Err(_) => return found,
+    };
+    gather::received(files, |gathered| {
+        let above_others = gathered.above_others;
+        match judged(gathered, None, now, &policy) {
+            Ok(views) => found.views.extend(views),
+            Err(_) if above_others => {}
+            Err(failure) => found.failures.push(failure.report().lines().collect::<Vec<_>>().join(" ")),
+        }
+    });
+    found
 }
 
 /// The servers of exports that lie together, judged.

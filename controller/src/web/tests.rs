@@ -75,8 +75,8 @@ impl Pages {
 }
 
 /// Every page that has no name in its address.
-const PAGES: [&str; 10] =
-    ["/", "/plans", "/policy", "/calendar", "/patch-night", "/audit", "/incidents", "/enrolment", "/stops", "/access"];
+const PAGES: [&str; 11] =
+    ["/assess", "/", "/plans", "/policy", "/calendar", "/patch-night", "/audit", "/incidents", "/enrolment", "/stops", "/access"];
 
 const HOST: &str = "127.0.0.1:7446";
 
@@ -383,6 +383,72 @@ async fn a_token_is_shown_once_and_is_no_more_than_its_maker() {
     let revoke = pages.ask(form("/access/revoke").header(header::COOKIE, &cookie), "name=nagios").await;
     assert_eq!(revoke.status, StatusCode::SEE_OTHER);
     assert_eq!(pages.parts.store.api_token(secret.hash(), noon()).await.expect("reads"), None);
+}
+
+/// Files as a browser sends them.
+fn dropped(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, bytes) in files {
+        body.extend(format!("--B\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\r\n").bytes());
+        body.extend(*bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--B--\r\n");
+    body
+}
+
+#[tokio::test]
+async fn exports_that_are_dropped_are_judged_and_kept_nowhere() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Viewer).await;
+    let told = pages.parts.store.audit_head().await.expect("reads");
+    let commits = pages.parts.store.commits();
+    let send = async |body: Vec<u8>| {
+        let request = own(Method::POST, "/assess")
+            .header(header::ORIGIN, format!("http://{HOST}"))
+            .header(header::COOKIE, &cookie)
+            .header(header::CONTENT_TYPE, "multipart/form-data; boundary=B")
+            .body(Body::from(body));
+        let response = pages.router.clone().oneshot(request.expect("a request")).await.expect("answers");
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), 1 << 22).await.expect("a body");
+        (status, String::from_utf8(bytes.to_vec()).expect("text"))
+    };
+    let server = |name: &str| {
+        format!(
+            "<Objs><Obj><TN><T>Microsoft.Exchange.Data.Directory.Management.ExchangeServer</T></TN><Props><S N='Name'>{name}</S>\
+             <S N='Fqdn'>&lt;script&gt;alert(1)&lt;/script&gt;</S></Props></Obj></Objs>"
+        )
+    };
+    let (one, other) = (server("EX1"), server("EX2"));
+    let both = dropped(&[("estate/EX1/server.xml", one.as_bytes()), ("estate/EX2/server.xml", other.as_bytes())]);
+    let (status, text) = send(both).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert!(text.contains("2 servers, judged") && text.contains("EX1") && text.contains("EX2"), "{text}");
+    assert!(!text.contains("<script>alert"), "{text}");
+    let zeroes = vec![0; 100_000];
+    let deep = "<a>".repeat(50_000);
+    let names = "<img src=x onerror=alert(1)>";
+    for (what, files, status, words) in [
+        ("nothing", vec![], StatusCode::BAD_REQUEST, "found none"),
+        ("an empty choice", vec![("", &b""[..])], StatusCode::BAD_REQUEST, "found none"),
+        ("a picture", vec![("x.png", &b"\x89PNG\r\n\x1a\n"[..])], StatusCode::OK, "Not judged"),
+        ("zeroes", vec![("x.bin", &zeroes[..])], StatusCode::OK, "Not judged"),
+        ("no UTF-8", vec![("x.xml", &b"\xff\xfe<\xff"[..])], StatusCode::OK, "Not judged"),
+        ("depth", vec![("x.xml", deep.as_bytes())], StatusCode::OK, "Not judged"),
+        ("a name that is markup", vec![(names, &b"x"[..])], StatusCode::OK, "Not judged"),
+        ("a path upwards", vec![("../../etc/passwd", &b"root:x:0:0"[..])], StatusCode::OK, "Not judged"),
+        ("501 files", vec![("x.xml", &b"x"[..]); 501], StatusCode::PAYLOAD_TOO_LARGE, "at most 500 files"),
+    ] {
+        let (found, text) = send(dropped(&files)).await;
+        assert_eq!(found, status, "{what}: {text}");
+        assert!(text.contains(words) && !text.contains("<img"), "{what}: {text}");
+    }
+    let large = vec![b'x'; assess::MAX_BYTES + 1];
+    assert_eq!(send(dropped(&[("x.xml", &large)])).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(send(b"--B\r\nbroken".to_vec()).await.0, StatusCode::BAD_REQUEST);
+    let now = pages.parts.store.audit_head().await.expect("reads");
+    assert_eq!((now, pages.parts.store.commits()), (told, commits), "nothing was written");
 }
 
 /// What is refused to whom, and that it changed nothing: the table of attempts.

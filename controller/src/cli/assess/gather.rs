@@ -4,6 +4,8 @@
 //! holds for all of them. One file is in memory at a time, and one folder's facts; whatever else is wrong with a file or
 //! folder, the others are read.
 
+#[cfg(feature = "server")]
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use recorded::Exports;
@@ -87,6 +89,37 @@ fn below(folder: &Path, above: &Exports, depth: usize, visit: &mut impl FnMut(Re
         return true;
     }
     found
+}
+
+/// Gathers from files that somebody sent, by the folders in their names; the same as if they lay there.
+#[cfg(feature = "server")]
+pub(super) fn received(files: Vec<(String, Vec<u8>)>, mut visit: impl FnMut(Gathered)) {
+    let mut folders: BTreeMap<String, Exports> = BTreeMap::new();
+    for (name, bytes) in files {
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        folders.entry(folder.to_owned()).or_default().add(&name, &bytes);
+    }
+    // What is said of the organisation holds for all folders below.
+    let said: BTreeMap<String, Exports> = folders
+        .iter()
+        .map(|(folder, exports)| {
+            let mut said = Exports::default();
+            said.extend_from(exports);
+            (folder.clone(), said)
+        })
+        .collect();
+    let within = |inner: &str, outer: &str| inner != outer && (outer.is_empty() || inner.starts_with(&format!("{outer}/")));
+    for (folder, mut exports) in folders {
+        let above_others = said.keys().any(|other| within(other, &folder));
+        if above_others && exports.only_of_organisation() {
+            continue;
+        }
+        for (_, above) in said.iter().rev().filter(|(other, _)| within(&folder, other)) {
+            exports.extend_from(above);
+        }
+        let name = if folder.is_empty() { "the files that were sent".to_owned() } else { folder };
+        visit(Gathered { name, exports, missed: Vec::new(), above_others });
+    }
 }
 
 /// Files that belong together.

@@ -24,13 +24,23 @@ fn body(page: &mut String, views: &[AssessmentView], now: Timestamp) -> std::fmt
         moment(now)
     )?;
     writeln!(page, "<main>")?;
+    all(page, views)?;
+    writeln!(page, "</main>")
+}
+
+/// The servers alone, for a page that is around them already.
+#[cfg(feature = "server")]
+pub(crate) fn sections(views: &[AssessmentView]) -> String {
+    let mut text = String::new();
+    all(&mut text, views).expect("a String takes all text");
+    text
+}
+
+fn all(page: &mut String, views: &[AssessmentView]) -> std::fmt::Result {
     if views.len() > 1 {
         overview(page, views)?;
     }
-    for (index, view) in views.iter().enumerate() {
-        server(page, index, view)?;
-    }
-    writeln!(page, "</main>")
+    views.iter().enumerate().try_for_each(|(index, view)| server(page, index, view))
 }
 
 fn overview(page: &mut String, views: &[AssessmentView]) -> std::fmt::Result {

@@ -18,7 +18,7 @@ use crate::cli::server::{FindingView, finding_lines};
 
 /// What the exports of one server say.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct AssessmentView {
+pub(crate) struct AssessmentView {
     /// Where the exports are.
     pub(super) source: String,
     pub(super) as_of: Timestamp,
@@ -39,7 +39,7 @@ pub(super) struct AssessmentView {
 
 /// What is concluded from one side of the story.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Judgement {
+pub(crate) struct Judgement {
     pub(super) verdict: Verdict,
     pub(super) back_end: BackEnd,
     pub(super) findings: Vec<FindingView>,
@@ -50,7 +50,7 @@ pub(super) struct Judgement {
 
 /// What hangs on 444.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct BackEnd {
+pub(crate) struct BackEnd {
     /// The record by which the certificate was found.
     pub(super) found_by: String,
     /// Other records that name the same certificate: the back end's does not belong on the front end.
@@ -62,7 +62,7 @@ pub(super) struct BackEnd {
 
 /// A certificate, as it is printed.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct CertificateView {
+pub(crate) struct CertificateView {
     pub(super) thumbprint: Thumbprint,
     pub(super) subject: String,
     pub(super) issuer: String,
@@ -76,7 +76,7 @@ pub(super) struct CertificateView {
 
 /// A certificate that is not the back end's.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Other {
+pub(crate) struct Other {
     #[serde(flatten)]
     pub(super) certificate: CertificateView,
     pub(super) store: String,

@@ -479,7 +479,7 @@ async fn read_again(certificate: Arc<FileCertificate>, ending: CancellationToken
                     tracing::info!(?certificate, "the pages have another certificate");
                 }
             }
-            // Once, not each minute.
+            // Once, not at each look.
             Ok(Err(_)) if told => {}
             Ok(Err(error)) => {
                 told = true;

@@ -78,6 +78,9 @@ impl std::fmt::Debug for OwnCertificate {
     }
 }
 
+/// What gRPC speaks.
+const HTTP2: &[u8] = b"h2";
+
 /// The largest file with a certificate or a key, in bytes.
 const MAX_FILE: u64 = 256 * 1024;
 
@@ -152,13 +155,7 @@ fn pair(certificate: &Path, key: &Path) -> Result<(Sha256, Arc<CertifiedKey>), T
 /// # Errors
 /// [`TlsError`].
 pub fn browsers(certificate: Arc<FileCertificate>) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(TlsError::Rustls)?;
-    let mut config = finished(builder.with_no_client_auth().with_cert_resolver(certificate));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    unasked(certificate, b"http/1.1")
 }
 
 /// For the port on which every client shows a certificate of our CA.
@@ -187,7 +184,7 @@ fn of_our_own(authority: &Authority, own: Arc<OwnCertificate>, or_none: bool) ->
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Rustls)?;
-    Ok(Arc::new(finished(builder.with_client_cert_verifier(verifier).with_cert_resolver(own))))
+    Ok(Arc::new(finished(builder.with_client_cert_verifier(verifier).with_cert_resolver(own), HTTP2)))
 }
 
 /// For the enrolment port, where whoever knocks has no certificate yet.
@@ -195,15 +192,19 @@ fn of_our_own(authority: &Authority, own: Arc<OwnCertificate>, or_none: bool) ->
 /// # Errors
 /// [`TlsError`].
 pub fn server_only(own: Arc<OwnCertificate>) -> Result<Arc<ServerConfig>, TlsError> {
+    unasked(own, HTTP2)
+}
+
+fn unasked(own: Arc<dyn ResolvesServerCert>, protocol: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Rustls)?;
-    Ok(Arc::new(finished(builder.with_no_client_auth().with_cert_resolver(own))))
+    Ok(Arc::new(finished(builder.with_no_client_auth().with_cert_resolver(own), protocol)))
 }
 
-fn finished(mut config: ServerConfig) -> ServerConfig {
-    config.alpn_protocols = vec![b"h2".to_vec()];
+fn finished(mut config: ServerConfig, protocol: &[u8]) -> ServerConfig {
+    config.alpn_protocols = vec![protocol.to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config

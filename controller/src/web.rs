@@ -87,7 +87,7 @@ pub struct Web {
     seats: Arc<Semaphore>,
     board: Arc<live::Board>,
     /// Places for exports that are judged.
-    places: assess::Places,
+    desks: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -96,16 +96,8 @@ impl Web {
     /// Pages until `stop`; whoever stops waits for `tasks`.
     pub fn new(parts: Parts, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let (operators, site) = (Operators::new(parts.clone()), Arc::new(Site::Loopback));
-        Self {
-            operators,
-            parts,
-            site,
-            seats: Arc::new(Semaphore::new(LIVE)),
-            board: Arc::default(),
-            places: assess::Places::default(),
-            tasks,
-            stop,
-        }
+        let (seats, desks) = (Arc::new(Semaphore::new(LIVE)), Arc::new(Semaphore::new(assess::AT_ONCE)));
+        Self { operators, parts, site, seats, board: Arc::default(), desks, tasks, stop }
     }
 
     /// For browsers on this machine.
@@ -355,9 +347,8 @@ impl From<tonic::Status> for Trouble {
                 (StatusCode::CONFLICT, "This cannot be done as things stand")
             }
             tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => (StatusCode::FORBIDDEN, "Not for you"),
-            tonic::Code::Unavailable | tonic::Code::ResourceExhausted => {
-                (StatusCode::SERVICE_UNAVAILABLE, "The controller cannot reach its store")
-            }
+            tonic::Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "The controller cannot reach its store"),
+            tonic::Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "There is too much of this"),
             tonic::Code::Ok
             | tonic::Code::Cancelled
             | tonic::Code::Unknown

@@ -118,7 +118,7 @@ pub(crate) struct Assessed {
 
 /// Judges files as if they lay in the folders that stand before their names.
 #[cfg(feature = "server")]
-pub(crate) fn assessed(files: Vec<(String, Vec<u8>)>, now: Timestamp) -> Assessed {
+pub(crate) fn assessed(files: Vec<(String, impl AsRef<[u8]>)>, now: Timestamp) -> Assessed {
     let mut found = Assessed { views: Vec::new(), failures: Vec::new() };
     let policy = match "assessment".parse() {
         Ok(estate) => Policy::none_yet(estate),

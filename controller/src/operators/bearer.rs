@@ -1,6 +1,5 @@
 //! Programs that ask by a token, on the operators' port: whoever shows no certificate there shows one, or is not heard.
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -17,7 +16,7 @@ use crate::status::failed;
 /// Lets through who is known by a certificate, or by a token that is good.
 pub async fn admit(State(parts): State<Parts>, mut request: Request, next: Next) -> Response {
     let Some(caller) = request.extensions().get::<Caller>().cloned() else {
-        return refused(&Status::internal("the connection says nothing of who asks"));
+        return Status::internal("the connection says nothing of who asks").into_http();
     };
     if caller.identity.is_some() {
         return next.run(request).await;
@@ -27,7 +26,7 @@ pub async fn admit(State(parts): State<Parts>, mut request: Request, next: Next)
             request.extensions_mut().insert(Caller { identity: Some(identity), ..caller });
             next.run(request).await
         }
-        Err(status) => refused(&status),
+        Err(status) => status.into_http(),
     }
 }
 
@@ -45,8 +44,4 @@ async fn identity(parts: &Parts, headers: &HeaderMap) -> Result<CallerIdentity, 
     let scope = token.scope.parse().map_err(Status::internal)?;
     let peer = Peer::Operator { estate: parts.store.estate().clone(), person: token.person, role: token.role };
     Ok(CallerIdentity { peer, key_id: hash, certificate: Sha256([0; 32]), scope: Some(scope) })
-}
-
-fn refused(status: &Status) -> Response {
-    status.clone().into_http::<Body>()
 }

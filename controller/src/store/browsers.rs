@@ -16,7 +16,7 @@ use crate::audit::Actor;
 const OF_ONE: u64 = 16;
 
 /// By which way somebody signed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Via {
     /// A link that the command line made.
     Link,

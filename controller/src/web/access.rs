@@ -36,13 +36,19 @@ pub(super) struct Who {
     pub(super) role: PersonRole,
     caller: Caller,
     hash: Sha256,
-    via: Via,
+    pub(super) via: Via,
 }
 
 impl Who {
     /// Whether this person may do that, by the one table of the operators' service: who may not sees no button for it.
     pub(super) fn may(&self, right: Right) -> bool {
         may(self.role, right)
+    }
+
+    /// Whether this person may make ways in here that outlast this browser. Whoever a provider vouches for may not: they would still be good when
+    /// the provider has changed its mind.
+    pub(super) fn may_make_ways(&self) -> bool {
+        self.via != Via::Oidc && self.may(Right::OwnAccess)
     }
 
     /// The same request as the command line would send it.

@@ -1,13 +1,11 @@
 //! *Assess*: exports that are dropped here are judged as `backstay assess` judges them. They stay in memory, and are gone with the answer.
 
-use std::sync::Arc;
-
 use askama::Template;
+use axum::body::Bytes;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use tokio::sync::Semaphore;
 
 use super::access::Who;
 use super::{Shown, Trouble, Web};
@@ -23,14 +21,7 @@ const MAX_FILES: usize = 500;
 const MAX_NAME: usize = 500;
 
 /// Assessments at once, on all pages together: each may hold as much as is sent.
-#[derive(Debug, Clone)]
-pub(super) struct Places(Arc<Semaphore>);
-
-impl Default for Places {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(2)))
-    }
-}
+pub(super) const AT_ONCE: usize = 2;
 
 pub(super) fn show() -> Result<Shown, Trouble> {
     Ok(Shown { title: "Assess".to_owned(), main: AssessPage.render()? })
@@ -58,7 +49,7 @@ pub(super) async fn judge(State(web): State<Web>, who: Who, request: Request) ->
 }
 
 async fn judged(web: &Web, request: Request) -> Result<Shown, Trouble> {
-    let Ok(_place) = web.places.0.try_acquire() else {
+    let Ok(_place) = web.desks.try_acquire() else {
         let lead = "Others are having exports judged: try again in a moment.".to_owned();
         return Err(Trouble { status: StatusCode::SERVICE_UNAVAILABLE, headline: "One moment", lead });
     };
@@ -83,7 +74,7 @@ fn refused(status: StatusCode, lead: String) -> Trouble {
 }
 
 /// The files with their names; a folder's have its name before them.
-async fn received(request: Request) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
+async fn received(request: Request) -> Result<Vec<(String, Bytes)>, Trouble> {
     let broken =
         |error: MultipartError| refused(error.status(), format!("{}: at most 32 MiB at once are taken.", error.body_text()));
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| refused(error.status(), error.body_text()))?;
@@ -100,7 +91,7 @@ async fn received(request: Request) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
                 format!("Expected at most {MAX_FILES} files, found more: send the servers in parts, or use backstay assess.");
             return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, lead));
         }
-        files.push((name, bytes.to_vec()));
+        files.push((name, bytes));
     }
     if files.is_empty() {
         return Err(refused(StatusCode::BAD_REQUEST, "Expected files, found none.".to_owned()));

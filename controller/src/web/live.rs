@@ -21,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::Who;
 use super::{Place, Trouble, Web};
+use crate::store::Via;
 
 /// From one look at whether anything happened to the next.
 const BEAT: Duration = Duration::from_millis(500);
@@ -42,11 +43,11 @@ pub(super) struct Board {
 }
 
 /// For whom a page reads the same: everybody of a role, but for one that shows what is a person's own.
-type Seen = (Place, PersonRole, Option<Person>);
+type Seen = (Place, PersonRole, Option<(Person, Via)>);
 
 fn seen(place: &Place, who: &Who) -> Seen {
     let own = matches!(place, Place::Access);
-    (place.clone(), who.role, own.then(|| who.person.clone()))
+    (place.clone(), who.role, own.then(|| (who.person.clone(), who.via)))
 }
 
 #[derive(Debug)]

@@ -33,6 +33,8 @@ struct Ways {
     /// Everybody's, and not only one's own.
     all: bool,
     may_end: bool,
+    /// A password and tokens for oneself.
+    may_make: bool,
     rows: Vec<Way>,
     /// The names of tokens.
     tokens: Vec<String>,
@@ -80,8 +82,22 @@ impl Ways {
             ("enrol", Right::Token, "make join tokens, admit machines"),
         ];
         let scopes = scopes.into_iter().filter(|(_, right, _)| who.may(*right)).map(|(word, _, means)| (word, means)).collect();
-        Self { all: who.may(Right::Ways), may_end: who.may(Right::EndAccess), rows, tokens: names, scopes }
+        Self {
+            all: who.may(Right::Ways),
+            may_end: who.may(Right::EndAccess),
+            may_make: who.may_make_ways(),
+            rows,
+            tokens: names,
+            scopes,
+        }
     }
+}
+
+fn vouched_only() -> Trouble {
+    tonic::Status::permission_denied(
+        "A provider vouches for you: a password or a token would still be good when it has changed its mind. Nothing was changed.",
+    )
+    .into()
 }
 
 /// A password, twice.
@@ -97,6 +113,9 @@ pub(super) async fn set_password(
     Sent(NewPassword { password, again }): Sent<NewPassword>,
 ) -> Response {
     let password = Zeroizing::new(password);
+    if !who.may_make_ways() {
+        return web.trouble(vouched_only(), Some(&who), "/access");
+    }
     if *password != *Zeroizing::new(again) {
         let status = tonic::Status::invalid_argument("The two passwords are not the same: nothing was changed.");
         return web.trouble(status.into(), Some(&who), "/access");
@@ -119,6 +138,9 @@ pub(super) async fn create_token(
     who: Who,
     Sent(NewToken { name, days, scope }): Sent<NewToken>,
 ) -> Response {
+    if !who.may_make_ways() {
+        return web.trouble(vouched_only(), Some(&who), "/access");
+    }
     let ttl_seconds = days.saturating_mul(86_400);
     let request = CreateApiTokenRequest { name: name.clone(), scope: scope.into_keys().collect(), ttl_seconds };
     let shown = match web.operators.create_api_token(who.ask(request)).await {

@@ -350,6 +350,26 @@ async fn what_is_ones_own_is_shown_to_nobody_else() {
     }
 }
 
+/// What a provider vouches for ends with its word.
+#[tokio::test]
+async fn whom_a_provider_vouches_for_makes_no_way_in_that_outlasts_it() {
+    let pages = Pages::new().await;
+    let secret = proto::token::Secret::generate().expect("random");
+    let vouched = Browser { person: person("anna"), role: PersonRole::Admin, via: Via::Oidc, expires_at: stage::later(600) };
+    pages.parts.store.begin_browser(secret.hash(), vouched, noon()).await.expect("in");
+    let cookie = format!("backstay={}", *secret.to_text());
+    let told = pages.parts.store.audit_head().await.expect("reads");
+    for (path, body) in
+        [("/access/password", "password=correct+horse&again=correct+horse"), ("/access/token", "name=n&days=90&read=yes")]
+    {
+        let answer = pages.ask(form(path).header(header::COOKIE, &cookie), body).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}: {}", answer.text);
+    }
+    assert_eq!(pages.parts.store.audit_head().await.expect("reads"), told, "nothing happened");
+    let page = pages.get("/access", &cookie).await;
+    assert!(page.text.contains("browser, by oidc") && !page.text.contains("/access/password"), "{}", page.text);
+}
+
 /// A token is made on a page and shown once; what is forged about it makes none.
 #[tokio::test]
 async fn a_token_is_shown_once_and_is_no_more_than_its_maker() {

@@ -93,11 +93,11 @@ fn below(folder: &Path, above: &Exports, depth: usize, visit: &mut impl FnMut(Re
 
 /// Gathers from files that somebody sent, by the folders in their names; the same as if they lay there.
 #[cfg(feature = "server")]
-pub(super) fn received(files: Vec<(String, Vec<u8>)>, mut visit: impl FnMut(Gathered)) {
+pub(super) fn received(files: Vec<(String, impl AsRef<[u8]>)>, mut visit: impl FnMut(Gathered)) {
     let mut folders: BTreeMap<String, Exports> = BTreeMap::new();
     for (name, bytes) in files {
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        folders.entry(folder.to_owned()).or_default().add(&name, &bytes);
+        folders.entry(folder.to_owned()).or_default().add(&name, bytes.as_ref());
     }
     // What is said of the organisation holds for all folders below.
     let said: BTreeMap<String, Exports> = folders

@@ -122,7 +122,7 @@ fn whoever_looks_sees_a_loss_and_its_repair_without_asking_again() {
             last = event;
             all.iter().all(|words| last.contains(words))
         };
-        assert!(live.any(|event| sees(event)), "the loss, its plan and the repair are sent; last:\n{last}");
+        assert!(live.any(&mut sees), "the loss, its plan and the repair are sent; last:\n{last}");
         let done = |plan: &proto::operator::Plan| plan.purpose == "undelete" && plan.life == "confirmed";
         let plan = estate.wait_plan("EX1", "an undelete that is confirmed", LIMIT, done).expect("put back");
         let id: String = plan.id.iter().take(6).map(|byte| format!("{byte:02x}")).collect();

@@ -4,9 +4,12 @@ const sign = document.getElementById("live");
 if (place && sign) {
   const say = (text) => { if (sign.textContent !== text) sign.textContent = text; };
   const source = new EventSource("/live?page=" + encodeURIComponent(location.pathname));
-  source.onopen = () => say("live");
-  source.onerror = () => say("not live: the controller does not answer");
+  let away = "";
+  source.onopen = () => (away = "");
+  source.onerror = () => say("not live: " + (away || (source.readyState === EventSource.CLOSED ? "load the page again" : "the controller does not answer")));
+  source.addEventListener("away", (event) => (away = event.data));
   source.onmessage = (event) => {
+    say("live");
     const open = [...place.querySelectorAll("details[open]")].map((found) => found.id);
     // What somebody is typing stays.
     const typed = [...place.querySelectorAll("input[id], select[id]")].map((found) => [found.id, found.value]);
@@ -19,4 +22,9 @@ if (place && sign) {
     if (focus) document.getElementById(focus)?.focus();
   };
   source.addEventListener("gone", () => { source.close(); location.reload(); });
+}
+// A page that is out of reach is asked for again until it is not.
+if (document.querySelector("[data-again]")) {
+  const again = () => fetch(location, { cache: "no-store" }).then((answer) => answer.status !== 503 && location.reload(), () => {});
+  setInterval(again, 5000);
 }

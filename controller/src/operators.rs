@@ -37,7 +37,7 @@ use crate::audit::Actor;
 use crate::event;
 use crate::parts::Parts;
 use crate::status::failed;
-use crate::store::{Checkups, Judged, MAX_PAGE, PlanFilter, PlanRow, ServerRow, TrailFilter};
+use crate::store::{Checkups, Judged, Lookers, MAX_PAGE, PlanFilter, PlanRow, ServerRow, TrailFilter};
 
 pub mod access;
 mod agents;
@@ -161,14 +161,17 @@ impl OperatorService for Operators {
         let rows = self.parts.store.servers(after.as_ref(), limit).await.map_err(failed)?;
         let next_page_token = pages::next(&rows, limit, |row| pages::of_server(&row.name));
         let Parts { store, connections, clock, .. } = &self.parts;
-        let checkups = match (rows.first(), rows.last()) {
-            (Some(first), Some(last)) => store.checkups_between(&first.name, &last.name).await.map_err(failed)?,
-            _ => BTreeMap::new(),
-        };
+        let (mut checkups, mut lookers) = (BTreeMap::new(), BTreeMap::new());
+        if let (Some(first), Some(last)) = (rows.first(), rows.last()) {
+            let count = approval::policy_in_force(store).await?.peers.count;
+            checkups = store.checkups_between(&first.name, &last.name).await.map_err(failed)?;
+            lookers = store.peers_between(&first.name, &last.name, count).await.map_err(failed)?;
+        }
         let (never, now) = (Checkups::default(), clock.now());
         let servers = rows.into_iter().map(|row| {
             let prospect = checkups.get(&row.name).unwrap_or(&never).prospect(&row, now);
-            wire::server(row, connections, &prospect)
+            let lookers = lookers.get(&row.name);
+            wire::server(row, connections, &prospect, lookers)
         });
         Ok(Response::new(ListServersResponse { servers: servers.collect(), next_page_token }))
     }
@@ -203,25 +206,30 @@ impl OperatorService for Operators {
         let name = invalid::id("GetServerRequest.name", &request.get_ref().name)?;
         let Parts { store, connections, clock, .. } = &self.parts;
         let checkups = store.checkups(&name).await.map_err(failed)?;
-        let shown = |row: ServerRow| {
+        let shown = |row: ServerRow, lookers: Option<&Lookers>| {
             let prospect = checkups.prospect(&row, clock.now());
-            Some(wire::server(row, connections, &prospect))
+            Some(wire::server(row, connections, &prospect, lookers))
         };
         let told = || checkups.clone().into_all().into_iter().map(Into::into).collect();
         let Some(mut scene) = store.scene(&name).await.map_err(failed)? else {
             // Let in, and silent so far.
             let row = store.server(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
-            return Ok(Response::new(GetServerResponse { server: shown(row), checkups: told(), ..GetServerResponse::default() }));
+            return Ok(Response::new(GetServerResponse {
+                server: shown(row, None),
+                checkups: told(),
+                ..GetServerResponse::default()
+            }));
         };
         let count = approval::policy_in_force(store).await?.peers.count;
         scene.look_from(count, |peer| connections.is_connected(peer));
         let peers = wire::peers(&scene);
+        let lookers = Lookers { question: scene.question(), peers: std::mem::take(&mut scene.peers) };
         let report_json = serde_json::to_string(&scene.sight.report)
             .map_err(|error| Status::internal(format!("the report of {name} does not write as JSON: {error}")))?;
         let history = store.history(&name, HISTORY).await.map_err(failed)?;
         Ok(Response::new(GetServerResponse {
             history: history.into_iter().map(wire::stood).collect(),
-            server: shown(scene.server),
+            server: shown(scene.server, Some(&lookers)),
             findings: scene.assessment.into_iter().flat_map(|assessment| assessment.findings).map(wire::finding).collect(),
             report_json,
             plans: scene.plans.into_iter().map(|seen| wire::plan(&seen.row)).collect(),

@@ -52,7 +52,7 @@ pub use error::StoreError;
 pub use identities::{Forgotten, Identity, IdentityState, Knock};
 pub use incidents::{Ears, Incident, Wanting};
 pub use outbox::{ChannelState, Message};
-pub use peers::Witnessed;
+pub use peers::{Lookers, Witnessed};
 pub use plans::{Offer, PlanCursor, PlanFilter, PlanRow, StoredApproval};
 pub use receipts::{Settled, settled};
 pub use restored::{Adopted, Awaited, Restore};

@@ -19,6 +19,8 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 use self::access::Who;
 use self::oidc::Provider;
@@ -157,6 +159,8 @@ fn router(web: Web) -> Router {
         .fallback(page)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(middleware::from_fn_with_state(Arc::clone(&web.site), guard))
+        // Quickly, because it is done by whoever answers; what is sent to pages that are live is not compressed.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(web)
 }
 
@@ -293,9 +297,13 @@ impl Web {
 
     /// A page that says why there is none.
     fn trouble(&self, trouble: Trouble, who: Option<&Who>, path: &str) -> Response {
-        let status = trouble.status;
-        let said = SignIn { headline: trouble.headline, lead: &trouble.lead, ..SignIn::default() }.render();
-        let shown = Shown { title: trouble.headline.to_owned(), main: said.unwrap_or_default() };
+        let Trouble { status, headline, lead } = trouble;
+        let said = if status == StatusCode::SERVICE_UNAVAILABLE {
+            OutOfReach { headline, why: &lead, path }.render()
+        } else {
+            SignIn { headline, lead: &lead, ..SignIn::default() }.render()
+        };
+        let shown = Shown { title: headline.to_owned(), main: said.unwrap_or_default() };
         let mut response = self.whole(&shown, who, path, false);
         *response.status_mut() = status;
         response
@@ -328,6 +336,15 @@ struct SignIn<'a> {
     command: Option<&'a str>,
     /// Where to go on, and what that is called.
     onward: Option<(&'a str, &'a str)>,
+}
+
+/// What stands where a page would, as long as the store is out of reach.
+#[derive(Template)]
+#[template(path = "out_of_reach.html")]
+struct OutOfReach<'a> {
+    headline: &'a str,
+    why: &'a str,
+    path: &'a str,
 }
 
 /// Why there is no page.

@@ -118,6 +118,10 @@ pub struct ServerRow {
     /// Would a renewal succeed there: `yes`, `no` or `unknown`.
     renewal: String,
     renewal_why: String,
+    /// Those who look at its 444: shown its certificate, shown something else, not heard of it.
+    peers_agree: u32,
+    peers_differ: Vec<String>,
+    peers_unknown: u32,
 }
 
 impl TryFrom<operator::Server> for ServerRow {
@@ -142,6 +146,9 @@ impl TryFrom<operator::Server> for ServerRow {
             policy_version,
             renewal,
             renewal_why,
+            peers_agree,
+            peers_differ,
+            peers_unknown,
         } = server;
         let generation = generation.unwrap_or_default();
         Ok(Self {
@@ -163,7 +170,18 @@ impl TryFrom<operator::Server> for ServerRow {
             // A controller that is older than the question.
             renewal: if renewal.is_empty() { "unknown".to_owned() } else { renewal },
             renewal_why: if renewal_why.is_empty() { "the controller does not say".to_owned() } else { renewal_why },
+            peers_agree,
+            peers_differ,
+            peers_unknown,
         })
+    }
+}
+
+impl ServerRow {
+    /// How many of those who look at its 444 are shown its certificate; `-` when nobody looks.
+    fn seen_by_peers(&self) -> String {
+        let all = self.peers_agree as usize + self.peers_differ.len() + self.peers_unknown as usize;
+        if all == 0 { "-".to_owned() } else { format!("{}/{all}", self.peers_agree) }
     }
 }
 
@@ -173,7 +191,8 @@ struct ServerList(Vec<ServerRow>);
 
 impl View for ServerList {
     fn text(&self) -> String {
-        let header = ["SERVER", "VERDICT", "LINK", "LAST SEEN", "CERTIFICATE", "ENDS", "DECISION", "MODE", "RENEWS", "DAG"];
+        let header =
+            ["SERVER", "VERDICT", "LINK", "LAST SEEN", "CERTIFICATE", "ENDS", "DECISION", "MODE", "RENEWS", "PEERS", "DAG"];
         table(
             header,
             self.0.iter().map(|row| {
@@ -188,6 +207,7 @@ impl View for ServerList {
                     dash(&row.mode),
                     // What nobody knows is no news.
                     if row.renewal == "unknown" { "-".to_owned() } else { line(&row.renewal) },
+                    row.seen_by_peers(),
                     dash(&row.dag),
                 ]
             }),
@@ -387,6 +407,9 @@ mod tests {
             policy_version: 2,
             renewal: "yes".to_owned(),
             renewal_why: "rehearsed 2026-11-20".to_owned(),
+            peers_agree: 2,
+            peers_differ: vec!["EX3".to_owned()],
+            peers_unknown: 0,
         }
     }
 
@@ -409,12 +432,18 @@ mod tests {
         let rows = [server(), quiet].map(|server| ServerRow::try_from(server).expect("reads"));
         let text = ServerList(rows.into()).text();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "SERVER  VERDICT  LINK  LAST SEEN             CERTIFICATE  ENDS        DECISION  MODE  RENEWS  DAG");
+        assert_eq!(
+            lines[0],
+            "SERVER  VERDICT  LINK  LAST SEEN             CERTIFICATE  ENDS        DECISION  MODE  RENEWS  PEERS  DAG"
+        );
         assert_eq!(
             lines[1],
-            "EX1     deleted  up    2026-11-18T11:06:40Z  92E196F3     2030-03-17  act       act   yes     DAG1"
+            "EX1     deleted  up    2026-11-18T11:06:40Z  92E196F3     2030-03-17  act       act   yes     2/3    DAG1"
         );
-        assert_eq!(lines[2], "EX2     -        down  -                     -            -           -         -     -       -");
+        assert_eq!(
+            lines[2],
+            "EX2     -        down  -                     -            -           -         -     -       -      -"
+        );
     }
 
     #[test]

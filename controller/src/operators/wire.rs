@@ -3,6 +3,7 @@
 use policy::checkup::Prospect;
 use policy::evaluate::Assessment;
 use policy::finding::{Finding, Severity};
+use policy::id::{CertificateId, Sha256};
 use policy::peers::{self, Peer};
 use policy::report::ProbeOutcome;
 use policy::trust::Approval;
@@ -11,7 +12,7 @@ use proto::{operator, types};
 
 use crate::audit::Entry;
 use crate::connections::Connections;
-use crate::store::{Held, PlanRow, Scene, ServerRow, Stood, Troubled};
+use crate::store::{Held, Lookers, PlanRow, Scene, ServerRow, Stood, Troubled};
 
 /// A number that a list cannot exceed in practice.
 pub(super) fn count(number: u64) -> u32 {
@@ -23,8 +24,13 @@ pub(super) fn verdict(word: String) -> String {
     if word == "none" { "no_report".to_owned() } else { word }
 }
 
-/// `prospect`: whether a renewal would succeed there.
-pub(super) fn server(row: ServerRow, connections: &Connections, prospect: &Prospect) -> operator::Server {
+/// `prospect`: whether a renewal would succeed there; `lookers`: who looks at its 444, if anybody does.
+pub(super) fn server(
+    row: ServerRow,
+    connections: &Connections,
+    prospect: &Prospect,
+    lookers: Option<&Lookers>,
+) -> operator::Server {
     let ServerRow {
         name,
         generation,
@@ -46,9 +52,25 @@ pub(super) fn server(row: ServerRow, connections: &Connections, prospect: &Prosp
         agent_version,
         held: Held { trust: _, trust_version, policy: _, policy_version },
         next_look: _,
-        certificate: _,
+        certificate,
     } = row;
     let heard_at = connections.heard_at(&name);
+    let (mut peers_agree, mut peers_differ, mut peers_unknown) = (0, Vec::new(), 0);
+    if let Some(Lookers { peers, question }) = lookers {
+        for peer in peers {
+            match word(peer, *question, certificate) {
+                // The word of whoever is not heard may be old.
+                Some((agrees, _)) if connections.is_connected(&peer.server) => {
+                    if agrees {
+                        peers_agree += 1;
+                    } else {
+                        peers_differ.push(peer.server.to_string());
+                    }
+                }
+                _ => peers_unknown += 1,
+            }
+        }
+    }
     operator::Server {
         verdict: verdict.map(|verdict| verdict.as_str().to_owned()).unwrap_or_default(),
         connected: heard_at.is_some(),
@@ -66,6 +88,9 @@ pub(super) fn server(row: ServerRow, connections: &Connections, prospect: &Prosp
         policy_version,
         renewal: prospect.as_str().to_owned(),
         renewal_why: prospect.why(),
+        peers_agree,
+        peers_differ,
+        peers_unknown,
         name: name.to_string(),
     }
 }
@@ -97,15 +122,19 @@ pub(super) fn stood(stood: Stood) -> operator::Stood {
     }
 }
 
+/// What a peer was shown of what stands there now, and whether it is the certificate that should be; `None` when it did not say.
+fn word(peer: &Peer, question: Sha256, certificate: Option<CertificateId>) -> Option<(bool, &ProbeOutcome)> {
+    let word = peer.word.as_ref().filter(|word| word.question == question)?;
+    Some((word.outcome == ProbeOutcome::Presented { certificate: certificate? }, &word.outcome))
+}
+
 /// Those who look at a server, and what they were shown since the last change on its 444.
 pub(super) fn peers(scene: &Scene) -> Vec<operator::PeerCheck> {
     let (question, certificate) = (scene.question(), peers::shown(&scene.sight));
     let told = |peer: &Peer| {
-        let word = peer.word.as_ref().filter(|word| word.question == question);
-        let (word, text) = match word.zip(certificate) {
-            Some((word, certificate)) => {
-                let agrees = word.outcome == ProbeOutcome::Presented { certificate };
-                let text = peers::in_words(&scene.server.name, &word.outcome, certificate);
+        let (word, text) = match word(peer, question, certificate).zip(certificate) {
+            Some(((agrees, outcome), certificate)) => {
+                let text = peers::in_words(&scene.server.name, outcome, certificate);
                 (if agrees { "agrees" } else { "differs" }, text)
             }
             None => ("unknown", "has not said what is shown since the last change".to_owned()),

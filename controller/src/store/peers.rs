@@ -4,6 +4,8 @@
 //! three before it. So nobody has to be told who does what, every server has its peers as long as the group has members, and the load is
 //! the same for all.
 
+use std::collections::BTreeMap;
+
 use policy::id::{PlanId, ServerName, Sha256, Thumbprint};
 use policy::peers::{MAX_PEERS, Peer, Seen, Target, Word, question};
 use sqlx::AnyConnection;
@@ -15,6 +17,15 @@ use super::row::{Columns, json};
 
 /// As many as fit into SQL.
 const PEERS: i64 = MAX_PEERS as i64;
+
+/// Those who look at a server, and what they are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookers {
+    /// Who, with their last words.
+    pub peers: Vec<Peer>,
+    /// What they are asked now.
+    pub question: Sha256,
+}
 
 /// What became of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +83,47 @@ impl Store {
         .await
         .doing("reading who looks at a server")?;
         rows.iter().map(peer).collect()
+    }
+
+    /// Those who look at each of the servers from `first` to `last` by name, both included: of the nearest `count` behind each, all in one
+    /// query. A server at which nobody looks is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn peers_between(
+        &self,
+        first: &ServerName,
+        last: &ServerName,
+        count: u32,
+    ) -> Result<BTreeMap<ServerName, Lookers>, StoreError> {
+        let rows = sqlx::query(
+            "WITH ring AS (
+               SELECT name, grp, thumbprint, ROW_NUMBER() OVER (PARTITION BY grp ORDER BY name) - 1 AS place,
+                 COUNT(*) OVER (PARTITION BY grp) AS members FROM servers),
+             steps AS (SELECT 1 AS step UNION ALL SELECT 2 UNION ALL SELECT 3)
+             SELECT looked.name AS server, looked.thumbprint AS thumbprint, looker.name AS name, question, outcome, before,
+               (SELECT id FROM plans WHERE plans.server = looked.name AND life IN ('restored', 'confirmed') ORDER BY changed_at DESC, id LIMIT 1) AS done
+             FROM ring AS looked
+             JOIN steps ON steps.step < looked.members AND steps.step <= $3
+             JOIN ring AS looker ON looker.grp = looked.grp AND looker.place = (looked.place + steps.step) % looked.members
+             LEFT JOIN peer_checks ON peer_checks.server = looked.name AND peer_checks.peer = looker.name
+             WHERE looked.name >= $1 AND looked.name <= $2
+             ORDER BY looked.name, steps.step",
+        )
+        .bind(first.as_str())
+        .bind(last.as_str())
+        .bind(i64::from(count))
+        .fetch_all(self.readers())
+        .await
+        .doing("reading who looks at whom")?;
+        let mut found: BTreeMap<ServerName, Lookers> = BTreeMap::new();
+        for row in &rows {
+            let columns = Columns(row);
+            let question = question(columns.parsed_if_any("thumbprint")?, columns.parsed_if_any("done")?);
+            let lookers = found.entry(columns.parsed("server")?).or_insert_with(|| Lookers { peers: Vec::new(), question });
+            lookers.peers.push(peer(row)?);
+        }
+        Ok(found)
     }
 
     /// Writes down what `peer` was shown. The same again changes nothing.

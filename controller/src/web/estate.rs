@@ -12,6 +12,7 @@ use super::access::Who;
 use super::plans::day;
 use super::{Shown, Trouble, Web, class_of_severity};
 use crate::colour;
+use crate::operators::access::Right;
 
 /// Asked for at once.
 const PAGE: i32 = 1_000;
@@ -34,7 +35,8 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
         }
     }
     let stops = web.operators.list_stops(who.ask(ListStopsRequest { all: false })).await?.into_inner().stops;
-    let main = Estate::of(status, servers, standings, stops.len(), web.parts.clock.now()).render()?;
+    let main = Estate::of(status, servers, standings, stops.len(), web.parts.clock.now());
+    let main = Estate { may_stop: who.may(Right::Stop), ..main }.render()?;
     Ok(Shown { title: "Estate".to_owned(), main })
 }
 
@@ -61,6 +63,8 @@ struct Estate {
     lead: String,
     /// Emergency stops in force.
     stops: usize,
+    /// Whoever looks may stop the estate, by one press.
+    may_stop: bool,
     /// What a new estate still lacks, in the order in which it is done.
     first: Vec<FirstStep>,
     troubled: Vec<TroubleLine>,
@@ -112,6 +116,9 @@ struct Cell {
     verdict_class: &'static str,
     ends: String,
     untouched: String,
+    /// What those who look at its 444 are shown, and the colour of that; empty when nobody looks.
+    seen: String,
+    seen_class: &'static str,
     silent: String,
 }
 
@@ -165,6 +172,7 @@ impl Estate {
             headline,
             lead,
             stops,
+            may_stop: false,
             first,
             troubled,
             proposed: status.plans.get("proposed").copied().unwrap_or_default(),
@@ -186,6 +194,7 @@ impl Cell {
     fn of(server: operator::Server, untouched_since: Option<i64>, now: Timestamp) -> Self {
         let days = |from: i64, to: i64| (to - from).div_euclid(86_400_000_000);
         let now = micros(now);
+        let (seen, seen_class) = seen_by_peers(&server);
         let verdict = if server.verdict.is_empty() { "no report yet".to_owned() } else { server.verdict.clone() };
         Self {
             class: colour::of_word(&server.verdict),
@@ -199,10 +208,29 @@ impl Cell {
             ),
             untouched: untouched_since
                 .map_or_else(String::new, |since| format!("untouched for {} days, since {}", days(since, now), day(since))),
+            seen,
+            seen_class,
             silent: if server.connected { String::new() } else { "not heard: this is what it said last".to_owned() },
             verdict: verdict.replace('_', " "),
             server: server.name,
         }
+    }
+}
+
+/// What other servers are shown on this one's 444. That some have not looked yet is worth no colour.
+fn seen_by_peers(server: &operator::Server) -> (String, &'static str) {
+    let operator::Server { peers_agree: agree, peers_differ: differ, peers_unknown: unknown, .. } = server;
+    let agree = match (agree, unknown) {
+        (0, 0) => String::new(),
+        (0, _) => "no peer has said what it is shown".to_owned(),
+        (1, 0) => "its peer agrees".to_owned(),
+        (all, 0) => format!("its {all} peers agree"),
+        (some, unknown) => format!("{some} of {} peers agree", some + unknown),
+    };
+    match differ.as_slice() {
+        [] => (agree, "grey"),
+        [one] => (format!("{one} sees it otherwise"), "bad"),
+        several => (format!("{} see it otherwise", several.join(" and ")), "bad"),
     }
 }
 
@@ -220,6 +248,8 @@ mod tests {
             verdict: verdict.to_owned(),
             connected: name != "EX3",
             not_after: Some(micros(now) + 86_400_000_000 * 30),
+            peers_agree: if name == "EX3" { 0 } else { 2 },
+            peers_differ: if name == "EX2" { vec!["EX1".to_owned()] } else { Vec::new() },
             ..operator::Server::default()
         };
         let finding = operator::Finding {
@@ -248,10 +278,19 @@ mod tests {
         let page = Estate::of(status, servers, vec![standing], 1, now).render().expect("a page");
         assert!(page.starts_with("<h1>1 of 3 servers wants somebody</h1>"), "{page}");
         assert!(page.find("Wants somebody").expect("there") < page.find("server-EX1").expect("there"), "{page}");
-        for words in ["untouched for 1412 days", "30 days left, until 2026-12-27", "key lost", "not heard", "is-bad"] {
+        for words in [
+            "untouched for 1412 days",
+            "30 days left, until 2026-12-27",
+            "key lost",
+            "not heard",
+            "is-bad",
+            "its 2 peers agree",
+            "EX1 sees it otherwise",
+        ] {
             assert!(page.contains(words), "{words} in\n{page}");
         }
         assert!(!page.contains("<script"), "{page}");
+        assert!(!page.contains("Stop the whole estate"), "who may not stop sees no button for it");
         let empty = Estate::of(GetStatusResponse::default(), Vec::new(), Vec::new(), 0, now).render().expect("a page");
         assert!(page.contains("An emergency stop is in force") && !page.contains("The first day"), "{page}");
         let order =

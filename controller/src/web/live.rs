@@ -20,11 +20,14 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::Who;
-use super::{Place, Trouble, Web};
+use super::{LIVE, Place, Trouble, Web};
 use crate::store::Via;
 
 /// From one look at whether anything happened to the next.
 const BEAT: Duration = Duration::from_millis(500);
+
+/// After this time a browser asks again that was told why its page is not live.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A page that counts days is made anew after this time though nothing happened; and whoever was signed out meanwhile sees no more.
 const OLD: Duration = Duration::from_secs(60);
@@ -108,9 +111,11 @@ pub(super) async fn live(State(web): State<Web>, headers: HeaderMap, Query(Asked
     match web.who(&headers).await {
         Ok(Some(_)) => {}
         Ok(None) => return StatusCode::FORBIDDEN.into_response(),
-        Err(trouble) => return trouble.into_response(),
+        Err(trouble) => return only_away(&trouble),
     }
-    let Ok(seat) = web.seats.clone().try_acquire_owned() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let Ok(seat) = web.seats.clone().try_acquire_owned() else {
+        return only_away(&tonic::Status::resource_exhausted(format!("expected at most {LIVE} pages that are live")).into());
+    };
     let (events, stream) = mpsc::channel::<Result<Event, Infallible>>(1);
     let tasks = web.tasks.clone();
     tasks.spawn(async move {
@@ -118,6 +123,16 @@ pub(super) async fn live(State(web): State<Web>, headers: HeaderMap, Query(Asked
         drop(seat);
     });
     Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// Says why a page is not live. The stream ends with it, and the browser asks again.
+fn away(trouble: &Trouble) -> Event {
+    Event::default().event("away").data(trouble.headline.to_lowercase()).retry(AGAIN)
+}
+
+/// A browser that is refused otherwise asks never again.
+fn only_away(trouble: &Trouble) -> Response {
+    Sse::new(tokio_stream::once(Ok::<_, Infallible>(away(trouble)))).into_response()
 }
 
 /// Sends the page whenever it reads otherwise, until whoever looks goes, or must.
@@ -134,23 +149,24 @@ async fn tell(web: &Web, place: &Place, headers: &HeaderMap, events: &mpsc::Send
         if seen.as_ref().is_some_and(|(as_of, at, _)| *as_of == now && at.elapsed() < OLD) {
             continue;
         }
-        let event = match web.who(headers).await {
-            Ok(Some(who)) => match web.board.show(web, place, &who).await {
-                Ok((as_of, main)) => {
-                    let same = seen.as_ref().is_some_and(|(_, _, before)| *before == main);
-                    seen = Some((as_of, Instant::now(), Arc::clone(&main)));
-                    if same {
-                        continue;
-                    }
-                    Event::default().data(&*main)
-                }
-                // The stream ends, the browser says that the page is not live, and asks again.
-                Err(_) => return,
-            },
-            Ok(None) => Event::default().event("gone").data("signed out"),
-            Err(_) => return,
+        let made = match web.who(headers).await {
+            Ok(Some(who)) => web.board.show(web, place, &who).await.map(Some),
+            Ok(None) => Ok(None),
+            Err(trouble) => Err(trouble),
         };
-        if events.send(Ok(event)).await.is_err() {
+        let (event, last) = match made {
+            Ok(Some((as_of, main))) => {
+                let same = seen.as_ref().is_some_and(|(_, _, before)| *before == main);
+                seen = Some((as_of, Instant::now(), Arc::clone(&main)));
+                if same {
+                    continue;
+                }
+                (Event::default().data(&*main), false)
+            }
+            Ok(None) => (Event::default().event("gone").data("signed out"), true),
+            Err(trouble) => (away(&trouble), true),
+        };
+        if events.send(Ok(event)).await.is_err() || last {
             return;
         }
     }

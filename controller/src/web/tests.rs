@@ -458,6 +458,44 @@ async fn every_answer_says_what_a_browser_must_not_do_and_no_page_has_anything_i
 }
 
 #[tokio::test]
+async fn a_store_out_of_reach_is_said_with_what_goes_on_and_what_to_do_and_a_page_that_is_open_asks_again() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Operator).await;
+    pages.parts.store.close().await;
+    let answer = pages.get("/plans", &cookie).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    for words in [
+        "The controller cannot reach its store",
+        "444 stays as it is",
+        "Event 9503",
+        "<p data-again><a class=\"button first\" href=\"/plans\">",
+    ] {
+        assert!(answer.text.contains(words), "{words} in\n{}", answer.text);
+    }
+    let sent = pages.ask(form("/stops").header(header::COOKIE, &cookie), "scope=estate&reason=now").await;
+    assert_eq!(sent.status, StatusCode::SERVICE_UNAVAILABLE);
+    // A browser never asks again where it was refused: it is answered.
+    let live = pages.get("/live?page=/plans", &cookie).await;
+    assert_eq!((live.status, live.headers[header::CONTENT_TYPE].as_bytes()), (StatusCode::OK, &b"text/event-stream"[..]));
+    assert!(live.text.contains("event: away\ndata: the controller cannot reach its store\nretry: 5000\n"), "{}", live.text);
+}
+
+#[tokio::test]
+async fn a_page_is_compressed_for_whoever_takes_that_and_what_is_sent_to_it_is_not() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Viewer).await;
+    let encoding = async |path: &str| {
+        let request = own(Method::GET, path).header(header::COOKIE, &cookie).header(header::ACCEPT_ENCODING, "gzip, deflate, br");
+        let response = pages.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("answers");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_vec())
+    };
+    assert_eq!(encoding("/").await.as_deref(), Some(&b"gzip"[..]));
+    assert_eq!(encoding("/assets/page.css").await.as_deref(), Some(&b"gzip"[..]));
+    assert_eq!(encoding("/live?page=/").await, None);
+}
+
+#[tokio::test]
 async fn nothing_that_a_host_or_a_person_says_becomes_markup() {
     let pages = Pages::new().await;
     let store = &pages.parts.store;

@@ -43,6 +43,15 @@ async fn each_server_of_a_group_is_looked_at_by_the_three_behind_it() {
             assert_eq!(peers(&store, target).await[nearness], name, "{name} looks at {target}");
         }
     }
+    // All of them at once say what each alone says, and of as many as the policy has look.
+    let all = store.peers_between(&server("EX1"), &server("EX6"), 3).await.expect("reads");
+    assert_eq!(all.len(), 5, "nobody looks at EX6");
+    for name in names {
+        assert_eq!(all[&server(name)].peers, store.peers(&server(name)).await.expect("reads"), "{name}");
+    }
+    let some = store.peers_between(&server("EX4"), &server("EX4"), 2).await.expect("reads");
+    assert_eq!(some.len(), 1);
+    assert_eq!(some[&server("EX4")].peers.iter().map(|peer| peer.server.as_str()).collect::<Vec<_>>(), ["EX5", "EX1"]);
     store.retire(&server("EX3"), "gone".to_owned(), Actor::Controller, noon()).await.expect("retired");
     assert_eq!(peers(&store, "EX1").await, ["EX2", "EX4", "EX5"]);
 }
@@ -83,6 +92,8 @@ async fn a_word_is_kept_once_and_beside_what_was_shown_before_the_question() {
     let scene = store.scene(&server("EX1")).await.expect("reads").expect("a scene");
     let target = store.peer_targets(&server("EX2")).await.expect("reads").remove(0);
     assert_eq!((target.question, target.fqdn.as_str()), (scene.question(), "ex1.contoso.test"), "both compute one question");
+    let all = store.peers_between(&server("EX1"), &server("EX1"), 3).await.expect("reads");
+    assert_eq!((all[&server("EX1")].question, &all[&server("EX1")].peers), (scene.question(), &scene.peers));
     // Of a server that is not there nothing is kept.
     let of_nobody = Seen { server: server("EX9"), question: Sha256([1; 32]), outcome: ProbeOutcome::Refused };
     assert_eq!(store.witness(&server("EX2"), of_nobody).await.expect("ignored"), Witnessed::Known);

@@ -17,13 +17,20 @@ export async function signedIn(browser, address, cookie, ways) {
   return context;
 }
 
+// In a tab of its own.
 export async function open(context, address, page) {
   const tab = await context.newPage();
-  tab.on("console", (message) => message.type() === "error" && wrong.push(`${page}: ${message.text()}`));
-  tab.on("pageerror", (error) => wrong.push(`${page}: ${error}`));
+  await go(tab, address, page);
+  return tab;
+}
+
+export async function go(tab, address, page) {
+  if (!tab.listenerCount("console")) {
+    tab.on("console", (message) => message.type() === "error" && wrong.push(`${tab.url()}: ${message.text()}`));
+    tab.on("pageerror", (error) => wrong.push(`${tab.url()}: ${error}`));
+  }
   const answer = await tab.goto(address + page);
   if (answer.status() !== 200) wrong.push(`${page}: expected 200, found ${answer.status()}`);
-  return tab;
 }
 
 export async function end(browser) {

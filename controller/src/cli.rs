@@ -48,6 +48,7 @@ pub mod serve;
 pub mod server;
 #[cfg(all(feature = "server", windows))]
 pub mod service;
+pub mod settings;
 mod sign_in;
 pub mod status;
 mod stop;
@@ -126,6 +127,8 @@ pub enum Command {
     /// By which ways people and programs come in, and the end of them.
     #[command(subcommand)]
     Access(access::Access),
+    /// How the controller is configured.
+    Settings(settings::Settings),
     /// The machines behind the names: who waits for a person, who was sent away.
     #[command(subcommand)]
     Agent(agent::Agent),
@@ -253,6 +256,7 @@ fn run(command: Command, context: &mut Context) -> Result<Exit, Failure> {
         Command::Check(_) => unreachable!("done before"),
         Command::SignIn(sign_in) => interruptible(sign_in.run(context)),
         Command::Access(access) => interruptible(access.run(context)),
+        Command::Settings(settings) => interruptible(settings.run(context)),
         Command::Agent(agent) => interruptible(agent.run(context)),
         Command::Server(server) => interruptible(server.run(context)),
         Command::Explain(explain) => interruptible(explain.run(context)),

@@ -12,9 +12,11 @@ use thiserror::Error;
 
 mod notify;
 mod pages;
+mod shown;
 
 pub use notify::{Alive, Kind, Mail, Notify, Tls, Webhook};
 pub use pages::{Oidc, Origin, Pages, Rule};
+pub use shown::Setting;
 
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -39,6 +41,8 @@ pub struct Config {
     pub keep: Keep,
     /// What the metrics show beside what they always show.
     pub metrics: Metrics,
+    /// Who is shown what of persons.
+    pub privacy: Privacy,
     /// Who is told, by which way, and when.
     pub notify: Notify,
     /// Pages for browsers on other machines.
@@ -69,6 +73,35 @@ impl Default for Keep {
 pub struct Metrics {
     /// `x509_cert_not_after` too, with the labels of x509-certificate-exporter, for dashboards and alert rules that know it.
     pub x509: bool,
+}
+
+/// Who is shown what of persons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Privacy {
+    /// Their names.
+    pub names: Names,
+}
+
+/// Who is shown the names of persons: who approved, stopped, answered, changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Names {
+    /// Whoever may look.
+    #[default]
+    Everybody,
+    /// Auditors and admins, and everybody the own one.
+    Auditors,
+}
+
+impl Names {
+    /// As it stands in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Everybody => "everybody",
+            Self::Auditors => "auditors",
+        }
+    }
 }
 
 /// Where a controller listens. Port 0 takes a free one.
@@ -184,6 +217,8 @@ struct Raw {
     #[serde(default)]
     metrics: Metrics,
     #[serde(default)]
+    privacy: Privacy,
+    #[serde(default)]
     notify: notify::Raw,
     pages: Option<pages::Raw>,
 }
@@ -215,7 +250,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key or line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep, metrics, notify, pages } =
+        let Raw { estate, state_dir, listen, advertise, heartbeat_seconds, keep, metrics, privacy, notify, pages } =
             toml::from_str(text).map_err(ConfigError::Toml)?;
         let value = |key, expected, found: String| ConfigError::Value { key, expected, found };
         if !listen.web.ip().is_loopback() {
@@ -253,7 +288,7 @@ impl Config {
             .collect::<Result<_, _>>()?;
         let (heartbeat, notify) = (Span::seconds(heartbeat_seconds), Notify::of(notify)?);
         let pages = pages.map(Pages::of).transpose()?;
-        Ok(Self { estate, state_dir, listen, advertise, heartbeat, keep, metrics, notify, pages })
+        Ok(Self { estate, state_dir, listen, advertise, heartbeat, keep, metrics, privacy, notify, pages })
     }
 
     /// What stands before the path of a page: where other machines find it, if they do, or on this machine, where `web` is.

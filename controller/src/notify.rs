@@ -179,11 +179,12 @@ async fn known(parts: &Parts) -> Result<Away, StoreError> {
 }
 
 async fn look(parts: &Parts, away: &mut Away) -> Result<usize, StoreError> {
-    let Parts { store, connections, clock, config, .. } = parts;
+    let Parts { store, connections, clock, config, pages_certificate, .. } = parts;
     let now = clock.now();
+    let pages_end = pages_certificate.as_ref().and_then(|certificate| certificate.ends());
     let troubled = store.troubled(TROUBLED).await?;
     let silent = away.silent(connections.away(store.expected().await?), config.notify.silent_after, now);
-    store.note(cause::causes(&troubled, &silent), ears(&config.notify, now), now).await
+    store.note(cause::causes(&troubled, &silent, pages_end, now), ears(&config.notify, now), now).await
 }
 
 /// Hands over what waits for one channel.

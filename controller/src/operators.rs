@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use policy::certificate::Certificate;
 use policy::id::Person;
 use policy::life::Life;
 use policy::preflight::{Preflight, preflight};
@@ -17,15 +18,16 @@ use proto::operator::{
     AdmitAgentResponse, ApplyPolicyRequest, ApplyPolicyResponse, ApplyTrustRequest, ApplyTrustResponse, CreateApiTokenRequest,
     CreateApiTokenResponse, CreateSignInRequest, CreateSignInResponse, CreateTokenRequest, CreateTokenResponse, EndAccessRequest,
     EndAccessResponse, ExplainServerRequest, ExplainServerResponse, FirstEnd, GetPlanRequest, GetPlanResponse, GetPolicyRequest,
-    GetPolicyResponse, GetServerRequest, GetServerResponse, GetStatusRequest, GetStatusResponse, GetTrustRequest,
-    GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse, ListAccessRequest, ListAccessResponse, ListAgentsRequest,
-    ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListChangesRequest, ListChangesResponse, ListChannelsRequest,
-    ListChannelsResponse, ListIncidentsRequest, ListIncidentsResponse, ListPlansRequest, ListPlansResponse, ListServersRequest,
-    ListServersResponse, ListStandingsRequest, ListStandingsResponse, ListStopsRequest, ListStopsResponse, MakeStopRequest,
-    MakeStopResponse, PreflightRequest, PreflightResponse, RejectPlanRequest, RejectPlanResponse, RetireServerRequest,
-    RetireServerResponse, RevokeApiTokenRequest, RevokeApiTokenResponse, SendAgentAwayRequest, SendAgentAwayResponse,
-    ServerPreflight, SetPasswordRequest, SetPasswordResponse, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest,
-    SubmitResumeResponse, TestChannelsRequest, TestChannelsResponse,
+    GetPolicyResponse, GetServerRequest, GetServerResponse, GetSettingsRequest, GetSettingsResponse, GetStatusRequest,
+    GetStatusResponse, GetTrustRequest, GetTrustResponse, GoWithoutAgentRequest, GoWithoutAgentResponse, ListAccessRequest,
+    ListAccessResponse, ListAgentsRequest, ListAgentsResponse, ListAuditRequest, ListAuditResponse, ListChangesRequest,
+    ListChangesResponse, ListChannelsRequest, ListChannelsResponse, ListIncidentsRequest, ListIncidentsResponse,
+    ListPlansRequest, ListPlansResponse, ListServersRequest, ListServersResponse, ListStandingsRequest, ListStandingsResponse,
+    ListStopsRequest, ListStopsResponse, MakeStopRequest, MakeStopResponse, PreflightRequest, PreflightResponse,
+    RejectPlanRequest, RejectPlanResponse, RetireServerRequest, RetireServerResponse, RevokeApiTokenRequest,
+    RevokeApiTokenResponse, SendAgentAwayRequest, SendAgentAwayResponse, ServerPreflight, SetPasswordRequest,
+    SetPasswordResponse, SubmitApprovalRequest, SubmitApprovalResponse, SubmitResumeRequest, SubmitResumeResponse,
+    TestChannelsRequest, TestChannelsResponse,
 };
 use proto::signed::SignedBytes;
 use proto::token::{JoinToken, Secret};
@@ -468,6 +470,20 @@ impl OperatorService for Operators {
         let (person, _) = self.in_person(&request)?;
         let of = if self.caller(&request, Right::Ways).is_ok() { None } else { Some(&person) };
         Ok(Response::new(ways_in::list(&self.parts, of).await?))
+    }
+
+    async fn get_settings(&self, request: Request<GetSettingsRequest>) -> Answer<GetSettingsResponse> {
+        self.caller(&request, Right::Settings)?;
+        let Parts { config, store, authority, pages_certificate, .. } = &self.parts;
+        let ca = Certificate::from_der(authority.certificate()).ok();
+        let pages = pages_certificate.as_ref().and_then(|certificate| certificate.ends());
+        Ok(Response::new(GetSettingsResponse {
+            settings: config.settings().into_iter().map(wire::setting).collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store_bytes: store.bytes().await.map_err(failed)?,
+            ca_ends: ca.map(|ca| invalid::micros(ca.not_after())),
+            pages_certificate_ends: pages.map(invalid::micros),
+        }))
     }
 
     async fn end_access(&self, request: Request<EndAccessRequest>) -> Answer<EndAccessResponse> {

@@ -13,6 +13,7 @@ use crate::password::Passwords;
 use crate::reconcile::Nudge;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::tls::FileCertificate;
 
 /// Everything that a listener needs. Clones share it.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Parts {
     pub advertised: Advertised,
     /// Where the pages are on this machine.
     pub web: SocketAddr,
+    /// What the pages show for other machines, when they do.
+    pub pages_certificate: Option<Arc<FileCertificate>>,
 }
 
 impl Parts {

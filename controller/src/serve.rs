@@ -236,9 +236,12 @@ async fn with_store(
     let channels = Channels::new(&config.notify).map_err(ServeError::Notify)?;
     let own = Arc::new(OwnCertificate::new(&authority, &config.advertise, clock.now()).map_err(ServeError::Tls)?);
     let addresses = ports.addresses();
+    let read = |pages: &Pages| FileCertificate::read(&pages.certificate_file, &pages.key_file).map(Arc::new);
+    let pages_certificate = config.pages.as_ref().map(read).transpose().map_err(ServeError::Tls)?;
     let parts = Parts {
         advertised: advertised(&config, &addresses),
         web: addresses.web,
+        pages_certificate,
         store,
         authority: Arc::new(authority),
         connections: Connections::default(),
@@ -346,8 +349,8 @@ impl Ports {
                 .await
                 .map_err(Into::into)
         });
-        if let (Some(port), Some(pages)) = (self.pages, &parts.config.pages) {
-            guard.pages(port, pages, web.elsewhere(pages).map_err(ServeError::Pages)?)?;
+        if let (Some(port), Some(pages), Some(certificate)) = (self.pages, &parts.config.pages, &parts.pages_certificate) {
+            guard.pages(port, Arc::clone(certificate), web.elsewhere(pages).map_err(ServeError::Pages)?)?;
         }
 
         let Parts { store, connections, nudge, metrics, clock, .. } = parts.clone();
@@ -401,9 +404,7 @@ impl Guard {
     }
 
     /// For browsers on other machines.
-    fn pages(&self, port: Bound, pages: &Pages, router: Router) -> Result<(), ServeError> {
-        let certificate = FileCertificate::read(&pages.certificate_file, &pages.key_file).map_err(ServeError::Tls)?;
-        let certificate = Arc::new(certificate);
+    fn pages(&self, port: Bound, certificate: Arc<FileCertificate>, router: Router) -> Result<(), ServeError> {
         let config = tls::browsers(Arc::clone(&certificate)).map_err(ServeError::Tls)?;
         let (address, until) = (port.address(), self.ending.clone());
         let (accepting, accepted) = port.accept(config, OTHERS, self.ending.clone());

@@ -276,6 +276,7 @@ pub(crate) async fn parts() -> (tempfile::TempDir, Parts) {
         told: Arc::default(),
         metrics: Metrics::new(config.metrics),
         web: config.listen.web,
+        pages_certificate: None,
         config: Arc::new(config),
         passwords: crate::password::Passwords::default(),
         clock: Clock::of(noon),

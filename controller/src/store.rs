@@ -64,6 +64,8 @@ pub use tokens::MAX_TTL_SECONDS;
 pub use trail::TrailFilter;
 pub use ways_in::{ApiToken, Password, WaysIn};
 
+use error::Doing as _;
+use row::Columns;
 use writer::Writer;
 
 /// The most rows of one page.
@@ -105,6 +107,18 @@ impl Store {
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;
         self.inner.readers.close().await;
+    }
+
+    /// How large the database is, in bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn bytes(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()")
+            .fetch_one(self.readers())
+            .await
+            .doing("reading how large the store is")?;
+        Columns(&row).number("bytes")
     }
 
     /// The estate.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use policy::Timestamp;
+use policy::certificate::Certificate;
 use policy::id::Sha256;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -111,6 +112,12 @@ impl FileCertificate {
         let differs = current.0 != next.0;
         *current = next;
         Ok(differs)
+    }
+
+    /// When the one that is shown ends; `None` when it does not say so in a way that we read.
+    pub fn ends(&self) -> Option<Timestamp> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Certificate::from_der(current.1.cert.first()?).ok()?.not_after())
     }
 }
 

@@ -43,6 +43,7 @@ mod people;
 mod plans;
 mod rules;
 mod server;
+mod settings;
 mod stops;
 #[cfg(test)]
 mod tests;
@@ -137,6 +138,7 @@ fn router(web: Web) -> Router {
         .route("/policy/try", post(rules::try_it).layer(DefaultBodyLimit::max(MAX_POLICY)))
         .route("/assess", get(page).post(assess::judge).layer(DefaultBodyLimit::max(assess::MAX_BYTES)))
         .route("/calendar", get(page))
+        .route("/settings", get(page))
         .route("/patch-night", get(page))
         .route("/audit", get(trail::list))
         .route("/audit/verify", get(trail::verified))
@@ -230,6 +232,7 @@ enum Place {
     Enrolment,
     Incidents,
     Assess,
+    Settings,
 }
 
 impl Place {
@@ -245,6 +248,7 @@ impl Place {
             "/enrolment" => Some(Self::Enrolment),
             "/incidents" => Some(Self::Incidents),
             "/assess" => Some(Self::Assess),
+            "/settings" => Some(Self::Settings),
             _ => {
                 // A name needs no escaping in a path; what does is none.
                 let named = |folder| path.strip_prefix(folder).filter(|name| !name.is_empty() && !name.contains(['/', '%']));
@@ -276,6 +280,7 @@ impl Web {
             Place::Enrolment => enrolment::show(self, who).await,
             Place::Incidents => incidents::show(self, who).await,
             Place::Assess => assess::show(),
+            Place::Settings => settings::show(self, who).await,
         }
     }
 

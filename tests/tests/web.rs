@@ -175,6 +175,7 @@ fn outside_browser_walks_every_page_as_each_role_and_finds_nothing_wrong() {
             "/assess",
             "/stops",
             "/access",
+            "/settings",
         ];
         let pages: Vec<String> = pages.map(str::to_owned).into_iter().chain([plan(&run.id), plan(&waiting.id)]).collect();
         let all = desks.iter().map(|(role, desk)| (*role, desk)).chain([("admin", estate.desk())]);

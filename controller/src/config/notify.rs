@@ -1,6 +1,7 @@
 //! Who is told, by which way, and when: the part `notify` of `controller.toml`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 
 use jiff::civil::{Time, Weekday};
@@ -58,11 +59,32 @@ pub struct Weekly {
     time: Time,
 }
 
+impl fmt::Display for Weekly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let day = match self.day {
+            Weekday::Monday => "mon",
+            Weekday::Tuesday => "tue",
+            Weekday::Wednesday => "wed",
+            Weekday::Thursday => "thu",
+            Weekday::Friday => "fri",
+            Weekday::Saturday => "sat",
+            Weekday::Sunday => "sun",
+        };
+        write!(f, "{day} {}", self.time.strftime("%H:%M"))
+    }
+}
+
 /// Hours of each day; the end may be on the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quiet {
     from: Time,
     until: Time,
+}
+
+impl fmt::Display for Quiet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.from.strftime("%H:%M"), self.until.strftime("%H:%M"))
+    }
 }
 
 /// What is told through a channel.

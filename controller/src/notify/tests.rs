@@ -189,6 +189,17 @@ fn an_agent_is_silent_only_when_it_was_away_for_long_enough() {
     assert!(away.silent(vec![name("EX1"), name("EX2")], long, at(0)).is_empty());
     assert!(away.silent(vec![name("EX1")], long, at(899)).is_empty());
     assert_eq!(away.silent(vec![name("EX1"), name("EX2")], long, at(900)), [(name("EX1"), noon())], "EX2 was back meanwhile");
-    let causes = cause::causes(&[], &[(name("EX1"), noon())]);
+    let causes = cause::causes(&[], &[(name("EX1"), noon())], None, noon());
     assert_eq!((causes[0].key().as_str(), causes[0].severity), ("EX1 SILENT", Severity::Page));
+}
+
+#[test]
+fn the_pages_own_certificate_is_told_of_two_weeks_before_it_ends() {
+    let told = |days| cause::causes(&[], &[], Some(Span::days(days).after(noon())), noon());
+    assert!(told(15).is_empty());
+    for days in [0, 14] {
+        let causes = told(days);
+        assert_eq!((causes[0].key().as_str(), causes[0].severity), ("the controller PAGES", Severity::Warning), "{days}");
+        assert!(causes[0].detail.contains("it is good until 2026-"), "{causes:?}");
+    }
 }

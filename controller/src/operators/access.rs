@@ -33,6 +33,8 @@ pub enum Right {
     Trust,
     /// Make or end ways in for oneself: links, a password, tokens.
     OwnAccess,
+    /// See how the controller is configured.
+    Settings,
     /// See everybody's ways in.
     Ways,
     /// End somebody else's.
@@ -102,6 +104,7 @@ pub(crate) fn may(role: PersonRole, right: Right) -> bool {
         Right::Reject | Right::Stop | Right::SendAway | Right::Answer => {
             matches!(role, PersonRole::Operator | PersonRole::Approver | PersonRole::Admin)
         }
+        Right::Settings => role != PersonRole::Viewer,
         Right::Abandon => matches!(role, PersonRole::Approver | PersonRole::Admin),
         Right::Ways => matches!(role, PersonRole::Auditor | PersonRole::Admin),
         // The first trust document is signed by nobody but itself, and a token lets a machine in: neither carries its own authority.
@@ -173,6 +176,7 @@ mod tests {
             (Right::Token, &[Admin]),
             (Right::Trust, &[Admin]),
             (Right::OwnAccess, &[Viewer, Operator, Approver, Auditor, Admin]),
+            (Right::Settings, &[Operator, Approver, Auditor, Admin]),
             (Right::Ways, &[Auditor, Admin]),
             (Right::EndAccess, &[Admin]),
         ];
@@ -210,7 +214,7 @@ mod tests {
         let refused = asks("admin", "answer, read", Right::Stop).expect_err("must be refused");
         assert_eq!(refused.message(), "a token of anna asks, for read,answer only: it may not do this");
         assert!(asks("viewer", "read,stop", Right::Stop).is_err(), "not more than its maker");
-        for right in [Right::Trust, Right::Abandon, Right::OwnAccess, Right::Ways, Right::EndAccess] {
+        for right in [Right::Trust, Right::Abandon, Right::OwnAccess, Right::Settings, Right::Ways, Right::EndAccess] {
             assert!(asks("admin", "read,submit,answer,reject,stop,send-away,enrol", right).is_err(), "{right:?}");
         }
         for other in ["", "read,", "trust", "read stop", "Read"] {

@@ -11,6 +11,7 @@ use proto::invalid::micros;
 use proto::{operator, types};
 
 use crate::audit::Entry;
+use crate::config::Setting;
 use crate::connections::Connections;
 use crate::store::{Held, Lookers, PlanRow, Scene, ServerRow, Stood, Troubled};
 
@@ -93,6 +94,11 @@ pub(super) fn server(
         peers_unknown,
         name: name.to_string(),
     }
+}
+
+pub(super) fn setting(setting: Setting) -> operator::Setting {
+    let Setting { key, value, is_default, meaning } = setting;
+    operator::Setting { key, value, is_default, meaning: meaning.to_owned() }
 }
 
 /// A server where something wants somebody, and why; what is only noted there is left out.

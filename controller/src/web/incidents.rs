@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use policy::id::ServerName;
 use proto::operator::operator_service_server::OperatorService as _;
 use proto::operator::{self, AcknowledgeIncidentRequest, ListChannelsRequest, ListIncidentsRequest, TestChannelsRequest};
 
@@ -38,6 +39,8 @@ struct Incidents {
 struct Line {
     id: String,
     server: String,
+    /// It has a page: what is wrong with the controller itself has none.
+    is_server: bool,
     code: String,
     class: &'static str,
     title: String,
@@ -98,6 +101,7 @@ impl Line {
         } = incident;
         Self {
             id,
+            is_server: server.parse::<ServerName>().is_ok(),
             server,
             code,
             class: class_of_severity(&severity),

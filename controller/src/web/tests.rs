@@ -77,8 +77,20 @@ impl Pages {
 }
 
 /// Every page that has no name in its address.
-const PAGES: [&str; 11] =
-    ["/assess", "/", "/plans", "/policy", "/calendar", "/patch-night", "/audit", "/incidents", "/enrolment", "/stops", "/access"];
+const PAGES: [&str; 12] = [
+    "/assess",
+    "/",
+    "/plans",
+    "/policy",
+    "/calendar",
+    "/patch-night",
+    "/audit",
+    "/incidents",
+    "/enrolment",
+    "/stops",
+    "/access",
+    "/settings",
+];
 
 const HOST: &str = "127.0.0.1:7446";
 

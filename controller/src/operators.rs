@@ -34,6 +34,7 @@ use proto::token::{JoinToken, Secret};
 use tonic::{Request, Response, Status};
 
 use self::access::Right;
+use self::names::Named;
 use self::refusal::believed;
 use crate::audit::Actor;
 use crate::event;
@@ -47,6 +48,7 @@ mod approval;
 pub mod bearer;
 mod explain;
 mod incidents;
+pub(crate) mod names;
 mod pages;
 mod refusal;
 mod report;
@@ -89,6 +91,16 @@ impl Operators {
     /// Who asks, if that person may do this.
     fn caller<T>(&self, request: &Request<T>, right: Right) -> Result<Person, Status> {
         access::caller(request.extensions().get(), self.parts.store.estate(), right)
+    }
+
+    /// What is answered, with the names of persons for whom these are.
+    fn naming<T, N: Named>(&self, request: &Request<T>) -> impl Fn(&mut [N]) + use<T, N> {
+        let shown = names::shown(self.parts.config.privacy.names, access::role(request.extensions().get()));
+        move |named| {
+            if !shown {
+                named.iter_mut().for_each(Named::unname);
+            }
+        }
     }
 
     /// Who asks, and as what, if it is a person and no program.
@@ -273,6 +285,7 @@ impl OperatorService for Operators {
         for stored in store.approvals(&row.id).await.map_err(failed)? {
             approvals.push(wire::approval(stored.verified().map_err(failed)?.value));
         }
+        self.naming(&request)(&mut approvals);
         let receipt = store.receipt(&row.id).await.map_err(failed)?.map(Into::into);
         Ok(Response::new(GetPlanResponse { plan: Some(wire::plan(&row)), body: row.body, approvals, receipt }))
     }
@@ -456,14 +469,20 @@ impl OperatorService for Operators {
 
     async fn list_stops(&self, request: Request<ListStopsRequest>) -> Answer<ListStopsResponse> {
         self.caller(&request, Right::Read)?;
+        let name = self.naming(&request);
         let rows = self.parts.store.stops(request.into_inner().all).await.map_err(failed)?;
-        Ok(Response::new(ListStopsResponse { stops: stop::told(&self.parts, rows).await? }))
+        let mut stops = stop::told(&self.parts, rows).await?;
+        name(&mut stops);
+        Ok(Response::new(ListStopsResponse { stops }))
     }
 
     async fn submit_resume(&self, request: Request<SubmitResumeRequest>) -> Answer<SubmitResumeResponse> {
         let by = self.caller(&request, Right::Submit)?;
+        let name = self.naming(&request);
         let signed = signed("SubmitResumeRequest.resume", request.into_inner().resume)?;
-        Ok(Response::new(SubmitResumeResponse { stops: stop::resume(&self.parts, signed, by).await? }))
+        let mut stops = stop::resume(&self.parts, signed, by).await?;
+        name(&mut stops);
+        Ok(Response::new(SubmitResumeResponse { stops }))
     }
 
     async fn list_access(&self, request: Request<ListAccessRequest>) -> Answer<ListAccessResponse> {
@@ -528,12 +547,18 @@ impl OperatorService for Operators {
 
     async fn list_changes(&self, request: Request<ListChangesRequest>) -> Answer<ListChangesResponse> {
         self.caller(&request, Right::Read)?;
-        Ok(Response::new(report::changes(&self.parts, request.into_inner()).await?))
+        let name = self.naming(&request);
+        let mut response = report::changes(&self.parts, request.into_inner()).await?;
+        name(&mut response.changes);
+        Ok(Response::new(response))
     }
 
     async fn list_incidents(&self, request: Request<ListIncidentsRequest>) -> Answer<ListIncidentsResponse> {
         self.caller(&request, Right::Read)?;
-        Ok(Response::new(incidents::list(&self.parts, request.into_inner()).await?))
+        let name = self.naming(&request);
+        let mut response = incidents::list(&self.parts, request.into_inner()).await?;
+        name(&mut response.incidents);
+        Ok(Response::new(response))
     }
 
     async fn acknowledge_incident(&self, request: Request<AcknowledgeIncidentRequest>) -> Answer<AcknowledgeIncidentResponse> {
@@ -555,6 +580,9 @@ impl OperatorService for Operators {
 
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
         self.caller(&request, Right::Read)?;
+        if !names::shown(self.parts.config.privacy.names, access::role(request.extensions().get())) {
+            return Err(names::trail());
+        }
         let ListAuditRequest { page_size, page_token, after, contains, newest_first } = request.into_inner();
         let limit = pages::size(page_size)?;
         if contains.len() > MAX_CONTAINS {

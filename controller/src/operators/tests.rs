@@ -1,5 +1,7 @@
 //! The operators' API on a real store, asked as tonic asks it: with the caller in the extensions of the request.
 
+use std::sync::Arc;
+
 use policy::Timestamp;
 use policy::duration::Span;
 use policy::id::PlanId;
@@ -8,6 +10,7 @@ use proto::operator;
 use tonic::Code;
 
 use super::*;
+use crate::config::{Config, Names, Privacy};
 use crate::listen::{Caller, CallerIdentity};
 use crate::reconcile::{Terms, look};
 use crate::stage::{self, PROPOSE, People, later, noon, server};
@@ -471,4 +474,34 @@ async fn ways_in_are_ones_own_to_make_and_an_admins_to_end() {
     assert_eq!(code(end("admin", "<b>", "out").await), Code::InvalidArgument);
     assert_eq!(end("admin", "anna", "out").await.expect("ended").into_inner().ended, 1);
     assert_eq!(end("viewer", "Olga", "a lost telephone").await.expect("one's own").into_inner().ended, 2);
+}
+
+#[tokio::test]
+async fn names_of_persons_are_for_auditors_where_the_configuration_says_so() {
+    let (mut desk, plan) = Desk::with_plan(2).await;
+    desk.submit(desk.approval("anna", plan)).await.expect("counts");
+    let stop = MakeStopRequest { estate: true, reason: "smoke".to_owned(), ..MakeStopRequest::default() };
+    let stop = desk.operators.make_stop(asked("operator", stop)).await.expect("stopped").into_inner().stop.expect("a stop");
+    let yes = desk.people.resume("anna", &[policy::id::Sha256::of(&stop.body)], "found");
+    let yes = SubmitResumeRequest { resume: Some(yes.into()) };
+    desk.operators.submit_resume(asked("viewer", yes)).await.expect("handed in");
+    let looks = async |desk: &Desk, role: &str| {
+        let get = GetPlanRequest { id: plan.to_string() };
+        let shown = desk.operators.get_plan(asked(role, get)).await.expect("there").into_inner();
+        let stops =
+            desk.operators.list_stops(asked(role, ListStopsRequest { all: true })).await.expect("there").into_inner().stops;
+        let trail = desk.operators.list_audit(asked(role, ListAuditRequest::default())).await;
+        (shown.approvals[0].person.clone(), stops[0].yes.clone(), trail.map(drop).map_err(|status| status.code()))
+    };
+    let named = || ("anna".to_owned(), vec!["anna".to_owned()], Ok(()));
+    assert_eq!(looks(&desk, "viewer").await, named(), "nobody said otherwise");
+    let config = Config::clone(&desk.operators.parts.config);
+    desk.operators.parts.config = Arc::new(Config { privacy: Privacy { names: Names::Auditors }, ..config });
+    for role in ["auditor", "admin"] {
+        assert_eq!(looks(&desk, role).await, named(), "{role}");
+    }
+    let unnamed = ("somebody".to_owned(), vec!["somebody".to_owned()], Err(Code::PermissionDenied));
+    for role in ["viewer", "operator", "approver"] {
+        assert_eq!(looks(&desk, role).await, unnamed, "{role}");
+    }
 }

@@ -50,7 +50,7 @@ async fn retire(
             return Err(StoreError::UnderWay { server, plan: plan.id });
         }
         let event = if plan.life == Life::Restored { Event::Abandon } else { Event::Withdraw };
-        advance(connection, &plan, event, &format!("the server was retired by {by}: {reason}"), now).await?;
+        advance(connection, &plan, event, &format!("the server was retired: {reason}"), now).await?;
         ended.push(plan.id);
     }
     let evicted = sqlx::query(

@@ -11,11 +11,19 @@ use super::access::Who;
 use super::plans::moment;
 use super::{Shown, Trouble, Web, estate};
 use crate::operators::access::Right;
+use crate::operators::names;
 
 pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let stops = web.operators.list_stops(who.ask(ListStopsRequest { all: true })).await?.into_inner().stops;
     let servers = estate::servers(web, who).await?;
-    let main = Stops::of(stops, &servers, who.may(Right::Stop))?.render()?;
+    let mut main = Stops::of(stops, &servers, who.may(Right::Stop))?;
+    // The stop itself is a document, which names who made it.
+    if !names::shown(web.parts.config.privacy.names, Some(who.role)) {
+        for stop in main.in_force.iter_mut().chain(&mut main.lifted) {
+            names::SOMEBODY.clone_into(&mut stop.person);
+        }
+    }
+    let main = main.render()?;
     Ok(Shown { title: "Emergency stop".to_owned(), main })
 }
 

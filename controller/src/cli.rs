@@ -27,6 +27,7 @@ mod completions;
 pub mod connection;
 pub mod contexts;
 mod doctor;
+mod dry_run;
 #[cfg(feature = "server")]
 pub mod events;
 pub mod explain;

@@ -39,6 +39,7 @@ use self::refusal::believed;
 use crate::audit::Actor;
 use crate::event;
 use crate::parts::Parts;
+use crate::reconcile::Nudge;
 use crate::status::failed;
 use crate::store::{Checkups, Judged, Lookers, MAX_PAGE, PlanFilter, PlanRow, ServerRow, TrailFilter};
 
@@ -91,6 +92,12 @@ impl Operators {
     /// Who asks, if that person may do this.
     fn caller<T>(&self, request: &Request<T>, right: Right) -> Result<Person, Status> {
         access::caller(request.extensions().get(), self.parts.store.estate(), right)
+    }
+
+    /// The parts by which it is done, or only judged.
+    fn parts(&self, validate_only: bool) -> Parts {
+        let parts = self.parts.clone();
+        if validate_only { Parts { store: parts.store.trial(), nudge: Nudge::default(), ..parts } } else { parts }
     }
 
     /// What is answered, with the names of persons for whom these are.
@@ -241,12 +248,14 @@ impl OperatorService for Operators {
         let report_json = serde_json::to_string(&scene.sight.report)
             .map_err(|error| Status::internal(format!("the report of {name} does not write as JSON: {error}")))?;
         let history = store.history(&name, HISTORY).await.map_err(failed)?;
+        let mut plans: Vec<_> = scene.plans.into_iter().map(|seen| wire::plan(&seen.row)).collect();
+        self.naming(&request)(&mut plans);
         Ok(Response::new(GetServerResponse {
             history: history.into_iter().map(wire::stood).collect(),
             server: shown(scene.server, Some(&lookers)),
             findings: scene.assessment.into_iter().flat_map(|assessment| assessment.findings).map(wire::finding).collect(),
             report_json,
-            plans: scene.plans.into_iter().map(|seen| wire::plan(&seen.row)).collect(),
+            plans,
             checkups: told(),
             peers,
         }))
@@ -267,6 +276,7 @@ impl OperatorService for Operators {
 
     async fn list_plans(&self, request: Request<ListPlansRequest>) -> Answer<ListPlansResponse> {
         self.caller(&request, Right::Read)?;
+        let name = self.naming(&request);
         let ListPlansRequest { page_size, page_token, open_only, server } = request.into_inner();
         let limit = pages::size(page_size)?;
         let server = if server.is_empty() { None } else { Some(invalid::id("ListPlansRequest.server", &server)?) };
@@ -274,7 +284,9 @@ impl OperatorService for Operators {
         let after = pages::plan(&page_token, &filter)?;
         let rows = self.parts.store.plans(&filter, after, limit).await.map_err(failed)?;
         let next_page_token = pages::next(&rows, limit, |row| pages::of_plan(row, &filter));
-        Ok(Response::new(ListPlansResponse { plans: rows.iter().map(wire::plan).collect(), next_page_token }))
+        let mut plans: Vec<_> = rows.iter().map(wire::plan).collect();
+        name(&mut plans);
+        Ok(Response::new(ListPlansResponse { plans, next_page_token }))
     }
 
     async fn get_plan(&self, request: Request<GetPlanRequest>) -> Answer<GetPlanResponse> {
@@ -287,21 +299,25 @@ impl OperatorService for Operators {
         }
         self.naming(&request)(&mut approvals);
         let receipt = store.receipt(&row.id).await.map_err(failed)?.map(Into::into);
-        Ok(Response::new(GetPlanResponse { plan: Some(wire::plan(&row)), body: row.body, approvals, receipt }))
+        let mut plan = [wire::plan(&row)];
+        self.naming(&request)(&mut plan);
+        let [plan] = plan;
+        Ok(Response::new(GetPlanResponse { plan: Some(plan), body: row.body, approvals, receipt }))
     }
 
     async fn submit_approval(&self, request: Request<SubmitApprovalRequest>) -> Answer<SubmitApprovalResponse> {
         let by = self.caller(&request, Right::Submit)?;
-        let signed = signed("SubmitApprovalRequest.approval", request.into_inner().approval)?;
-        let rows = approval::submit(&self.parts, signed, by).await?;
+        let SubmitApprovalRequest { approval, validate_only } = request.into_inner();
+        let signed = signed("SubmitApprovalRequest.approval", approval)?;
+        let rows = approval::submit(&self.parts(validate_only), signed, by).await?;
         Ok(Response::new(SubmitApprovalResponse { plans: rows.iter().map(wire::plan).collect() }))
     }
 
     async fn reject_plan(&self, request: Request<RejectPlanRequest>) -> Answer<RejectPlanResponse> {
         let by = self.caller(&request, Right::Reject)?;
-        let RejectPlanRequest { id, reason } = request.into_inner();
+        let RejectPlanRequest { id, reason, etag, validate_only } = request.into_inner();
         let reason = reason_given(&reason)?;
-        let Parts { store, connections, nudge, clock, .. } = &self.parts;
+        let Parts { store, connections, nudge, clock, .. } = &self.parts(validate_only);
         let plan = self.plan_named(&id).await?;
         if plan.life.ended() {
             let (short, server, life) = (plan.id.short(), &plan.server, plan.life.as_str());
@@ -309,7 +325,7 @@ impl OperatorService for Operators {
                 "plan {short} of {server}: expected one that has not ended, found it {life}"
             )));
         }
-        let row = store.reject(&plan.id, by, reason, clock.now()).await.map_err(failed)?;
+        let row = store.reject(&plan.id, seen(etag), by, reason, clock.now()).await.map_err(failed)?;
         nudge.look(&row.server);
         connections.wake(&row.server);
         Ok(Response::new(RejectPlanResponse { plan: Some(wire::plan(&row)) }))
@@ -317,9 +333,9 @@ impl OperatorService for Operators {
 
     async fn abandon_plan(&self, request: Request<AbandonPlanRequest>) -> Answer<AbandonPlanResponse> {
         let by = self.caller(&request, Right::Abandon)?;
-        let AbandonPlanRequest { id, reason } = request.into_inner();
+        let AbandonPlanRequest { id, reason, etag, validate_only } = request.into_inner();
         let reason = reason_given(&reason)?;
-        let Parts { store, connections, nudge, clock, .. } = &self.parts;
+        let Parts { store, connections, nudge, clock, .. } = &self.parts(validate_only);
         let plan = self.plan_named(&id).await?;
         let (short, server) = (plan.id.short(), &plan.server);
         if !plan.life.in_flight() && plan.life != Life::Restored {
@@ -335,7 +351,7 @@ impl OperatorService for Operators {
                  `backstay plan reject` calls it back"
             )));
         }
-        let row = store.abandon(&plan.id, by, reason, clock.now()).await.map_err(failed)?;
+        let row = store.abandon(&plan.id, seen(etag), by, reason, clock.now()).await.map_err(failed)?;
         nudge.look(&row.server);
         for waiting in store.waiting_beside(&row.server).await.map_err(failed)? {
             nudge.look(&waiting);
@@ -351,7 +367,8 @@ impl OperatorService for Operators {
 
     async fn apply_trust(&self, request: Request<ApplyTrustRequest>) -> Answer<ApplyTrustResponse> {
         let by = self.caller(&request, Right::Trust)?;
-        let signed = signed("ApplyTrustRequest.trust", request.into_inner().trust)?;
+        let ApplyTrustRequest { trust, validate_only } = request.into_inner();
+        let signed = signed("ApplyTrustRequest.trust", trust)?;
         let trust = proto::signed::trust(&signed).map_err(|error| believed(&error))?;
         let own = self.parts.authority.fingerprint();
         if !trust.value.ca.contains(&own) {
@@ -361,11 +378,13 @@ impl OperatorService for Operators {
             )));
         }
         let (version, id) = (trust.value.version, trust.id);
-        let Parts { store, clock, .. } = &self.parts;
+        let Parts { store, clock, .. } = &self.parts(validate_only);
         let person = by.clone();
         store.apply_trust(trust, signed, Actor::Person(by), clock.now()).await.map_err(failed)?;
-        tracing::info!(event = event::TRUST_APPLIED.id, version, %person, "a trust document is in force");
-        self.documents_changed();
+        if !validate_only {
+            tracing::info!(event = event::TRUST_APPLIED.id, version, %person, "a trust document is in force");
+            self.documents_changed();
+        }
         Ok(Response::new(ApplyTrustResponse { version, id: id.0.to_vec() }))
     }
 
@@ -380,14 +399,17 @@ impl OperatorService for Operators {
 
     async fn apply_policy(&self, request: Request<ApplyPolicyRequest>) -> Answer<ApplyPolicyResponse> {
         let by = self.caller(&request, Right::Submit)?;
-        let signed = signed("ApplyPolicyRequest.policy", request.into_inner().policy)?;
+        let ApplyPolicyRequest { policy, validate_only } = request.into_inner();
+        let signed = signed("ApplyPolicyRequest.policy", policy)?;
         let policy = proto::signed::policy(&signed).map_err(|error| believed(&error))?;
         let (version, id) = (policy.value.version, policy.id);
-        let Parts { store, clock, .. } = &self.parts;
+        let Parts { store, clock, .. } = &self.parts(validate_only);
         let person = by.clone();
         store.apply_policy(policy, signed, Actor::Person(by), clock.now()).await.map_err(failed)?;
-        tracing::info!(event = event::POLICY_APPLIED.id, version, %person, "a policy is in force");
-        self.documents_changed();
+        if !validate_only {
+            tracing::info!(event = event::POLICY_APPLIED.id, version, %person, "a policy is in force");
+            self.documents_changed();
+        }
         Ok(Response::new(ApplyPolicyResponse { version, id: id.0.to_vec() }))
     }
 
@@ -431,23 +453,25 @@ impl OperatorService for Operators {
 
     async fn admit_agent(&self, request: Request<AdmitAgentRequest>) -> Answer<AdmitAgentResponse> {
         let by = self.caller(&request, Right::Token)?;
-        let agent = agents::admit(&self.parts, &request.into_inner().agent, by).await?;
+        let AdmitAgentRequest { agent, validate_only } = request.into_inner();
+        let agent = agents::admit(&self.parts(validate_only), &agent, by).await?;
         Ok(Response::new(AdmitAgentResponse { agent: Some(agent) }))
     }
 
     async fn send_agent_away(&self, request: Request<SendAgentAwayRequest>) -> Answer<SendAgentAwayResponse> {
         let by = self.caller(&request, Right::SendAway)?;
         let admits = self.caller(&request, Right::Token).is_ok();
-        let agent = agents::send_away(&self.parts, request.into_inner(), by, admits).await?;
+        let request = request.into_inner();
+        let agent = agents::send_away(&self.parts(request.validate_only), request, by, admits).await?;
         Ok(Response::new(SendAgentAwayResponse { agent: Some(agent) }))
     }
 
     async fn go_without_agent(&self, request: Request<GoWithoutAgentRequest>) -> Answer<GoWithoutAgentResponse> {
         let by = self.caller(&request, Right::Token)?;
-        let GoWithoutAgentRequest { server, reason } = request.into_inner();
+        let GoWithoutAgentRequest { server, reason, validate_only } = request.into_inner();
         let server = invalid::id("GoWithoutAgentRequest.server", &server)?;
         let reason = reason_given(&reason)?;
-        let Parts { store, nudge, clock, .. } = &self.parts;
+        let Parts { store, nudge, clock, .. } = &self.parts(validate_only);
         store.go_without(&server, reason, Actor::Person(by), clock.now()).await.map_err(failed)?;
         nudge.look_at_all();
         Ok(Response::new(GoWithoutAgentResponse {}))
@@ -455,15 +479,16 @@ impl OperatorService for Operators {
 
     async fn retire_server(&self, request: Request<RetireServerRequest>) -> Answer<RetireServerResponse> {
         let by = self.caller(&request, Right::Token)?;
-        let RetireServerRequest { server, reason } = request.into_inner();
+        let RetireServerRequest { server, reason, validate_only } = request.into_inner();
         let server = invalid::id("RetireServerRequest.server", &server)?;
-        agents::retire(&self.parts, &server, reason_given(&reason)?, by).await?;
+        agents::retire(&self.parts(validate_only), &server, reason_given(&reason)?, by).await?;
         Ok(Response::new(RetireServerResponse {}))
     }
 
     async fn make_stop(&self, request: Request<MakeStopRequest>) -> Answer<MakeStopResponse> {
         let by = self.caller(&request, Right::Stop)?;
-        let stop = stop::make(&self.parts, request.into_inner(), by).await?;
+        let request = request.into_inner();
+        let stop = stop::make(&self.parts(request.validate_only), request, by).await?;
         Ok(Response::new(MakeStopResponse { stop: Some(stop) }))
     }
 
@@ -479,8 +504,9 @@ impl OperatorService for Operators {
     async fn submit_resume(&self, request: Request<SubmitResumeRequest>) -> Answer<SubmitResumeResponse> {
         let by = self.caller(&request, Right::Submit)?;
         let name = self.naming(&request);
-        let signed = signed("SubmitResumeRequest.resume", request.into_inner().resume)?;
-        let mut stops = stop::resume(&self.parts, signed, by).await?;
+        let SubmitResumeRequest { resume, validate_only } = request.into_inner();
+        let signed = signed("SubmitResumeRequest.resume", resume)?;
+        let mut stops = stop::resume(&self.parts(validate_only), signed, by).await?;
         name(&mut stops);
         Ok(Response::new(SubmitResumeResponse { stops }))
     }
@@ -512,7 +538,8 @@ impl OperatorService for Operators {
         if !own {
             self.caller(&request, Right::EndAccess)?;
         }
-        Ok(Response::new(ways_in::end(&self.parts, request.into_inner(), person).await?))
+        let request = request.into_inner();
+        Ok(Response::new(ways_in::end(&self.parts(request.validate_only), request, person).await?))
     }
 
     async fn set_password(&self, request: Request<SetPasswordRequest>) -> Answer<SetPasswordResponse> {
@@ -529,8 +556,9 @@ impl OperatorService for Operators {
     async fn revoke_api_token(&self, request: Request<RevokeApiTokenRequest>) -> Answer<RevokeApiTokenResponse> {
         let (person, _) = self.in_person(&request)?;
         let of = if self.caller(&request, Right::EndAccess).is_ok() { None } else { Some(person.clone()) };
-        let Parts { store, clock, .. } = &self.parts;
-        store.revoke_api_token(request.into_inner().name, of, person, clock.now()).await.map_err(failed)?;
+        let RevokeApiTokenRequest { name, validate_only } = request.into_inner();
+        let Parts { store, clock, .. } = &self.parts(validate_only);
+        store.revoke_api_token(name, of, person, clock.now()).await.map_err(failed)?;
         Ok(Response::new(RevokeApiTokenResponse {}))
     }
 
@@ -563,8 +591,9 @@ impl OperatorService for Operators {
 
     async fn acknowledge_incident(&self, request: Request<AcknowledgeIncidentRequest>) -> Answer<AcknowledgeIncidentResponse> {
         let by = self.caller(&request, Right::Answer)?;
-        let Parts { store, clock, .. } = &self.parts;
-        let found = store.acknowledge(request.into_inner().id, by, clock.now()).await.map_err(failed)?;
+        let AcknowledgeIncidentRequest { id, validate_only } = request.into_inner();
+        let Parts { store, clock, .. } = &self.parts(validate_only);
+        let found = store.acknowledge(id, by, clock.now()).await.map_err(failed)?;
         Ok(Response::new(AcknowledgeIncidentResponse { incident: Some(incidents::told(found)) }))
     }
 
@@ -599,6 +628,11 @@ impl OperatorService for Operators {
             pages::next(&entries, if cut { 0 } else { limit }, |entry| pages::of_audit(entry.sequence, &filter));
         Ok(Response::new(ListAuditResponse { entries: entries.into_iter().map(wire::audit).collect(), next_page_token }))
     }
+}
+
+/// How the plan was when whoever asks looked at it, if that matters to them.
+fn seen(etag: String) -> Option<String> {
+    (!etag.is_empty()).then_some(etag)
 }
 
 /// Why a person wants it, within its bounds.

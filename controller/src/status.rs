@@ -44,6 +44,7 @@ pub fn failed(error: StoreError) -> Status {
         | StoreError::Document(_)
         | StoreError::Unbelieved(_)
         | StoreError::TooFewSigners { .. } => Code::FailedPrecondition,
+        StoreError::Changed { .. } => Code::Aborted,
         StoreError::AmbiguousPlan { .. } => Code::InvalidArgument,
         StoreError::Taken(_) => Code::AlreadyExists,
         StoreError::OtherServer { .. } | StoreError::Token(_) | StoreError::NotActive { .. } | StoreError::UnknownKey => {

@@ -75,11 +75,11 @@ pub const MAX_PAGE: u32 = 1000;
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    writer: Writer,
 }
 
 struct Inner {
     estate: EstateName,
-    writer: Writer,
     readers: AnyPool,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -98,8 +98,18 @@ impl Store {
         let (writer, work) = Writer::new(opened.writer, stop.clone());
         tasks.spawn(work);
         tasks.close();
-        let inner = Inner { estate: estate.clone(), writer, readers: opened.readers, tasks, stop, _lock: opened.lock };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Inner { estate: estate.clone(), readers: opened.readers, tasks, stop, _lock: opened.lock };
+        Ok(Self { inner: Arc::new(inner), writer })
+    }
+
+    /// The same store, by which every verb is judged and answered as it would be, and changes nothing.
+    pub fn trial(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), writer: self.writer.trial() }
+    }
+
+    /// Whether it is that one: then nothing has happened that is worth telling.
+    pub fn is_trial(&self) -> bool {
+        self.writer.is_trial()
     }
 
     /// Writes what waits, then closes. Verbs that are called later say so.
@@ -128,11 +138,11 @@ impl Store {
 
     /// A number that stays the same as long as the rows do.
     pub fn commits(&self) -> u64 {
-        self.inner.writer.commits()
+        self.writer.commits()
     }
 
     fn writer(&self) -> &Writer {
-        &self.inner.writer
+        &self.writer
     }
 
     fn readers(&self) -> &AnyPool {

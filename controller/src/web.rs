@@ -368,6 +368,7 @@ impl From<tonic::Status> for Trouble {
             tonic::Code::FailedPrecondition | tonic::Code::AlreadyExists => {
                 (StatusCode::CONFLICT, "This cannot be done as things stand")
             }
+            tonic::Code::Aborted => (StatusCode::CONFLICT, "It has changed since it was shown"),
             tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => (StatusCode::FORBIDDEN, "Not for you"),
             tonic::Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "The controller cannot reach its store"),
             tonic::Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "There is too much of this"),
@@ -375,7 +376,6 @@ impl From<tonic::Status> for Trouble {
             | tonic::Code::Cancelled
             | tonic::Code::Unknown
             | tonic::Code::DeadlineExceeded
-            | tonic::Code::Aborted
             | tonic::Code::OutOfRange
             | tonic::Code::Unimplemented
             | tonic::Code::Internal

@@ -43,7 +43,7 @@ fn a_renewal_runs_when_as_many_persons_approved_as_the_estate_wants_and_not_befo
     let body = policy::plan::Plan::from_bytes(&desk.plan(&plan.id).expect("a plan").body).expect("reads");
     let submit = |approval: &Approval, person: &str| {
         let signed = papers::signed(Kind::Approval, approval.to_bytes(), &[&desk.key(person).expect("a key")]).expect("signed");
-        let request = SubmitApprovalRequest { approval: Some(signed.into()) };
+        let request = SubmitApprovalRequest { approval: Some(signed.into()), validate_only: false };
         desk.ask(async |mut client| client.submit_approval(request.clone()).await).map(drop)
     };
     let asked =
@@ -145,6 +145,10 @@ fn a_machine_that_is_sent_away_loses_its_stream_at_once_and_learns_why() {
     wait::until("the agent to learn why", LIMIT, told).expect("told");
 
     // Once the server itself is gone, it is in no list; what was done there stays told.
+    // Tried first, it is judged and not done.
+    let tried = estate.desk().run(&["agent", "retire", SERVER, "--reason", "gone", "--dry-run"]).expect("ends");
+    assert!(tried.code == Some(0) && tried.stderr.contains("nothing was changed"), "{tried:?}");
+    assert!(estate.desk().ok(&["server", "list"]).expect("listed").contains(SERVER));
     estate.desk().ok(&["agent", "retire", SERVER, "--reason", "gone, CHG-78"]).expect("retired");
     assert_eq!(estate.desk().json(&["server", "list"]).expect("a list"), serde_json::json!([]));
     let shown = metrics(&estate).expect("metrics");

@@ -89,7 +89,7 @@ impl End {
     async fn run(self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let Self { person, reason } = self;
-        let request = EndAccessRequest { person: person.to_string(), reason };
+        let request = EndAccessRequest { person: person.to_string(), reason, validate_only: false };
         let ended = answer(&format!("ending the access of {person}"), client.end_access(request)).await?.ended;
         context.output.show(&Ended { person, ended })?;
         Ok(Exit::Ok)
@@ -184,7 +184,7 @@ impl Revoke {
     async fn run(self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = format!("revoking token {}", self.name);
-        answer(&doing, client.revoke_api_token(RevokeApiTokenRequest { name: self.name.clone() })).await?;
+        answer(&doing, client.revoke_api_token(RevokeApiTokenRequest { name: self.name.clone(), validate_only: false })).await?;
         context.output.say(&format!("token {} is good for nothing any more", self.name));
         Ok(Exit::Ok)
     }

@@ -10,6 +10,7 @@ use proto::operator::{
 use serde::Serialize;
 
 use super::connection::{Client, answer};
+use super::dry_run::DryRun;
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, dash, line, moment as at, table};
 use super::{Context, pages};
@@ -36,8 +37,8 @@ impl Agent {
         match self {
             Self::List(list) => list.run(context).await,
             Self::Admit(admit) => admit.run(context).await,
-            Self::Evict(Evict { agent, reason }) => send_away(context, agent, reason, false).await,
-            Self::Ban(Ban { agent, reason }) => send_away(context, agent, reason, true).await,
+            Self::Evict(Evict { agent, reason, dry_run }) => send_away(context, agent, reason, false, *dry_run).await,
+            Self::Ban(Ban { agent, reason, dry_run }) => send_away(context, agent, reason, true, *dry_run).await,
             Self::Retire(retire) => retire.run(context).await,
             Self::GoWithout(go) => go.run(context).await,
         }
@@ -88,19 +89,24 @@ pub struct Admit {
     /// only the key says which.
     #[arg(value_name = "AGENT")]
     agent: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Admit {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = format!("admitting {}", self.agent);
-        let response = answer(&doing, client.admit_agent(AdmitAgentRequest { agent: self.agent.clone() })).await?;
+        let request = AdmitAgentRequest { agent: self.agent.clone(), validate_only: self.dry_run.validate_only() };
+        let response = answer(&doing, client.admit_agent(request)).await?;
         let row = present("AdmitAgentResponse.agent", response.agent).and_then(AgentRow::try_from).doing(|| doing)?;
-        context.output.say(&format!(
+        let done = format!(
             "{} may speak for {}; another machine that held the name was sent away. It comes by itself, within minutes",
             row.key.short(),
             row.server
-        ));
+        );
+        self.dry_run.say(context, &done);
         context.output.show(&AgentList(vec![row]))?;
         Ok(Exit::Ok)
     }
@@ -119,6 +125,9 @@ pub struct Evict {
     /// Why; the machine is told, and it stands in the audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 /// Sends a machine away, and its name with it.
@@ -133,6 +142,9 @@ pub struct Ban {
     /// Why; the machine is told, and it stands in the audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 /// Takes a server out of the estate that is no more.
@@ -147,18 +159,23 @@ pub struct Retire {
     /// Why; its machine is told if it comes again, and it stands in the audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Retire {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
-        let Self { server, reason } = self;
-        let request = RetireServerRequest { server: server.to_string(), reason: reason.clone() };
+        let Self { server, reason, dry_run } = self;
+        let validate_only = dry_run.validate_only();
+        let request = RetireServerRequest { server: server.to_string(), reason: reason.clone(), validate_only };
         answer(&format!("retiring {server}"), client.retire_server(request)).await?;
-        context.output.say(&format!(
+        let done = format!(
             "{server} is in no list any more; its plans and receipts stay in `backstay plan list --all` and in the audit trail. \
              Remove the agent there: msiexec /x, or backstay-agent uninstall"
-        ));
+        );
+        dry_run.say(context, &done);
         Ok(Exit::Ok)
     }
 }
@@ -175,33 +192,38 @@ pub struct GoWithout {
     /// Why; it stands in the audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl GoWithout {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
-        let Self { server, reason } = self;
-        let request = GoWithoutAgentRequest { server: server.to_string(), reason: reason.clone() };
+        let Self { server, reason, dry_run } = self;
+        let validate_only = dry_run.validate_only();
+        let request = GoWithoutAgentRequest { server: server.to_string(), reason: reason.clone(), validate_only };
         answer(&format!("going on without {server}"), client.go_without_agent(request)).await?;
-        context
-            .output
-            .say(&format!("work in the group of {server} goes on; what was done there since the backup is learnt when it comes"));
+        let done = format!("work in the group of {server} goes on; what was done there since the backup is learnt when it comes");
+        dry_run.say(context, &done);
         Ok(Exit::Ok)
     }
 }
 
-async fn send_away(context: &mut Context, agent: &str, reason: &str, ban: bool) -> Result<Exit, Failure> {
+async fn send_away(context: &mut Context, agent: &str, reason: &str, ban: bool, dry_run: DryRun) -> Result<Exit, Failure> {
     let mut client = context.connection.connect().await?;
     let doing = format!("sending {agent} away");
-    let request = SendAgentAwayRequest { agent: agent.to_owned(), ban, reason: reason.to_owned() };
+    let request =
+        SendAgentAwayRequest { agent: agent.to_owned(), ban, reason: reason.to_owned(), validate_only: dry_run.validate_only() };
     let response = answer(&doing, client.send_agent_away(request)).await?;
     let row = present("SendAgentAwayResponse.agent", response.agent).and_then(AgentRow::try_from).doing(|| doing)?;
     let server = &row.server;
-    context.output.say(&if ban {
+    let done = if ban {
         format!("nobody speaks for {server} any more, and no token lets anybody in under that name until an admin evicts the ban")
     } else {
         format!("nobody speaks for {server} any more; to let it in anew: backstay token create --server {server}")
-    });
+    };
+    dry_run.say(context, &done);
     context.output.show(&AgentList(vec![row]))?;
     Ok(Exit::Ok)
 }

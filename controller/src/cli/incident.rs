@@ -82,7 +82,9 @@ impl Acknowledge {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = format!("acknowledging incident {}", self.id);
-        let response = answer(&doing, client.acknowledge_incident(AcknowledgeIncidentRequest { id: self.id.clone() })).await?;
+        let response =
+            answer(&doing, client.acknowledge_incident(AcknowledgeIncidentRequest { id: self.id.clone(), validate_only: false }))
+                .await?;
         let row = present("AcknowledgeIncidentResponse.incident", response.incident).and_then(Row::try_from).doing(|| doing)?;
         context.output.show(&Rows(vec![row]))?;
         Ok(Exit::Ok)

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use self::preview::Preview;
 use super::connection::{Client, answer};
+use super::dry_run::DryRun;
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, dash, line, moment as at, moment_if_any, table};
 use super::watch::Watch;
@@ -159,16 +160,24 @@ pub struct Reject {
     /// Why; it stands in the audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Reject {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = format!("rejecting plan {}", self.id);
-        let request = RejectPlanRequest { id: self.id.clone(), reason: self.reason.clone() };
+        let request = RejectPlanRequest {
+            id: self.id.clone(),
+            reason: self.reason.clone(),
+            validate_only: self.dry_run.validate_only(),
+            ..RejectPlanRequest::default()
+        };
         let response = answer(&doing, client.reject_plan(request)).await?;
         let plan = present("RejectPlanResponse.plan", response.plan).and_then(PlanRow::try_from).doing(|| doing)?;
-        context.output.say(&format!("plan {} is {}", plan.id.short(), plan.life));
+        self.dry_run.say(context, &format!("plan {} is {}", plan.id.short(), plan.life));
         context.output.show(&PlanList(vec![plan]))?;
         Ok(Exit::Ok)
     }
@@ -186,16 +195,24 @@ pub struct Abandon {
     /// Why; it stands in the audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Abandon {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = format!("abandoning plan {}", self.id);
-        let request = AbandonPlanRequest { id: self.id.clone(), reason: self.reason.clone() };
+        let request = AbandonPlanRequest {
+            id: self.id.clone(),
+            reason: self.reason.clone(),
+            validate_only: self.dry_run.validate_only(),
+            ..AbandonPlanRequest::default()
+        };
         let response = answer(&doing, client.abandon_plan(request)).await?;
         let plan = present("AbandonPlanResponse.plan", response.plan).and_then(PlanRow::try_from).doing(|| doing)?;
-        context.output.say(&format!(
+        self.dry_run.say(context, &format!(
             "plan {} is given up, and others have their turn; should its agent come back, it ends the plan by its journal and says how",
             plan.id.short()
         ));
@@ -244,13 +261,16 @@ pub struct PlanRow {
     pub approvals: u32,
     /// How many must.
     pub needed: u32,
+    /// Another when it stands otherwise.
+    pub etag: String,
 }
 
 impl TryFrom<operator::Plan> for PlanRow {
     type Error = Invalid;
 
     fn try_from(plan: operator::Plan) -> Result<Self, Invalid> {
-        let operator::Plan { id, server, purpose, life, waits_for, opens_at, created_at, changed_at, approvals, needed } = plan;
+        let operator::Plan { id, server, purpose, life, waits_for, opens_at, created_at, changed_at, approvals, needed, etag } =
+            plan;
         Ok(Self {
             id: wire::id("Plan.id", &id)?,
             server,
@@ -262,6 +282,7 @@ impl TryFrom<operator::Plan> for PlanRow {
             changed_at: wire::moment_or_never("Plan.changed_at", changed_at)?,
             approvals,
             needed,
+            etag,
         })
     }
 }

@@ -11,6 +11,7 @@ use proto::signed::SignedBytes;
 use serde::Serialize;
 
 use super::connection::{Client, answer};
+use super::dry_run::DryRun;
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, line, pairs};
 use super::{Context, files, wire};
@@ -114,6 +115,9 @@ pub struct Apply {
     /// An approver's signing key; repeat it for several.
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Apply {
@@ -132,13 +136,14 @@ impl Apply {
         sign(&mut signed, &self.key)?;
         let id = signed.id();
         let doing = format!("putting policy version {} in force", policy.version);
-        let response = answer(&doing, client.apply_policy(ApplyPolicyRequest { policy: Some(signed.into()) })).await?;
+        let request = ApplyPolicyRequest { policy: Some(signed.into()), validate_only: self.dry_run.validate_only() };
+        let response = answer(&doing, client.apply_policy(request)).await?;
         let applied = wire::id("ApplyPolicyResponse.id", &response.id).doing(|| doing.clone())?;
         if applied != id {
             return Err(Failure::new(Exit::Error, doing).because(format!("expected id {id} back, found {applied}")));
         }
         context.output.show(&Applied { version: response.version, id })?;
-        context.output.say(&format!("the next policy has version = {} and previous = \"{id}\"", response.version + 1));
+        self.dry_run.say(context, &format!("the next policy has version = {} and previous = \"{id}\"", response.version + 1));
         Ok(Exit::Ok)
     }
 }

@@ -15,6 +15,7 @@ use proto::signed::{SignedBytes, SigningKey};
 use serde::Serialize;
 
 use super::connection::{Client, answer};
+use super::dry_run::DryRun;
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, line, moment, table};
 use super::{Context, approver, files};
@@ -114,16 +115,23 @@ struct Making {
     /// How long to wait until every connected agent has confirmed, up to 10m; 0s for not at all.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = wait)]
     wait: Duration,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Making {
     async fn run(&self, context: &mut Context, scope: MakeStopRequest) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = "making an emergency stop";
-        let request = MakeStopRequest { reason: self.reason.clone(), ..scope };
+        let request = MakeStopRequest { reason: self.reason.clone(), validate_only: self.dry_run.validate_only(), ..scope };
         let response = answer(doing, client.make_stop(request)).await?;
         let mut row = present("MakeStopResponse.stop", response.stop).and_then(StopRow::try_from).doing(|| doing.to_owned())?;
-        context.output.say(&format!("emergency stop {} is in force; it needs no second person", row.id.short()));
+        self.dry_run.say(context, &format!("emergency stop {} is in force; it needs no second person", row.id.short()));
+        if self.dry_run.validate_only() {
+            context.output.show(&StopList(vec![row]))?;
+            return Ok(Exit::Ok);
+        }
         let until = tokio::time::Instant::now() + self.wait;
         let mut said = None;
         while row.waiting_count > 0 && tokio::time::Instant::now() < until {
@@ -218,7 +226,11 @@ impl Resume {
             },
         )?;
         let doing = "handing the yes in";
-        let response = answer(doing, client.submit_resume(SubmitResumeRequest { resume: Some(signed.into()) })).await?;
+        let response = answer(
+            doing,
+            client.submit_resume(SubmitResumeRequest { resume: Some(signed.into()), ..SubmitResumeRequest::default() }),
+        )
+        .await?;
         let rows = rows(response.stops).doing(|| doing.to_owned())?;
         for row in &rows {
             context.output.say(&match row.lifted_at {

@@ -14,6 +14,7 @@ use proto::signed::{SignedBytes, SigningKey};
 use serde::Serialize;
 
 use super::connection::{Client, answer};
+use super::dry_run::DryRun;
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, moment, pairs};
 use super::{Context, files, wire};
@@ -200,6 +201,9 @@ pub struct Apply {
     /// The signed trust document.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Apply {
@@ -208,13 +212,15 @@ impl Apply {
         let verified = believed(&signed)?;
         let mut client = context.connection.connect().await?;
         let doing = format!("putting trust version {} in force", verified.value.version);
-        let response = answer(&doing, client.apply_trust(ApplyTrustRequest { trust: Some(signed.into()) })).await?;
+        let request = ApplyTrustRequest { trust: Some(signed.into()), validate_only: self.dry_run.validate_only() };
+        let response = answer(&doing, client.apply_trust(request)).await?;
         let applied = wire::id("ApplyTrustResponse.id", &response.id).doing(|| doing.clone())?;
         if applied != verified.id {
             return Err(Failure::new(Exit::Error, doing).because(format!("expected id {} back, found {applied}", verified.id)));
         }
         context.output.show(&TrustView::of(&verified))?;
-        context.output.say("next: write a policy, `backstay policy check policy.toml`, and apply it with the approvers' keys");
+        self.dry_run
+            .say(context, "next: write a policy, `backstay policy check policy.toml`, and apply it with the approvers' keys");
         Ok(Exit::Ok)
     }
 }

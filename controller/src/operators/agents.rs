@@ -30,7 +30,7 @@ pub(super) async fn send_away(
     by: Person,
     admits: bool,
 ) -> Result<operator::Agent, Status> {
-    let operator::SendAgentAwayRequest { agent: named_so, ban, reason } = request;
+    let operator::SendAgentAwayRequest { agent: named_so, ban, reason, validate_only: _ } = request;
     let reason = reason_given(&reason)?;
     let found = named(parts, &named_so).await?;
     let (server, state) = (&found.server, found.state);

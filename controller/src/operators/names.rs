@@ -35,8 +35,20 @@ impl Named for operator::ApprovalSummary {
     }
 }
 
+impl Named for operator::Plan {
+    /// Why it stands where it does names whoever withdrew it or gave it up, as `VERB by person:NAME: REASON`.
+    fn unname(&mut self) {
+        if let Some((verb, named)) = self.waits_for.split_once(" by person:")
+            && let Some((_, reason)) = named.split_once(": ")
+        {
+            self.waits_for = format!("{verb} by {SOMEBODY}: {reason}");
+        }
+    }
+}
+
 impl Named for operator::Change {
     fn unname(&mut self) {
+        self.plan.iter_mut().for_each(Named::unname);
         self.approvals.iter_mut().for_each(Named::unname);
     }
 }

@@ -56,7 +56,7 @@ impl Desk {
     }
 
     async fn submit(&self, approval: SignedBytes) -> Result<SubmitApprovalResponse, Status> {
-        let request = SubmitApprovalRequest { approval: Some(approval.into()) };
+        let request = SubmitApprovalRequest { approval: Some(approval.into()), validate_only: false };
         self.operators.submit_approval(asked("viewer", request)).await.map(Response::into_inner)
     }
 
@@ -157,7 +157,7 @@ async fn whoever_asked_for_a_plan_in_anothers_words_cannot_approve_it() {
 async fn a_rejected_plan_takes_no_approval_any_more() {
     let (desk, plan) = Desk::with_plan(1).await;
     let reject = |role, reason: &str| {
-        let request = RejectPlanRequest { id: plan.to_string()[..8].to_owned(), reason: reason.to_owned() };
+        let request = RejectPlanRequest { id: plan.to_string()[..8].to_owned(), reason: reason.to_owned(), ..Default::default() };
         desk.operators.reject_plan(asked(role, request))
     };
     assert_eq!(code(reject("viewer", "no").await), Code::PermissionDenied);
@@ -173,8 +173,9 @@ async fn a_rejected_plan_takes_no_approval_any_more() {
 #[tokio::test]
 async fn a_trust_document_that_does_not_know_this_controller_is_refused() {
     let desk = Desk::new().await;
-    let apply =
-        |role, trust: SignedBytes| desk.operators.apply_trust(asked(role, ApplyTrustRequest { trust: Some(trust.into()) }));
+    let apply = |role, trust: SignedBytes| {
+        desk.operators.apply_trust(asked(role, ApplyTrustRequest { trust: Some(trust.into()), validate_only: false }))
+    };
     let strange = desk.people.trust(1, 1);
     assert_eq!(code(apply("operator", strange.clone()).await), Code::PermissionDenied);
     let refused = apply("admin", strange.clone()).await.expect_err("another CA");
@@ -288,7 +289,7 @@ async fn the_status_counts_what_is_not_ended() {
     let before = status().await.expect("a status").into_inner();
     assert_eq!((before.servers, before.connected, before.policy_version), (1, 0, 1));
     assert_eq!(before.plans, [("proposed".to_owned(), 1)].into());
-    let reject = RejectPlanRequest { id: plan.to_string(), reason: "no".to_owned() };
+    let reject = RejectPlanRequest { id: plan.to_string(), reason: "no".to_owned(), ..Default::default() };
     desk.operators.reject_plan(asked("admin", reject)).await.expect("withdrawn");
     let after = status().await.expect("a status").into_inner();
     assert!(after.plans.is_empty() && after.audit_sequence > before.audit_sequence);
@@ -353,7 +354,7 @@ async fn a_stop_needs_a_role_and_one_scope_and_going_on_needs_an_approver() {
 
     let id = policy::id::Sha256::of(&stop.body);
     let resume = |signed: SignedBytes| {
-        let request = asked("viewer", SubmitResumeRequest { resume: Some(signed.into()) });
+        let request = asked("viewer", SubmitResumeRequest { resume: Some(signed.into()), validate_only: false });
         async { desk.operators.submit_resume(request).await.map(Response::into_inner) }
     };
     let unsigned = SignedBytes::unsigned(desk.people.resume("anna", &[id], "found").body);
@@ -389,11 +390,11 @@ async fn a_second_machine_for_a_name_waits_for_an_admin_and_whoever_is_sent_away
     let waiting = list(false).await;
     assert_eq!((waiting.len(), waiting[0].state.as_str(), &waiting[0].key[..]), (1, "pending", &newcomer.0[..]));
     let admit = |role: &str, agent: String| {
-        let request = asked(role, AdmitAgentRequest { agent });
+        let request = asked(role, AdmitAgentRequest { agent, validate_only: false });
         async { desk.operators.admit_agent(request).await.map(|answer| answer.into_inner().agent.expect("an agent")) }
     };
     let away = |role: &str, agent: &str, ban: bool, reason: &str| {
-        let request = SendAgentAwayRequest { agent: agent.to_owned(), ban, reason: reason.to_owned() };
+        let request = SendAgentAwayRequest { agent: agent.to_owned(), ban, reason: reason.to_owned(), ..Default::default() };
         let request = asked(role, request);
         async { desk.operators.send_agent_away(request).await.map(|answer| answer.into_inner().agent.expect("an agent")) }
     };
@@ -464,7 +465,7 @@ async fn ways_in_are_ones_own_to_make_and_an_admins_to_end() {
         assert_eq!((seen.browsers.len(), seen.passwords.len(), seen.tokens.len()), (browsers, 1, 1), "{role}");
     }
     let end = |role: &str, person: &str, reason: &str| {
-        let request = EndAccessRequest { person: person.to_owned(), reason: reason.to_owned() };
+        let request = EndAccessRequest { person: person.to_owned(), reason: reason.to_owned(), ..Default::default() };
         operators.end_access(asked(role, request))
     };
     for role in ["viewer", "operator", "approver", "auditor"] {
@@ -483,7 +484,7 @@ async fn names_of_persons_are_for_auditors_where_the_configuration_says_so() {
     let stop = MakeStopRequest { estate: true, reason: "smoke".to_owned(), ..MakeStopRequest::default() };
     let stop = desk.operators.make_stop(asked("operator", stop)).await.expect("stopped").into_inner().stop.expect("a stop");
     let yes = desk.people.resume("anna", &[policy::id::Sha256::of(&stop.body)], "found");
-    let yes = SubmitResumeRequest { resume: Some(yes.into()) };
+    let yes = SubmitResumeRequest { resume: Some(yes.into()), validate_only: false };
     desk.operators.submit_resume(asked("viewer", yes)).await.expect("handed in");
     let looks = async |desk: &Desk, role: &str| {
         let get = GetPlanRequest { id: plan.to_string() };
@@ -494,6 +495,17 @@ async fn names_of_persons_are_for_auditors_where_the_configuration_says_so() {
         (shown.approvals[0].person.clone(), stops[0].yes.clone(), trail.map(drop).map_err(|status| status.code()))
     };
     let named = || ("anna".to_owned(), vec!["anna".to_owned()], Ok(()));
+    let why = async |desk: &Desk, role: &str| {
+        let list = ListPlansRequest { server: "EX1".to_owned(), ..ListPlansRequest::default() };
+        let mut plans = desk.operators.list_plans(asked(role, list)).await.expect("lists").into_inner().plans;
+        let server = desk.operators.get_server(asked(role, GetServerRequest { name: "EX1".to_owned() })).await.expect("there");
+        let why = plans.remove(0).waits_for;
+        assert_eq!(why, server.into_inner().plans[0].waits_for);
+        why
+    };
+    let no = RejectPlanRequest { id: plan.to_string(), reason: "by hand: now".to_owned(), ..RejectPlanRequest::default() };
+    desk.operators.reject_plan(asked("operator", no)).await.expect("rejected");
+    assert_eq!(why(&desk, "viewer").await, "withdrawn by person:olga: by hand: now");
     assert_eq!(looks(&desk, "viewer").await, named(), "nobody said otherwise");
     let config = Config::clone(&desk.operators.parts.config);
     desk.operators.parts.config = Arc::new(Config { privacy: Privacy { names: Names::Auditors }, ..config });
@@ -503,5 +515,77 @@ async fn names_of_persons_are_for_auditors_where_the_configuration_says_so() {
     let unnamed = ("somebody".to_owned(), vec!["somebody".to_owned()], Err(Code::PermissionDenied));
     for role in ["viewer", "operator", "approver"] {
         assert_eq!(looks(&desk, role).await, unnamed, "{role}");
+        assert_eq!(why(&desk, role).await, "withdrawn by somebody: by hand: now");
     }
+}
+
+#[tokio::test]
+async fn what_is_only_tried_is_judged_and_changes_nothing() {
+    let (desk, plan) = Desk::with_plan(2).await;
+    let id = || plan.to_string();
+    let store = &desk.operators.parts.store;
+    let rows = async || {
+        (
+            store.audit_head().await.expect("a head"),
+            store.plan(&plan).await.expect("reads"),
+            store.stops(true).await.expect("reads"),
+        )
+    };
+    let before = rows().await;
+    let by = desk.operators.clone();
+    let approval = SubmitApprovalRequest { approval: Some(desk.approval("anna", plan).into()), validate_only: true };
+    let answer = by.submit_approval(asked("viewer", approval)).await.expect("counts").into_inner();
+    assert_eq!(answer.plans[0].approvals, 1, "it is answered as if it were done");
+    let reject = |reason: &str, etag: &str| RejectPlanRequest {
+        id: id(),
+        reason: reason.to_owned(),
+        etag: etag.to_owned(),
+        validate_only: true,
+    };
+    let answer = by.reject_plan(asked("operator", reject("no", ""))).await.expect("can be").into_inner().plan.expect("a plan");
+    assert_eq!(answer.life, "withdrawn");
+    let stop = MakeStopRequest { estate: true, reason: "smoke".to_owned(), validate_only: true, ..MakeStopRequest::default() };
+    assert_eq!(
+        by.make_stop(asked("operator", stop.clone())).await.expect("can be").into_inner().stop.expect("a stop").covered,
+        1
+    );
+    let policy = ApplyPolicyRequest { policy: Some(desk.people.policy(PROPOSE).into()), validate_only: true };
+    by.apply_policy(asked("viewer", policy)).await.expect("the one in force");
+    let retire = RetireServerRequest { server: "EX1".to_owned(), reason: "gone".to_owned(), validate_only: true };
+    by.retire_server(asked("admin", retire.clone())).await.expect("can be");
+    let away = SendAgentAwayRequest { agent: "EX1".to_owned(), ban: true, reason: "stolen".to_owned(), validate_only: true };
+    assert_eq!(
+        by.send_agent_away(asked("operator", away)).await.expect("can be").into_inner().agent.expect("one").state,
+        "banned"
+    );
+    // What could not be done is refused as if it were meant.
+    assert_eq!(code(by.make_stop(asked("viewer", stop)).await), Code::PermissionDenied);
+    assert_eq!(code(by.reject_plan(asked("operator", reject(" ", ""))).await), Code::InvalidArgument);
+    let abandon = AbandonPlanRequest { id: id(), reason: "no".to_owned(), validate_only: true, ..AbandonPlanRequest::default() };
+    assert_eq!(code(by.abandon_plan(asked("admin", abandon)).await), Code::FailedPrecondition, "it has not begun");
+    let other = RetireServerRequest { server: "EX9".to_owned(), ..retire };
+    assert_eq!(code(by.retire_server(asked("admin", other)).await), Code::NotFound);
+    assert_eq!(rows().await, before);
+}
+
+#[tokio::test]
+async fn what_was_not_seen_as_it_is_is_not_decided_about() {
+    let (desk, plan) = Desk::with_plan(2).await;
+    let seen = async || {
+        let get = GetPlanRequest { id: plan.to_string() };
+        desk.operators.get_plan(asked("viewer", get)).await.expect("there").into_inner().plan.expect("a plan").etag
+    };
+    let reject = async |etag: String| {
+        let request = RejectPlanRequest { id: plan.to_string(), reason: "no".to_owned(), etag, validate_only: false };
+        desk.operators.reject_plan(asked("operator", request)).await
+    };
+    let first = seen().await;
+    desk.submit(desk.approval("anna", plan)).await.expect("counts");
+    desk.look(later(1)).await;
+    let refused = reject(first.clone()).await.expect_err("anna approved it meanwhile");
+    assert_eq!(refused.code(), Code::Aborted);
+    assert!(refused.message().ends_with("found it proposed and changed since: look again"), "{}", refused.message());
+    let now = seen().await;
+    assert_ne!(now, first);
+    assert_eq!(reject(now).await.expect("as seen").into_inner().plan.expect("a plan").life, "withdrawn");
 }

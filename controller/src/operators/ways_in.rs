@@ -65,7 +65,7 @@ pub(super) async fn list(parts: &Parts, of: Option<&Person>) -> Result<ListAcces
 
 /// Ends everything of one person.
 pub(super) async fn end(parts: &Parts, request: EndAccessRequest, by: Person) -> Result<EndAccessResponse, Status> {
-    let EndAccessRequest { person, reason } = request;
+    let EndAccessRequest { person, reason, validate_only: _ } = request;
     let person: Person = invalid::id("EndAccessRequest.person", &person)?;
     let reason = reason_given(&reason)?;
     let ended = parts.store.end_access(person, reason, by, parts.clock.now()).await.map_err(failed)?;

@@ -152,6 +152,7 @@ pub(super) fn peers(scene: &Scene) -> Vec<operator::PeerCheck> {
 }
 
 pub(super) fn plan(row: &PlanRow) -> operator::Plan {
+    let etag = row.etag();
     let PlanRow {
         id,
         server,
@@ -179,6 +180,7 @@ pub(super) fn plan(row: &PlanRow) -> operator::Plan {
         changed_at: micros(*changed_at),
         approvals: count(*approved),
         needed: count(*needed),
+        etag,
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use policy::id::{EstateName, Generation, PlanId, ServerName, Sha256};
-use policy::life::InvalidTransition;
+use policy::life::{InvalidTransition, Life};
 use policy::stop::{MAX_STOPS, StopId};
 use policy::trust::DocumentError;
 use proto::signed::Unbelieved;
@@ -175,6 +175,14 @@ pub enum StoreError {
         prefix: String,
         /// How many have it, at least.
         found: usize,
+    },
+    /// The plan stands otherwise than it did when whoever asks looked at it.
+    #[error("plan {}: expected it as it was seen, found it {} and changed since: look again", plan.short(), life.as_str())]
+    Changed {
+        /// The plan.
+        plan: PlanId,
+        /// Where it stands.
+        life: Life,
     },
     /// The plan stands where this cannot happen.
     #[error("plan {}", plan.short())]

@@ -60,6 +60,20 @@ impl PlanRow {
     pub fn plan(&self) -> Result<Plan, StoreError> {
         Plan::from_bytes(&self.body).map_err(|_| damaged("plans.body", "a plan of this version", &self.id.to_string()))
     }
+
+    /// Another when the plan stands otherwise: what it is to do never changes, for that is what its id names.
+    pub fn etag(&self) -> String {
+        let Self { id, life, cancelled, approved, changed_at, .. } = self;
+        let stands = format!("{id} {} {cancelled} {approved} {}", life.as_str(), micros(*changed_at));
+        Sha256::of(stands.as_bytes()).short()
+    }
+
+    fn is_as_seen(&self, seen: Option<&str>) -> Result<(), StoreError> {
+        match seen {
+            Some(seen) if seen != self.etag() => Err(StoreError::Changed { plan: self.id, life: self.life }),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// Which plans a list holds.
@@ -236,13 +250,21 @@ impl Store {
     /// A person says no. A plan that was not offered yet is withdrawn; one that was is called back, and ends as its agent says.
     ///
     /// # Errors
-    /// [`StoreError::NoPlan`], [`StoreError::Life`] when it ended.
-    pub async fn reject(&self, id: &PlanId, by: Person, reason: String, now: Timestamp) -> Result<PlanRow, StoreError> {
+    /// [`StoreError::NoPlan`], [`StoreError::Life`] when it ended, [`StoreError::Changed`] when it is not as it was `seen`.
+    pub async fn reject(
+        &self,
+        id: &PlanId,
+        seen: Option<String>,
+        by: Person,
+        reason: String,
+        now: Timestamp,
+    ) -> Result<PlanRow, StoreError> {
         let id = *id;
         self.writer()
             .write(move |connection| {
                 Box::pin(async move {
                     let plan = by_id(connection, &id).await?;
+                    plan.is_as_seen(seen.as_deref())?;
                     let actor = Actor::Person(by);
                     let detail = json!({"server": plan.server, "reason": reason});
                     if plan.life.in_flight() {
@@ -266,13 +288,21 @@ impl Store {
     /// A person gives a plan up whose fate nobody knows. Its host is free for another one.
     ///
     /// # Errors
-    /// [`StoreError::NoPlan`], [`StoreError::Life`] when it is not under way.
-    pub async fn abandon(&self, id: &PlanId, by: Person, reason: String, now: Timestamp) -> Result<PlanRow, StoreError> {
+    /// [`StoreError::NoPlan`], [`StoreError::Life`] when it is not under way, [`StoreError::Changed`] when it is not as it was `seen`.
+    pub async fn abandon(
+        &self,
+        id: &PlanId,
+        seen: Option<String>,
+        by: Person,
+        reason: String,
+        now: Timestamp,
+    ) -> Result<PlanRow, StoreError> {
         let id = *id;
         self.writer()
             .write(move |connection| {
                 Box::pin(async move {
                     let plan = by_id(connection, &id).await?;
+                    plan.is_as_seen(seen.as_deref())?;
                     let actor = Actor::Person(by);
                     advance(connection, &plan, Event::Abandon, &format!("abandoned by {actor}: {reason}"), now).await?;
                     let detail = json!({"server": plan.server, "reason": reason});

@@ -29,6 +29,8 @@ pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 pub(super) struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
     commits: Arc<AtomicU64>,
+    /// What is written is taken back again.
+    trial: bool,
 }
 
 impl Writer {
@@ -36,7 +38,17 @@ impl Writer {
     pub(super) fn new(connection: AnyConnection, stop: CancellationToken) -> (Self, impl Future<Output = ()> + Send) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
-        (Self { jobs, commits: Arc::clone(&commits) }, run(connection, waiting, commits, stop))
+        (Self { jobs, commits: Arc::clone(&commits), trial: false }, run(connection, waiting, commits, stop))
+    }
+
+    /// The way to the same writer, by which everything is done and taken back again before it is answered.
+    pub(super) fn trial(&self) -> Self {
+        Self { trial: true, ..self.clone() }
+    }
+
+    /// Whether it is that one.
+    pub(super) fn is_trial(&self) -> bool {
+        self.trial
     }
 
     /// How many transactions were committed since the start: while it stays the same, so do the rows.
@@ -50,7 +62,7 @@ impl Writer {
         work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = Write { work: Some(work), result: None, reply };
+        let job = Write { work: Some(work), trial: self.trial, result: None, reply };
         self.jobs.send(Box::new(job)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
@@ -65,12 +77,14 @@ trait Job: Send {
 
 enum Done {
     Kept,
-    Refused,
+    /// It was refused, or only tried.
+    TakenBack,
     Failed(Arc<StoreError>),
 }
 
 struct Write<T, F> {
     work: Option<F>,
+    trial: bool,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -83,16 +97,16 @@ where
     fn work<'c>(&'c mut self, connection: &'c mut AnyConnection) -> Pin<Box<dyn Future<Output = Done> + Send + 'c>> {
         let work = self.work.take();
         Box::pin(async move {
-            let Some(work) = work else { return Done::Refused };
+            let Some(work) = work else { return Done::TakenBack };
             match work(connection).await {
                 Ok(value) => {
                     self.result = Some(Ok(value));
-                    Done::Kept
+                    if self.trial { Done::TakenBack } else { Done::Kept }
                 }
                 Err(error) if error.is_failure() => Done::Failed(Arc::new(error)),
                 Err(error) => {
                     self.result = Some(Err(error));
-                    Done::Refused
+                    Done::TakenBack
                 }
             }
         })
@@ -173,7 +187,7 @@ async fn savepoints(connection: &mut AnyConnection, batch: &mut [Box<dyn Job>]) 
         execute(connection, "SAVEPOINT one_write", "marking a write").await?;
         match job.work(connection).await {
             Done::Kept => {}
-            Done::Refused => execute(connection, "ROLLBACK TO SAVEPOINT one_write", "taking a refused write back").await?,
+            Done::TakenBack => execute(connection, "ROLLBACK TO SAVEPOINT one_write", "taking a write back").await?,
             Done::Failed(why) => return Err(why),
         }
         execute(connection, "RELEASE SAVEPOINT one_write", "ending a write").await?;

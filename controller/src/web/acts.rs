@@ -63,10 +63,12 @@ fn is_text(form: &[u8]) -> bool {
     std::str::from_utf8(&bytes).is_ok()
 }
 
-/// Why somebody wants it.
+/// Why somebody wants it of a plan, and how that was when it was shown.
 #[derive(Deserialize)]
 pub(super) struct Reason {
     reason: String,
+    #[serde(default)]
+    etag: String,
 }
 
 /// An approval that a browser signed.
@@ -100,7 +102,10 @@ pub(super) async fn approve(
     Sent(signed): Sent<SignedHere>,
 ) -> Response {
     let done = match signed.into_bytes() {
-        Ok(signed) => web.operators.submit_approval(who.ask(SubmitApprovalRequest { approval: Some(signed.into()) })).await,
+        Ok(signed) => {
+            let request = SubmitApprovalRequest { approval: Some(signed.into()), validate_only: false };
+            web.operators.submit_approval(who.ask(request)).await
+        }
         Err(status) => Err(status),
     };
     web.plan_done(&who, &id, done.map(|_| ())).await
@@ -131,13 +136,13 @@ fn digits(text: &str) -> Option<[u8; 64]> {
 }
 
 pub(super) async fn reject(State(web): State<Web>, who: Who, Path(id): Path<String>, Sent(form): Sent<Reason>) -> Response {
-    let asked = RejectPlanRequest { id: id.clone(), reason: form.reason };
+    let asked = RejectPlanRequest { id: id.clone(), reason: form.reason, etag: form.etag, validate_only: false };
     let done = web.operators.reject_plan(who.ask(asked)).await;
     web.plan_done(&who, &id, done.map(|_| ())).await
 }
 
 pub(super) async fn abandon(State(web): State<Web>, who: Who, Path(id): Path<String>, Sent(form): Sent<Reason>) -> Response {
-    let asked = AbandonPlanRequest { id: id.clone(), reason: form.reason };
+    let asked = AbandonPlanRequest { id: id.clone(), reason: form.reason, etag: form.etag, validate_only: false };
     let done = web.operators.abandon_plan(who.ask(asked)).await;
     web.plan_done(&who, &id, done.map(|_| ())).await
 }

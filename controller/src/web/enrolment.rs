@@ -117,7 +117,7 @@ pub(super) struct Admitted {
 }
 
 pub(super) async fn admit(State(web): State<Web>, who: Who, Sent(Admitted { key }): Sent<Admitted>) -> Response {
-    match web.operators.admit_agent(who.ask(AdmitAgentRequest { agent: key })).await {
+    match web.operators.admit_agent(who.ask(AdmitAgentRequest { agent: key, validate_only: false })).await {
         Ok(_) => Redirect::to("/enrolment").into_response(),
         Err(status) => web.trouble(status.into(), Some(&who), "/enrolment"),
     }
@@ -134,7 +134,7 @@ pub(super) struct SentAway {
 }
 
 pub(super) async fn send_away(State(web): State<Web>, who: Who, Sent(SentAway { key, reason, ban }): Sent<SentAway>) -> Response {
-    let request = SendAgentAwayRequest { agent: key, ban: !ban.is_empty(), reason };
+    let request = SendAgentAwayRequest { agent: key, ban: !ban.is_empty(), reason, validate_only: false };
     match web.operators.send_agent_away(who.ask(request)).await {
         Ok(_) => Redirect::to("/enrolment").into_response(),
         Err(status) => web.trouble(status.into(), Some(&who), "/enrolment"),

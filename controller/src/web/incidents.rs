@@ -115,7 +115,7 @@ impl Line {
 }
 
 pub(super) async fn acknowledge(State(web): State<Web>, who: Who, Path(id): Path<String>) -> Response {
-    match web.operators.acknowledge_incident(who.ask(AcknowledgeIncidentRequest { id })).await {
+    match web.operators.acknowledge_incident(who.ask(AcknowledgeIncidentRequest { id, validate_only: false })).await {
         Ok(_) => Redirect::to("/incidents").into_response(),
         Err(status) => web.trouble(status.into(), Some(&who), "/incidents"),
     }

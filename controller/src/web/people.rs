@@ -171,7 +171,7 @@ pub(super) struct Revoked {
 }
 
 pub(super) async fn revoke_token(State(web): State<Web>, who: Who, Sent(Revoked { name }): Sent<Revoked>) -> Response {
-    led_back(&web, &who, web.operators.revoke_api_token(who.ask(RevokeApiTokenRequest { name })).await)
+    led_back(&web, &who, web.operators.revoke_api_token(who.ask(RevokeApiTokenRequest { name, validate_only: false })).await)
 }
 
 /// Whose ways in end, and why.
@@ -182,7 +182,7 @@ pub(super) struct Ended {
 }
 
 pub(super) async fn end(State(web): State<Web>, who: Who, Sent(Ended { person, reason }): Sent<Ended>) -> Response {
-    led_back(&web, &who, web.operators.end_access(who.ask(EndAccessRequest { person, reason })).await)
+    led_back(&web, &who, web.operators.end_access(who.ask(EndAccessRequest { person, reason, validate_only: false })).await)
 }
 
 fn led_back<T>(web: &Web, who: &Who, answer: Result<tonic::Response<T>, tonic::Status>) -> Response {

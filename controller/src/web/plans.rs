@@ -63,6 +63,8 @@ struct PlanPage {
     approvals: u32,
     needed: u32,
     open: bool,
+    /// Which state of it was shown.
+    etag: String,
     /// What this role may do with it.
     may_reject: bool,
     may_abandon: bool,
@@ -81,8 +83,9 @@ impl PlanPage {
     /// Pure: the same answers make the same page.
     fn of(answer: GetPlanResponse, trust: Option<&TrustDocument>, may: impl Fn(Right) -> bool) -> Result<Self, tonic::Status> {
         let GetPlanResponse { plan, body, approvals, receipt } = answer;
-        let PlanLine { short, server, purpose, life, approvals: counted, needed, opens, waits_for, open } =
-            PlanLine::of(present("GetPlanResponse.plan", plan)?);
+        let plan = present("GetPlanResponse.plan", plan)?;
+        let etag = plan.etag.clone();
+        let PlanLine { short, server, purpose, life, approvals: counted, needed, opens, waits_for, open } = PlanLine::of(plan);
         let stands = Life::from_word(&life);
         let body = Plan::from_bytes(&body).map_err(|error| tonic::Status::internal(error.to_string()))?;
         let said = approvals.into_iter().map(|approval| {
@@ -106,6 +109,7 @@ impl PlanPage {
             may_abandon: may(Right::Abandon) && stands.is_some_and(|life| life.in_flight() || life == Life::Restored),
             browsers,
             browser_keys: keys,
+            etag,
             id: body.id().to_string(),
             short,
             server,
@@ -155,8 +159,19 @@ pub(super) struct PlanLine {
 
 impl PlanLine {
     pub(super) fn of(plan: operator::Plan) -> Self {
-        let operator::Plan { id, server, purpose, life, waits_for, opens_at, created_at: _, changed_at: _, approvals, needed } =
-            plan;
+        let operator::Plan {
+            id,
+            server,
+            purpose,
+            life,
+            waits_for,
+            opens_at,
+            created_at: _,
+            changed_at: _,
+            approvals,
+            needed,
+            etag: _,
+        } = plan;
         let open = Life::from_word(&life) == Some(Life::Proposed);
         Self {
             short: id.try_into().map_or_else(|_| String::new(), |id| Sha256(id).short()),

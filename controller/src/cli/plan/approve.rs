@@ -17,6 +17,7 @@ use proto::signed::{SignedBytes, SigningKey};
 
 use super::{PlanList, PlanRow, PlanView, fetch, prefix};
 use crate::cli::connection::answer;
+use crate::cli::dry_run::DryRun;
 use crate::cli::failure::{Doing, Exit, Failure};
 use crate::cli::output::moment;
 use crate::cli::{Context, approver, files};
@@ -53,6 +54,9 @@ pub struct Approve {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Approve {
@@ -77,10 +81,10 @@ impl Approve {
         let until = approval.not_after;
         let signed = sign(&key, &approval)?;
         let doing = "handing the approval in";
-        let request = SubmitApprovalRequest { approval: Some(signed.into()) };
+        let request = SubmitApprovalRequest { approval: Some(signed.into()), validate_only: self.dry_run.validate_only() };
         let response = answer(doing, client.submit_approval(request)).await?;
         let rows: Result<Vec<_>, Invalid> = response.plans.into_iter().map(PlanRow::try_from).collect();
-        context.output.say(&format!("approved as {person}, until {}", moment(until)));
+        self.dry_run.say(context, &format!("approved as {person}, until {}", moment(until)));
         context.output.show(&PlanList(rows.doing(|| doing.to_owned())?))?;
         Ok(Exit::Ok)
     }
@@ -135,8 +139,15 @@ mod tests {
     #[test]
     fn an_approval_of_ninety_days_is_one_that_agents_read() {
         let key = SigningKey::generate().expect("a key");
-        let approve =
-            Approve { ids: Vec::new(), key: PathBuf::new(), reason: "renewal".into(), change: None, days: 90, yes: true };
+        let approve = Approve {
+            ids: Vec::new(),
+            key: PathBuf::new(),
+            reason: "renewal".into(),
+            change: None,
+            days: 90,
+            yes: true,
+            dry_run: DryRun::default(),
+        };
         let row = super::super::tests::body();
         let mut approval = approve.approval(
             "contoso".parse().expect("a name"),

@@ -77,6 +77,7 @@ mod tests {
             changed_at: None,
             approvals: 1,
             needed: 2,
+            etag: String::new(),
         };
         Preview { plan, row: &row }.text()
     }

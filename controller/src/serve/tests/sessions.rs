@@ -51,7 +51,9 @@ async fn an_expiring_certificate_is_reported_proposed_approved_offered_and_settl
     let listed = carl.list_plans(ListPlansRequest::default()).await.expect("a list").into_inner().plans;
     assert_eq!(listed[0].id, proposed.id.0.to_vec());
     let signed = running.people.approval("anna", proposed.id, now(), Span::days(1).after(now()));
-    carl.submit_approval(SubmitApprovalRequest { approval: Some(signed.clone().into()) }).await.expect("taken");
+    carl.submit_approval(SubmitApprovalRequest { approval: Some(signed.clone().into()), validate_only: false })
+        .await
+        .expect("taken");
 
     let Response::Offer(offer) = line.next().await.expect("an offer") else { panic!("expected an offer") };
     assert_eq!((offer.plan, offer.approvals.as_slice()), (proposed.body.clone(), [signed.into()].as_slice()));

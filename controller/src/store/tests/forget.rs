@@ -76,7 +76,7 @@ async fn the_last_plan_of_a_server_stays_for_what_follows_from_it() {
     report(&store, &sight("EX1", &certificate("EX1", (2026, 12, 1))), 1, noon()).await;
     look_as(&store, &server("EX1"), noon()).await.expect("looked");
     let plan = plans(&store).await.pop().expect("a plan");
-    store.reject(&plan.id, person("anna"), "not this one".to_owned(), noon()).await.expect("rejected");
+    store.reject(&plan.id, None, person("anna"), "not this one".to_owned(), noon()).await.expect("rejected");
     store.forget(KEEP, Span::days(3_000).after(noon())).await.expect("forgotten");
     assert_eq!(plans(&store).await.len(), 1);
 }

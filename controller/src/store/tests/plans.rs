@@ -194,7 +194,7 @@ async fn a_failure_stops_the_wave_until_a_person_decides_about_the_next_attempt(
     let waits = look_at(&store, &server("EX2"), later(3)).await.expect("a plan");
     assert_eq!(waits.life, Life::Waiting);
     assert!(waits.waits_for.contains("a failure stops the wave"), "{}", waits.waits_for);
-    store.reject(&second.id, person("carl"), "EX1 is looked after by hand".to_owned(), later(4)).await.expect("rejected");
+    store.reject(&second.id, None, person("carl"), "EX1 is looked after by hand".to_owned(), later(4)).await.expect("rejected");
     assert_eq!(look_at(&store, &server("EX2"), later(5)).await.expect("a plan").life, Life::Offered);
 }
 
@@ -262,12 +262,15 @@ async fn a_rejected_plan_is_withdrawn_and_one_that_is_under_way_is_called_back()
     let (_folder, store, people, plans) = proposed(1).await;
     approve(&store, &people, "anna", plans[0].id).await;
     look_at(&store, &server("EX1"), noon()).await.expect("offered");
-    let called = store.reject(&plans[0].id, person("carl"), "not today".to_owned(), noon()).await.expect("called back");
+    let called = store.reject(&plans[0].id, None, person("carl"), "not today".to_owned(), noon()).await.expect("called back");
     assert_eq!((called.life, called.cancelled), (Life::Offered, true));
     assert!(store.offers(&server("EX1")).await.expect("reads")[0].cancelled);
-    let withdrawn = store.reject(&plans[1].id, person("carl"), "never".to_owned(), noon()).await.expect("withdrawn");
+    let withdrawn = store.reject(&plans[1].id, None, person("carl"), "never".to_owned(), noon()).await.expect("withdrawn");
     assert_eq!(withdrawn.life, Life::Withdrawn);
-    assert!(matches!(store.reject(&plans[1].id, person("carl"), "again".to_owned(), noon()).await, Err(StoreError::Life { .. })));
+    assert!(matches!(
+        store.reject(&plans[1].id, None, person("carl"), "again".to_owned(), noon()).await,
+        Err(StoreError::Life { .. })
+    ));
     let late = people.approval("anna", plans[1].id, noon(), later(60));
     let refused = store.add_approval(verified(&late), late, Actor::Console, noon()).await;
     assert!(matches!(refused, Err(StoreError::Life { .. })), "{refused:?}");
@@ -283,8 +286,11 @@ async fn a_plan_whose_fate_is_unknown_keeps_its_place_until_people_give_it_up() 
     report(&store, &sight("EX1", &certificate("EX1", (2026, 12, 2))), 2, later(1)).await;
     assert_eq!(look_at(&store, &server("EX1"), later(2)).await.expect("a plan").id, plans[0].id);
     assert_eq!(life(&store, &plans[0]).await, Life::Offered);
-    assert!(matches!(store.abandon(&plans[1].id, person("carl"), "x".to_owned(), noon()).await, Err(StoreError::Life { .. })));
-    store.abandon(&plans[0].id, person("carl"), "the host is gone".to_owned(), later(3)).await.expect("given up");
+    assert!(matches!(
+        store.abandon(&plans[1].id, None, person("carl"), "x".to_owned(), noon()).await,
+        Err(StoreError::Life { .. })
+    ));
+    store.abandon(&plans[0].id, None, person("carl"), "the host is gone".to_owned(), later(3)).await.expect("given up");
     let next = look_at(&store, &server("EX1"), later(4)).await.expect("a plan");
     assert_eq!((next.id == plans[0].id, next.life), (false, Life::Proposed));
     // What people gave up stays given up, whatever its agent says in the end.

@@ -4,7 +4,9 @@
 //! All of it is read from findings that were made already. Whoever adds a finding decides here what it means for that night:
 //! the match has no rest.
 
-use jiff::Timestamp;
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Mode, Policy};
@@ -60,6 +62,18 @@ pub fn preflight(policy: &Policy, mode: Mode, assessment: &Assessment, now: Time
         found.frozen.push("mode observe: nothing is done there, approved or not".to_owned());
     }
     found
+}
+
+/// The last patch day from `now` until before `end`, if there is one: the second Tuesday of a month, on which Microsoft's security updates come (Microsoft
+/// Security Response Center, "Update Tuesday"). Cumulative updates of Exchange have no day of their own, and are put in place in the same nights; one that
+/// meets a certificate that has ended stops half-way. By UTC.
+pub fn patch_day_before(end: Timestamp, now: Timestamp) -> Option<Date> {
+    let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
+    let (today, last) = (day(now), day(end));
+    let of_month = |date: Date| date.first_of_month().nth_weekday_of_month(2, Weekday::Tuesday).ok();
+    let this = of_month(last).filter(|patch| *patch < last);
+    let found = this.or_else(|| of_month(last.first_of_month().checked_sub(1.day()).ok()?))?;
+    (found >= today).then_some(found)
 }
 
 fn matters(code: Code) -> Matters {
@@ -188,5 +202,25 @@ mod tests {
         assert_eq!(codes(&found.update), "BST202 BST302 BST401 BST405 BST406 BST604 BST609 BST618");
         assert_eq!(codes(&found.frozen), "BST108 BST114 BST601 BST612 BST614 BST616 BST901");
         assert_eq!(codes(&found.unknown), "BST106");
+    }
+
+    #[test]
+    fn the_patch_day_before_an_end_is_the_last_second_tuesday_before_it() {
+        for (now, end, found) in [
+            ("2026-11-28T12:00:00Z", "2026-12-20T00:00:00Z", Some("2026-12-08")),
+            ("2026-11-28T12:00:00Z", "2026-12-08T12:00:00Z", None),
+            ("2026-11-28T12:00:00Z", "2026-12-09T00:00:00Z", Some("2026-12-08")),
+            ("2026-12-08T23:00:00Z", "2026-12-20T00:00:00Z", Some("2026-12-08")),
+            ("2026-12-09T00:00:00Z", "2026-12-20T00:00:00Z", None),
+            // The month begins on a Tuesday, and on the day after one.
+            ("2026-11-28T12:00:00Z", "2027-01-01T00:00:00Z", Some("2026-12-08")),
+            ("2026-11-28T12:00:00Z", "2027-07-14T00:00:00Z", Some("2027-07-13")),
+            ("2027-05-01T00:00:00Z", "2027-06-09T00:00:00Z", Some("2027-06-08")),
+            // Ended already.
+            ("2026-11-28T12:00:00Z", "2026-11-20T00:00:00Z", None),
+        ] {
+            let patch = patch_day_before(at(end), at(now)).map(|day| day.to_string());
+            assert_eq!(patch.as_deref(), found, "{end} as of {now}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use policy::Timestamp;
 use policy::duration::Span;
 use policy::finding::Severity;
 use policy::id::{Person, Sha256};
+use policy::preflight::patch_day_before;
 use serde_json::{Value, json};
 use sqlx::AnyConnection;
 
@@ -415,8 +416,15 @@ async fn digest(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Li
     let mut ends = Vec::new();
     for row in &rows {
         let row = Columns(row);
-        let day = row.time("not_after")?.strftime("%F").to_string();
-        ends.push(plain("ends", row.text("name")?, format!("its back-end certificate ends on {day}")));
+        let end = row.time("not_after")?;
+        let day = end.strftime("%F");
+        // What must be done before an update comes is seen in time for that night.
+        let text = match patch_day_before(end, now) {
+            Some(patch) => format!("its back-end certificate ends on {day}, and the last patch day before is {patch}"),
+            None if end < now => format!("its back-end certificate ended on {day}: an update stops half-way"),
+            None => format!("its back-end certificate ends on {day}, before the next patch day: an update stops half-way then"),
+        };
+        ends.push(plain("ends", row.text("name")?, text));
     }
     lines.extend(grouped(ends));
     Ok(lines)

@@ -51,7 +51,7 @@ pub(super) async fn judge(State(web): State<Web>, who: Who, request: Request) ->
 async fn judged(web: &Web, request: Request) -> Result<Shown, Trouble> {
     let Ok(_place) = web.desks.try_acquire() else {
         let lead = "Others are having exports judged: try again in a moment.".to_owned();
-        return Err(Trouble { status: StatusCode::SERVICE_UNAVAILABLE, headline: "One moment", lead });
+        return Err(Trouble { status: StatusCode::TOO_MANY_REQUESTS, headline: "One moment", lead });
     };
     let files = received(request).await?;
     let now = web.parts.clock.now();

@@ -7,7 +7,7 @@ use policy::finding::Severity;
 use crate::audit::Actor;
 use crate::config::Kind;
 use crate::notify::Cause;
-use crate::stage::{later, noon, person, store};
+use crate::stage::{PROPOSE, People, certificate, enrol, later, look_as, noon, person, report, server, sight, store};
 use crate::store::{Ears, Store, StoreError};
 
 fn cause(server: &str, code: &str, severity: Severity) -> Cause {
@@ -113,6 +113,35 @@ async fn a_digest_comes_when_it_is_due_and_once() {
     assert_eq!(note(&store, &soon, later(week + 1)).await, 0);
     let digest = heard(&store, "ops").await.into_iter().find(|(kind, ..)| *kind == Kind::Digest).expect("a digest");
     assert_eq!((digest.1, digest.2.as_str()), (later(week), "open EX1, EX2 BST201, anchor  "));
+}
+
+#[tokio::test]
+async fn a_digest_says_which_patch_day_comes_before_an_end() {
+    let (_folder, store) = store().await;
+    People::new().rule(&store, 1, PROPOSE).await;
+    for (name, end) in [("EX1", (2026, 12, 5)), ("EX2", (2026, 12, 20)), ("EX3", (2030, 1, 1))] {
+        enrol(&store, name).await;
+        report(&store, &sight(name, &certificate(name, end)), 1, noon()).await;
+        // A look notes when the certificate ends.
+        look_as(&store, &server(name), noon()).await.expect("looked at");
+    }
+    note(&store, &[], noon()).await;
+    assert_eq!(note(&store, &[], later(7 * 86_400)).await, 1);
+    let message = store.next_message("ops").await.expect("reads").expect("a digest");
+    let titles: Vec<String> = message
+        .body
+        .lines
+        .into_iter()
+        .filter(|line| line.state == "ends")
+        .map(|line| format!("{}: {}", line.server, line.title))
+        .collect();
+    assert_eq!(
+        titles,
+        [
+            "EX1: its back-end certificate ends on 2026-12-05, before the next patch day: an update stops half-way then",
+            "EX2: its back-end certificate ends on 2026-12-20, and the last patch day before is 2026-12-08",
+        ]
+    );
 }
 
 #[tokio::test]

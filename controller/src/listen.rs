@@ -8,6 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use policy::id::Sha256;
 use proto::names::Peer;
 use rustls::{NamedGroup, ServerConfig};
@@ -20,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -33,6 +38,9 @@ const HANDSHAKES: usize = 64;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a browser may take to say what it wants.
+const HEAD: Duration = Duration::from_secs(10);
 
 /// Who is at the other end, as proven by TLS or by a token. In the extensions of each request.
 #[derive(Debug, Clone)]
@@ -216,36 +224,33 @@ impl AsyncWrite for Accepted {
     }
 }
 
-/// Connections of browsers, for axum.
-#[derive(Debug)]
-pub struct Browsers {
-    accepted: ReceiverStream<io::Result<Accepted>>,
-    address: SocketAddr,
-}
-
-impl Browsers {
-    /// What was accepted on this address.
-    pub fn new(accepted: ReceiverStream<io::Result<Accepted>>, address: SocketAddr) -> Self {
-        Self { accepted, address }
-    }
-}
-
-impl axum::serve::Listener for Browsers {
-    type Io = Accepted;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Accepted, SocketAddr) {
-        match self.accepted.next().await {
-            Some(Ok(connection)) => {
-                let address = connection.caller.address;
-                (connection, address)
+/// Answers browsers until `until`, then those that are being answered. Who does not say what it wants in time is let go: a place is worth something, and
+/// nobody has shown a certificate for it.
+pub async fn answer_browsers(
+    mut accepted: ReceiverStream<io::Result<Accepted>>,
+    router: axum::Router,
+    tasks: TaskTracker,
+    until: CancellationToken,
+) {
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let all = GracefulShutdown::new();
+    loop {
+        // The accept loop sends no error, and ends only when we are stopping.
+        let connection = tokio::select! {
+            () = until.cancelled() => break,
+            next = accepted.next() => match next {
+                Some(Ok(connection)) => TokioIo::new(connection),
+                Some(Err(_)) | None => break,
+            },
+        };
+        let answering = http.serve_connection(connection, TowerToHyperService::new(router.clone())).into_owned();
+        let answering = all.watch(answering);
+        tasks.spawn(async move {
+            if let Err(error) = answering.await {
+                tracing::debug!(error = &*error, "a browser went away");
             }
-            // The accept loop sends no error, and ends only when we are stopping: then nobody comes any more.
-            Some(Err(_)) | None => std::future::pending().await,
-        }
+        });
     }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
+    all.shutdown().await;
 }

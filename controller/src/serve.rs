@@ -28,7 +28,7 @@ use crate::config::{Config, Pages};
 use crate::connections::Connections;
 use crate::enrolment::{self, Door};
 use crate::event;
-use crate::listen::{Bound, Browsers};
+use crate::listen::{Bound, answer_browsers};
 use crate::notify::Channels;
 use crate::operators::{Operators, bearer};
 use crate::parts::{Advertised, Parts};
@@ -406,15 +406,13 @@ impl Guard {
     /// For browsers on other machines.
     fn pages(&self, port: Bound, certificate: Arc<FileCertificate>, router: Router) -> Result<(), ServeError> {
         let config = tls::browsers(Arc::clone(&certificate)).map_err(ServeError::Tls)?;
-        let (address, until) = (port.address(), self.ending.clone());
         let (accepting, accepted) = port.accept(config, OTHERS, self.ending.clone());
         self.tasks.spawn(accepting);
         self.tasks.spawn(read_again(certificate, self.ending.clone()));
+        let answering = answer_browsers(accepted, router, self.tasks.clone(), self.ending.clone());
         self.watch("pages", async move {
-            axum::serve(Browsers::new(accepted, address), router)
-                .with_graceful_shutdown(until.cancelled_owned())
-                .await
-                .map_err(Into::into)
+            answering.await;
+            Ok(())
         });
         Ok(())
     }

@@ -404,7 +404,7 @@ async fn page(State(web): State<Web>, who: Who, method: Method, uri: Uri) -> Res
         let trouble = Trouble { status: StatusCode::NOT_FOUND, headline: "There is no such page", lead };
         return web.trouble(trouble, Some(&who), uri.path());
     };
-    match web.show(&place, &who).await {
+    match web.board.ask(&web, &place, &who).await {
         Ok(shown) => web.whole(&shown, Some(&who), uri.path(), true),
         Err(trouble) => web.trouble(trouble, Some(&who), uri.path()),
     }

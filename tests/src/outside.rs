@@ -104,6 +104,23 @@ pub fn handshake(address: SocketAddr) -> Result<Vec<u8>> {
     Ok(leaf)
 }
 
+/// Says half of what it wants of a page over TLS, and waits until it is let go, or for so long.
+///
+/// # Errors
+/// When nobody answers, no handshake takes place, or it is not let go.
+pub fn dawdle(address: SocketAddr, long: Duration) -> Result<()> {
+    let (mut connection, mut socket) = connect(address, "probe.invalid")?;
+    socket.set_read_timeout(Some(long)).context("a socket without time")?;
+    let mut stream = Stream::new(&mut connection, &mut socket);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: ").context("the half was not taken")?;
+    let mut answer = Vec::new();
+    match stream.take(MAX_PAGE).read_to_end(&mut answer) {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => bail!("it was not let go"),
+        // With or without a farewell.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Asks for a page over TLS, by HTTP/1.1, and gives status and body. The host may have a port behind it.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tests::estate::{Estate, Setup, policy};
-use tests::outside::{get, handshake};
+use tests::outside::{dawdle, get, handshake};
 use tests::wait;
 
 /// For whatever must happen in the end.
@@ -131,15 +131,17 @@ fn a_certificate_that_is_renewed_is_shown_without_a_restart_and_one_that_does_no
     for path in ["/metrics", "/healthz"] {
         assert_eq!(get(address, &format!("127.0.0.1:{port}"), path).expect("an answer").0, 303, "{path}: led to the sign-in");
     }
-    let good = fs::read(folder.path().join("pages.key")).expect("read");
-    let second = certificate(folder.path());
-    let next = fs::read(folder.path().join("pages.key")).expect("read");
+    // Who does not say what it wants keeps nobody's place.
+    dawdle(address, Duration::from_secs(30)).expect("let go");
     // Whoever looks at the settings sees until when it is good; the incident of one that ends soon is a matter of the clock.
     let settings = estate.desk().json(&["settings"]).expect("settings");
     let (end, key) = (&settings["pages_certificate_ends"], "pages.url");
     assert!(end.as_str().is_some_and(|end| end.ends_with('Z')), "{settings}");
     let url = settings["settings"].as_array().expect("a list").iter().find(|setting| setting["key"] == key).expect(key);
     assert_eq!((&url["value"], &url["is_default"]), (&format!("https://127.0.0.1:{port}").into(), &false.into()));
+    let good = fs::read(folder.path().join("pages.key")).expect("read");
+    let second = certificate(folder.path());
+    let next = fs::read(folder.path().join("pages.key")).expect("read");
     // Half of it only: the key is still the old one's.
     fs::write(folder.path().join("pages.key"), good).expect("written");
     let log = || fs::read_to_string(estate.folder().join("logs/controller.log")).unwrap_or_default();

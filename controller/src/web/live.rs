@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::Who;
-use super::{LIVE, Place, Trouble, Web};
+use super::{LIVE, Place, Shown, Trouble, Web};
 use crate::store::Via;
 
 /// From one look at whether anything happened to the next.
@@ -35,6 +35,9 @@ const OLD: Duration = Duration::from_secs(60);
 /// A page is made again at the earliest after this many times as long as it took to make: a large estate that is busy is not kept busier by
 /// who looks at it.
 const EASE: u32 = 40;
+
+/// But nobody looks at what is older than this.
+const EASE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Pages that are kept.
 const KEPT: usize = 1_000;
@@ -84,19 +87,34 @@ impl Board {
         let key = seen(place, who);
         if let Some(Kept { as_of, made_at, took, main }) = pages.get(&key) {
             let age = made_at.elapsed();
-            if (*as_of == now && age < OLD) || age < *took * EASE {
+            if (*as_of == now && age < OLD) || age < (*took * EASE).min(EASE_AT_MOST) {
                 return Ok((*as_of, Arc::clone(main)));
             }
         }
         let began = Instant::now();
         let main: Arc<str> = web.show(place, who).await?.main.into();
-        let took = began.elapsed();
-        if pages.len() >= KEPT {
-            pages.clear();
-        }
-        pages.insert(key, Kept { as_of: now, made_at: Instant::now(), took, main: Arc::clone(&main) });
+        keep(&mut pages, key, Kept { as_of: now, made_at: Instant::now(), took: began.elapsed(), main: Arc::clone(&main) });
         Ok((now, main))
     }
+
+    /// The page for whoever asks for it: as of now, and kept, so that what is sent to it first is not older than itself.
+    pub(super) async fn ask(&self, web: &Web, place: &Place, who: &Who) -> Result<Shown, Trouble> {
+        let (as_of, began) = (Happened::until_now(web), Instant::now());
+        let shown = web.show(place, who).await?;
+        // Whoever holds it makes this page, or another; nobody waits here for that.
+        if let Ok(mut pages) = self.pages.try_lock() {
+            let main = shown.main.as_str().into();
+            keep(&mut pages, seen(place, who), Kept { as_of, made_at: Instant::now(), took: began.elapsed(), main });
+        }
+        Ok(shown)
+    }
+}
+
+fn keep(pages: &mut BTreeMap<Seen, Kept>, key: Seen, page: Kept) {
+    if pages.len() >= KEPT {
+        pages.clear();
+    }
+    pages.insert(key, page);
 }
 
 /// Which page.

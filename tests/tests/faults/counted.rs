@@ -86,9 +86,15 @@ fn long_a_controller_killed_while_it_writes_its_store_loses_nothing_that_it_ackn
         estate.start_controller()?;
         estate.wait_connected(SERVER, LIMIT)?;
         if fell.is_some() {
-            let proposed = estate.desk().plan(&plan.id)?.plan.context("the plan")?.life == "proposed";
-            if proposed {
-                approve(estate, &plan)?;
+            let proposed = |estate: &Estate| {
+                let found = estate.desk().plan(&plan.id)?.plan.context("the plan")?;
+                Ok::<_, anyhow::Error>(found.life == "proposed")
+            };
+            // An approval that was on disk before the fall counts from the next look on, perhaps just now.
+            if proposed(estate)?
+                && let Err(refused) = approve(estate, &plan)
+            {
+                ensure!(!proposed(estate)?, "{refused:?}");
             }
         }
         let done = |found: &proto::operator::Plan| found.id == plan.id && found.life == "confirmed";

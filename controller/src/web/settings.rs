@@ -84,7 +84,8 @@ mod tests {
             pages_certificate_ends: None,
         };
         let page = Settings::of(response).render().expect("a page");
-        for words in ["[keep]", "[notify]", "12.3 MB", "good until 2030-03-17", "none: they are shown", "<small>default</small>"] {
+        for words in ["[keep]", "[notify]", "12.3 MB", "good until 2030-03-17", "none: they are shown", "<small>default</small>"]
+        {
             assert!(page.contains(words), "{words} in\n{page}");
         }
         assert_eq!((page.matches("[keep]").count(), page.contains("<b>")), (1, false), "{page}");

@@ -38,11 +38,10 @@ const showKey = (place, own) => {
   find("key-make").hidden = Boolean(own);
   find("key-forget").hidden = !own;
   find("key-line").hidden = !own || admitted;
-  find("key-state").textContent = !own ? "This browser has no key."
-    : admitted ? `This browser has key ${own.id}, which the root admitted.`
-    : "This browser has a key that nobody admitted yet. Whoever has the root key does, with:";
+  find("key-state").textContent = !own ? place.dataset.none
+    : admitted ? `${place.dataset.admitted} ${own.id}` : place.dataset.notAdmitted;
   if (own) find("key-line").textContent = `backstay trust next --from trust.signed --admit-browser ${person}=${own.id} --key root.key --out next.signed`;
-  find("key-make").onclick = () => make().then(show, (error) => { find("key-state").textContent = `This browser makes no such key: ${error.message}`; });
+  find("key-make").onclick = () => make().then(show, (error) => { find("key-state").textContent = `${place.dataset.notMade} ${error.message}`; });
   find("key-forget").onclick = () => kept("readwrite", (keys) => keys.delete(owner)).then(show);
 };
 

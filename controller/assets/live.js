@@ -2,14 +2,15 @@
 const place = document.querySelector("main[data-live]");
 const sign = document.getElementById("live");
 if (place && sign) {
+  const { live, notLive, silent, loadAgain } = sign.dataset;
   const say = (text) => { if (sign.textContent !== text) sign.textContent = text; };
   const source = new EventSource("/live?page=" + encodeURIComponent(location.pathname));
   let away = "";
   source.onopen = () => (away = "");
-  source.onerror = () => say("not live: " + (away || (source.readyState === EventSource.CLOSED ? "load the page again" : "the controller does not answer")));
+  source.onerror = () => say(`${notLive}: ${away || (source.readyState === EventSource.CLOSED ? loadAgain : silent)}`);
   source.addEventListener("away", (event) => (away = event.data));
   source.onmessage = (event) => {
-    say("live");
+    say(live);
     const open = [...place.querySelectorAll("details[open]")].map((found) => found.id);
     // What somebody is typing stays.
     const typed = [...place.querySelectorAll("input[id], select[id]")].map((found) => [found.id, found.value]);

@@ -24,6 +24,7 @@ use tower_http::compression::CompressionLayer;
 
 use self::access::Who;
 use self::oidc::Provider;
+use self::texts::{filters, text};
 use crate::colour;
 use crate::config::{Origin, Pages};
 use crate::operators::Operators;
@@ -47,6 +48,7 @@ mod settings;
 mod stops;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod trail;
 
 /// The largest form.
@@ -198,15 +200,15 @@ impl Site {
         };
         if !own {
             let expected = match self {
-                Self::Loopback => "localhost or a loopback address",
-                Self::Named { origin, .. } => origin.as_str(),
+                Self::Loopback => text!("trouble-loopback"),
+                Self::Named { origin, .. } => origin.as_str().to_owned(),
             };
-            return Some(format!("expected a request to {expected}, found one to another name\n"));
+            return Some(text!("trouble-other-name", expected = expected) + "\n");
         }
         if method == Method::GET || method == Method::HEAD {
             return None;
         }
-        (text(header::ORIGIN) != origin).then(|| "expected a form of one of these pages, found one from elsewhere\n".to_owned())
+        (text(header::ORIGIN) != origin).then(|| text!("trouble-from-elsewhere") + "\n")
     }
 }
 
@@ -304,11 +306,11 @@ impl Web {
     fn trouble(&self, trouble: Trouble, who: Option<&Who>, path: &str) -> Response {
         let Trouble { status, headline, lead } = trouble;
         let said = if status == StatusCode::SERVICE_UNAVAILABLE {
-            OutOfReach { headline, why: &lead, path }.render()
+            OutOfReach { headline: &headline, why: &lead, path }.render()
         } else {
-            SignIn { headline, lead: &lead, ..SignIn::default() }.render()
+            SignIn { headline: &headline, lead: &lead, ..SignIn::default() }.render()
         };
-        let shown = Shown { title: headline.to_owned(), main: said.unwrap_or_default() };
+        let shown = Shown { title: headline, main: said.unwrap_or_default() };
         let mut response = self.whole(&shown, who, path, false);
         *response.status_mut() = status;
         response
@@ -356,22 +358,20 @@ struct OutOfReach<'a> {
 #[derive(Debug)]
 struct Trouble {
     status: StatusCode,
-    headline: &'static str,
+    headline: String,
     lead: String,
 }
 
 impl From<tonic::Status> for Trouble {
     fn from(status: tonic::Status) -> Self {
         let (code, headline) = match status.code() {
-            tonic::Code::NotFound => (StatusCode::NOT_FOUND, "There is no such thing"),
-            tonic::Code::InvalidArgument => (StatusCode::BAD_REQUEST, "This does not read"),
-            tonic::Code::FailedPrecondition | tonic::Code::AlreadyExists => {
-                (StatusCode::CONFLICT, "This cannot be done as things stand")
-            }
-            tonic::Code::Aborted => (StatusCode::CONFLICT, "It has changed since it was shown"),
-            tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => (StatusCode::FORBIDDEN, "Not for you"),
-            tonic::Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "The controller cannot reach its store"),
-            tonic::Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "There is too much of this"),
+            tonic::Code::NotFound => (StatusCode::NOT_FOUND, text!("trouble-not-found")),
+            tonic::Code::InvalidArgument => (StatusCode::BAD_REQUEST, text!("trouble-invalid")),
+            tonic::Code::FailedPrecondition | tonic::Code::AlreadyExists => (StatusCode::CONFLICT, text!("trouble-precondition")),
+            tonic::Code::Aborted => (StatusCode::CONFLICT, text!("trouble-changed")),
+            tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => (StatusCode::FORBIDDEN, text!("trouble-denied")),
+            tonic::Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, text!("trouble-store")),
+            tonic::Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, text!("trouble-too-much")),
             tonic::Code::Ok
             | tonic::Code::Cancelled
             | tonic::Code::Unknown
@@ -379,7 +379,7 @@ impl From<tonic::Status> for Trouble {
             | tonic::Code::OutOfRange
             | tonic::Code::Unimplemented
             | tonic::Code::Internal
-            | tonic::Code::DataLoss => (StatusCode::INTERNAL_SERVER_ERROR, "This did not work"),
+            | tonic::Code::DataLoss => (StatusCode::INTERNAL_SERVER_ERROR, text!("trouble-other")),
         };
         Self { status: code, headline, lead: status.message().to_owned() }
     }
@@ -388,7 +388,7 @@ impl From<tonic::Status> for Trouble {
 impl From<askama::Error> for Trouble {
     fn from(error: askama::Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "a page could not be made");
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, headline: "This did not work", lead: error.to_string() }
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, headline: text!("trouble-other"), lead: error.to_string() }
     }
 }
 
@@ -400,8 +400,8 @@ impl IntoResponse for Trouble {
 
 async fn page(State(web): State<Web>, who: Who, method: Method, uri: Uri) -> Response {
     let Some(place) = Place::at(uri.path()).filter(|_| method == Method::GET) else {
-        let lead = "No page is at this address.".to_owned();
-        let trouble = Trouble { status: StatusCode::NOT_FOUND, headline: "There is no such page", lead };
+        let (headline, lead) = (text!("trouble-no-page"), text!("trouble-no-page-here"));
+        let trouble = Trouble { status: StatusCode::NOT_FOUND, headline, lead };
         return web.trouble(trouble, Some(&who), uri.path());
     };
     match web.board.ask(&web, &place, &who).await {

@@ -22,7 +22,7 @@ console.log(`key ${/=([0-9a-f]{64}) /.exec(line)[1]}`);
 await lines.next();
 
 // The page changes by itself when the root has admitted the key.
-await access.getByText("which the root admitted").waitFor();
+await access.getByText("The root admitted the key of this browser").waitFor();
 await shown.locator("#approve").waitFor();
 await shown.locator("#approve-reason").fill("it ends soon");
 await shown.locator("#approve-change").fill("CHG-7");

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::acts::Sent;
 use super::oidc::{Begun, Refused, Returned};
+use super::texts::text;
 use super::{Place, Shown, SignIn, Site, Trouble, Web};
 use crate::listen::{Caller, CallerIdentity};
 use crate::operators::access::{Right, may};
@@ -121,10 +122,8 @@ impl FromRequestParts<Web> for Who {
             Ok(None) if parts.method == Method::GET && comes_from_elsewhere(&parts.headers) => Err(onward(web, &parts.uri)),
             Ok(None) if parts.method == Method::GET => Err(Redirect::to("/sign-in").into_response()),
             Ok(None) => {
-                let lead =
-                    "Nobody is signed in here, or no longer: nothing was changed. Sign in, and do it again: backstay sign-in"
-                        .to_owned();
-                let trouble = Trouble { status: StatusCode::FORBIDDEN, headline: "Not signed in", lead };
+                let (headline, lead) = (text!("trouble-not-signed-in"), text!("trouble-nobody-signed-in"));
+                let trouble = Trouble { status: StatusCode::FORBIDDEN, headline, lead };
                 Err(web.trouble(trouble, None, parts.uri.path()))
             }
             Err(trouble) => Err(web.trouble(trouble, None, parts.uri.path())),
@@ -146,8 +145,12 @@ fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
 /// A page that leads to this address, now from here. To a page that there is: anything else might lead away again.
 fn onward(web: &Web, uri: &Uri) -> Response {
     let path = if Place::at(uri.path()).is_some() { uri.path() } else { "/" };
-    let said =
-        SignIn { headline: "One moment", lead: "You come from elsewhere.", onward: Some((path, "Go on")), ..SignIn::default() };
+    let said = SignIn {
+        headline: &text!("common-one-moment"),
+        lead: &text!("sign-in-from-elsewhere"),
+        onward: Some((path, &text!("sign-in-go-on"))),
+        ..SignIn::default()
+    };
     let mut response = web.said(&said);
     // What does not fit into a header is gone to by hand.
     if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={path}")) {
@@ -169,11 +172,12 @@ impl Web {
 /// A link is opened. It is used up only by the button: what looks at links before people do uses none up.
 pub(super) async fn ask(State(web): State<Web>, Query(Asked { link }): Query<Asked>) -> Response {
     if Secret::from_text(&link).is_ok() {
-        let lead = "This link is good once, and for five minutes after it was made.";
-        return web.said(&SignIn { headline: "Sign in", lead, link: Some(&link), ..SignIn::default() });
+        let (headline, lead) = (&*text!("sign-in-sign-in"), &*text!("sign-in-link"));
+        return web.said(&SignIn { headline, lead, link: Some(&link), ..SignIn::default() });
     }
-    let provider = web.site.provider().map(super::oidc::Provider::name);
-    web.said(&SignIn { headline: "Sign in", provider, command: Some("backstay sign-in"), ..SignIn::default() })
+    let provider = web.site.provider().map(|provider| text!("sign-in-with", provider = provider.name()));
+    let (headline, provider) = (&*text!("sign-in-sign-in"), provider.as_deref());
+    web.said(&SignIn { headline, provider, command: Some("backstay sign-in"), ..SignIn::default() })
 }
 
 /// The button is pressed.
@@ -181,8 +185,8 @@ pub(super) async fn sign_in(State(web): State<Web>, Sent(Asked { link }): Sent<A
     match signed_in(&web, &link).await {
         Ok(Some(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
         Ok(None) => {
-            let lead = "It was used already, or made more than five minutes ago. Make another: backstay sign-in".to_owned();
-            let trouble = Trouble { status: StatusCode::FORBIDDEN, headline: "This link is good no more", lead };
+            let (headline, lead) = (text!("sign-in-link-no-more"), text!("sign-in-link-no-more-why"));
+            let trouble = Trouble { status: StatusCode::FORBIDDEN, headline, lead };
             web.trouble(trouble, None, "/sign-in")
         }
         Err(trouble) => web.trouble(trouble, None, "/sign-in"),
@@ -210,10 +214,8 @@ pub(super) async fn by_password(State(web): State<Web>, Sent(Named { person, pas
     match compared(&web, &person, Zeroizing::new(password)).await {
         Ok(Some(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
         Ok(None) => {
-            let lead = "Nobody is signed in by that. After several wrong passwords in a row the next ones wait, up to 15 minutes. A link always \
-                        signs you in: backstay sign-in"
-                .to_owned();
-            let trouble = Trouble { status: StatusCode::FORBIDDEN, headline: "Not signed in", lead };
+            let (headline, lead) = (text!("trouble-not-signed-in"), text!("sign-in-not-by-that"));
+            let trouble = Trouble { status: StatusCode::FORBIDDEN, headline, lead };
             web.trouble(trouble, None, "/sign-in")
         }
         Err(trouble) => web.trouble(trouble, None, "/sign-in"),
@@ -270,8 +272,12 @@ pub(super) async fn from_provider(State(web): State<Web>, headers: HeaderMap, Qu
     let response = match vouched(&web, &returned, begun.as_ref()).await {
         Ok(session) => {
             // Led on by a page of ours: a redirection would still count as coming from the provider, and the cookie would not come along.
-            let said =
-                SignIn { headline: "Signed in", lead: "You are signed in.", onward: Some(("/", "Go on")), ..SignIn::default() };
+            let said = SignIn {
+                headline: &text!("sign-in-done"),
+                lead: &text!("sign-in-done-lead"),
+                onward: Some(("/", &text!("sign-in-go-on"))),
+                ..SignIn::default()
+            };
             let mut response = web.said(&said);
             response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0; url=/"));
             response.headers_mut().append(header::SET_COOKIE, session);
@@ -283,10 +289,9 @@ pub(super) async fn from_provider(State(web): State<Web>, headers: HeaderMap, Qu
 }
 
 async fn vouched(web: &Web, returned: &Returned, begun: Option<&Begun>) -> Result<HeaderValue, Trouble> {
-    let Some(provider) = web.site.provider() else { return Err(denied("", Refused::Stale("there is no provider".to_owned()))) };
+    let Some(provider) = web.site.provider() else { return Err(denied("", Refused::Stale(text!("sign-in-no-provider")))) };
     let named = |refused| denied(provider.name(), refused);
-    let begun =
-        begun.ok_or_else(|| named(Refused::Stale("this browser began no attempt within the last ten minutes".to_owned())))?;
+    let begun = begun.ok_or_else(|| named(Refused::Stale(text!("sign-in-not-begun"))))?;
     let now = web.parts.clock.now();
     let found = provider.finish(returned, begun, now).await.map_err(named)?;
     let secret = Secret::generate().map_err(|error| tonic::Status::internal(error.to_string()))?;
@@ -298,16 +303,9 @@ async fn vouched(web: &Web, returned: &Returned, begun: Option<&Begun>) -> Resul
 /// Why nobody is signed in, as a page says it.
 fn denied(provider: &str, refused: Refused) -> Trouble {
     let (status, headline, why, next) = match refused {
-        Refused::Nobody(why) => (
-            StatusCode::FORBIDDEN,
-            "Not for you",
-            why,
-            "Whoever gives groups there, or rules in controller.toml here, can change that.",
-        ),
-        Refused::Stale(why) => (StatusCode::FORBIDDEN, "This sign-in is good no more", why, "Begin anew: /sign-in"),
-        Refused::Provider(why) => {
-            (StatusCode::BAD_GATEWAY, "This sign-in did not work", why, "Meanwhile a link signs you in: backstay sign-in")
-        }
+        Refused::Nobody(why) => (StatusCode::FORBIDDEN, text!("trouble-denied"), why, text!("sign-in-groups")),
+        Refused::Stale(why) => (StatusCode::FORBIDDEN, text!("sign-in-stale"), why, text!("sign-in-begin-anew")),
+        Refused::Provider(why) => (StatusCode::BAD_GATEWAY, text!("sign-in-did-not-work"), why, text!("sign-in-meanwhile")),
     };
     tracing::warn!(provider, why, "somebody was not signed in");
     Trouble { status, headline, lead: format!("{provider}: {why}. {next}") }
@@ -332,13 +330,10 @@ pub(super) async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Resp
 /// Whoever came from a provider is still signed in there.
 pub(super) async fn signed_out(State(web): State<Web>) -> Response {
     let Some(provider) = web.site.provider() else { return Redirect::to("/sign-in").into_response() };
-    let (end, name) = (provider.end_session().await, format!("Sign out of {}, too", provider.name()));
-    let lead = format!(
-        "You are signed out here. {} may still know you, and would let whoever uses this browser in again.",
-        provider.name()
-    );
+    let (end, name) = (provider.end_session().await, text!("sign-in-sign-out-there", provider = provider.name()));
+    let (headline, lead) = (&*text!("sign-in-signed-out"), &*text!("sign-in-signed-out-lead", provider = provider.name()));
     let onward = end.as_deref().map(|address| (address, name.as_str()));
-    web.said(&SignIn { headline: "Signed out", lead: &lead, onward, ..SignIn::default() })
+    web.said(&SignIn { headline, lead, onward, ..SignIn::default() })
 }
 
 impl Web {

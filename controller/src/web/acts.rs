@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::access::Who;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web};
 use crate::diff::Diff;
 
@@ -30,14 +31,12 @@ impl<T: DeserializeOwned> FromRequest<Web> for Sent<T> {
     async fn from_request(request: Request, web: &Web) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        let refused = |status, lead| {
-            web.trouble(Trouble { status, headline: "This form does not read: nothing was changed", lead }, None, &path)
-        };
+        let refused = |status, lead| web.trouble(Trouble { status, headline: text!("trouble-form"), lead }, None, &path);
         let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), web).await;
         let bytes = bytes.map_err(|why| refused(why.status(), why.body_text()))?;
         // What is no UTF-8 would be read with something else in its place.
         if !is_text(&bytes) {
-            return Err(refused(StatusCode::BAD_REQUEST, "Expected text in UTF-8, found something else.".to_owned()));
+            return Err(refused(StatusCode::BAD_REQUEST, text!("trouble-utf-8")));
         }
         let form = Form::<T>::from_request(Request::from_parts(parts, Body::from(bytes)), web).await;
         form.map(|Form(form)| Self(form)).map_err(|why| refused(why.status(), why.body_text()))
@@ -154,7 +153,7 @@ pub(super) async fn stop(State(web): State<Web>, who: Who, Sent(Stopping { scope
         Some(("dag", name)) => MakeStopRequest { dags: vec![name.to_owned()], reason, ..MakeStopRequest::default() },
         Some(("site", name)) => MakeStopRequest { sites: vec![name.to_owned()], reason, ..MakeStopRequest::default() },
         _ => {
-            let status = tonic::Status::invalid_argument("scope: expected estate, server:NAME, dag:NAME or site:NAME");
+            let status = tonic::Status::invalid_argument(text!("trouble-scope"));
             return web.trouble(status.into(), Some(&who), "/stops");
         }
     };
@@ -185,7 +184,7 @@ impl Web {
         };
         match shown {
             Ok(main) => {
-                let shown = Shown { title: "The plan has changed".to_owned(), main };
+                let shown = Shown { title: text!("changed-the-plan-has-changed"), main };
                 let mut response = self.whole(&shown, Some(who), &path, false);
                 *response.status_mut() = StatusCode::CONFLICT;
                 response
@@ -220,7 +219,7 @@ impl Web {
 #[template(path = "changed.html")]
 struct Changed {
     refused: String,
-    server: String,
+    headline: String,
     id: String,
     lines: Vec<ChangedLine>,
 }
@@ -228,7 +227,7 @@ struct Changed {
 /// What one of the two has, or both.
 struct ChangedLine {
     class: &'static str,
-    word: &'static str,
+    word: String,
     text: String,
 }
 
@@ -236,18 +235,24 @@ impl Changed {
     /// Pure: both plans line by line, what is the same once.
     fn of(refused: String, plan: operator::Plan, (shown, now): (Diff, Diff), id: String) -> Self {
         let told = |diff: &Diff| {
-            let before = diff.old.iter().map(|line| format!("before: {line}"));
-            let after = diff.new.iter().map(|line| format!("after: {line}"));
-            let steps = format!("steps: {}", diff.steps.join(", "));
-            before.chain(after).chain([steps, format!("expects: {} facts", diff.expects)]).collect::<Vec<_>>()
+            let before = diff.old.iter().map(|line| text!("changed-before", line = line.as_str()));
+            let after = diff.new.iter().map(|line| text!("changed-after", line = line.as_str()));
+            let steps = text!("changed-steps", steps = diff.steps.join(", "));
+            before.chain(after).chain([steps, text!("changed-expects", count = diff.expects)]).collect::<Vec<_>>()
         };
         let (shown, now) = (told(&shown), told(&now));
         let gone = shown.iter().filter(|line| !now.contains(line));
-        let gone = gone.map(|line| ChangedLine { class: "old", word: "shown", text: line.clone() });
+        let gone = gone.map(|line| ChangedLine { class: "old", word: text!("changed-shown"), text: line.clone() });
         let is = now.iter().map(|line| {
-            let (class, word) = if shown.contains(line) { ("same", "as shown") } else { ("new", "now") };
+            let (class, word) =
+                if shown.contains(line) { ("same", text!("changed-as-shown")) } else { ("new", text!("changed-now")) };
             ChangedLine { class, word, text: line.clone() }
         });
-        Self { refused, server: plan.server, id, lines: gone.chain(is).collect() }
+        Self {
+            refused,
+            headline: text!("changed-what-is-different-on", server = plan.server),
+            id,
+            lines: gone.chain(is).collect(),
+        }
     }
 }

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::access::Who;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web};
 use crate::cli::assess::{Assessed, assessed, page::sections};
 
@@ -24,7 +25,7 @@ const MAX_NAME: usize = 500;
 pub(super) const AT_ONCE: usize = 2;
 
 pub(super) fn show() -> Result<Shown, Trouble> {
-    Ok(Shown { title: "Assess".to_owned(), main: AssessPage.render()? })
+    Ok(Shown { title: text!("common-assess"), main: AssessPage.render()? })
 }
 
 #[derive(Template)]
@@ -50,33 +51,26 @@ pub(super) async fn judge(State(web): State<Web>, who: Who, request: Request) ->
 
 async fn judged(web: &Web, request: Request) -> Result<Shown, Trouble> {
     let Ok(_place) = web.desks.try_acquire() else {
-        let lead = "Others are having exports judged: try again in a moment.".to_owned();
-        return Err(Trouble { status: StatusCode::TOO_MANY_REQUESTS, headline: "One moment", lead });
+        let lead = text!("assessed-others-wait");
+        return Err(Trouble { status: StatusCode::TOO_MANY_REQUESTS, headline: text!("common-one-moment"), lead });
     };
     let files = received(request).await?;
     let now = web.parts.clock.now();
     // Reading megabytes of XML is no work for the threads on which agents are answered.
     let found = tokio::task::spawn_blocking(move || assessed(files, now)).await;
     let Assessed { views, failures } = found.map_err(|_| tonic::Status::internal("the exports could not be judged"))?;
-    let lead = match views.len() {
-        1 => "One server, judged from exported files. What no export shows is unknown, and is said. Nothing of it is kept here."
-            .to_owned(),
-        many => format!(
-            "{many} servers, judged from exported files. What no export shows is unknown, and is said. Nothing of it is kept here."
-        ),
-    };
+    let lead = text!("assessed-lead", count = views.len());
     let main = AssessedPage { lead, sections: sections(&views), failures }.render()?;
-    Ok(Shown { title: "Assessment".to_owned(), main })
+    Ok(Shown { title: text!("assessed-assessment"), main })
 }
 
 fn refused(status: StatusCode, lead: String) -> Trouble {
-    Trouble { status, headline: "These files do not read", lead }
+    Trouble { status, headline: text!("assessed-files-do-not-read"), lead }
 }
 
 /// The files with their names; a folder's have its name before them.
 async fn received(request: Request) -> Result<Vec<(String, Bytes)>, Trouble> {
-    let broken =
-        |error: MultipartError| refused(error.status(), format!("{}: at most 32 MiB at once are taken.", error.body_text()));
+    let broken = |error: MultipartError| refused(error.status(), text!("assessed-too-large", why = error.body_text()));
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| refused(error.status(), error.body_text()))?;
     let mut files = Vec::new();
     while let Some(field) = form.next_field().await.map_err(broken)? {
@@ -87,14 +81,13 @@ async fn received(request: Request) -> Result<Vec<(String, Bytes)>, Trouble> {
             continue;
         }
         if files.len() == MAX_FILES {
-            let lead =
-                format!("Expected at most {MAX_FILES} files, found more: send the servers in parts, or use backstay assess.");
+            let lead = text!("assessed-too-many", count = MAX_FILES);
             return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, lead));
         }
         files.push((name, bytes));
     }
     if files.is_empty() {
-        return Err(refused(StatusCode::BAD_REQUEST, "Expected files, found none.".to_owned()));
+        return Err(refused(StatusCode::BAD_REQUEST, text!("assessed-no-files")));
     }
     Ok(files)
 }

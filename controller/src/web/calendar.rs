@@ -9,6 +9,7 @@ use policy::id::ServerName;
 use proto::invalid;
 
 use super::access::Who;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web, estate, rules};
 use crate::policies::{Day, days, subject};
 
@@ -19,12 +20,16 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let policy = rules::in_force(web, who).await?.map(|(held, _)| held.value);
     let (version, windows, freezes) = policy.as_ref().map_or((0, Vec::new(), Vec::new()), |policy| {
         let windows = policy.windows.iter().map(ToString::to_string).collect();
-        (policy.version, windows, policy.freezes.iter().map(ToString::to_string).collect())
+        (
+            policy.version,
+            windows,
+            policy.freezes.iter().map(|freeze| text!("calendar-not", freeze = freeze.to_string())).collect(),
+        )
     });
     let policy = policy.unwrap_or_else(|| Policy::none_yet(web.parts.config.estate.clone()));
     let days = foreseen(web, who, policy).await?;
     let main = Calendar::of(version, windows, freezes, days).render()?;
-    Ok(Shown { title: "Calendar".to_owned(), main })
+    Ok(Shown { title: text!("common-calendar"), main })
 }
 
 /// What this policy and time would bring to the servers as they are.
@@ -61,13 +66,9 @@ impl Calendar {
     fn of(version: u64, windows: Vec<String>, freezes: Vec<String>, days: Vec<Day>) -> Self {
         let alarms = days.iter().filter(|day| day.alarm).count();
         let lead = match (version, alarms) {
-            (0, _) => "No policy is in force, so nothing would be proposed. Days are in UTC.".to_owned(),
-            (version, 0) => {
-                format!("By policy version {version} every renewal that can be foreseen finds its time. Days are in UTC.")
-            }
-            (version, alarms) => {
-                format!("By policy version {version} renewals will not find their time: {alarms} lines below. Days are in UTC.")
-            }
+            (0, _) => text!("calendar-no-policy"),
+            (version, 0) => text!("calendar-all-find-their-time", version = version),
+            (version, alarms) => text!("calendar-alarms", version = version, count = alarms),
         };
         let mut years: Vec<Year> = Vec::new();
         for day in days {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::access::Who;
 use super::acts::Sent;
 use super::plans::{day, moment};
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web};
 use crate::operators::access::Right;
 
@@ -21,7 +22,7 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let waiting = web.operators.list_agents(who.ask(ask(false))).await?.into_inner().agents;
     let all = web.operators.list_agents(who.ask(ask(true))).await?.into_inner().agents;
     let main = Enrolment::of(waiting, all, who.may(Right::Token), who.may(Right::SendAway)).render()?;
-    Ok(Shown { title: "Enrolment".to_owned(), main })
+    Ok(Shown { title: text!("common-enrolment"), main })
 }
 
 #[derive(Template)]
@@ -41,7 +42,7 @@ struct Machine {
     machine_id: String,
     state: String,
     why: String,
-    connected: &'static str,
+    connected: String,
     since: String,
     until: String,
 }
@@ -50,9 +51,8 @@ impl Enrolment {
     /// Pure: the same answers make the same page.
     fn of(waiting: Vec<operator::Agent>, all: Vec<operator::Agent>, may_admit: bool, may_send_away: bool) -> Self {
         let lead = match waiting.len() {
-            0 => "No machine waits for a person.".to_owned(),
-            1 => "One machine waits for a person.".to_owned(),
-            many => format!("{many} machines wait for a person."),
+            0 => text!("enrolment-none-waits"),
+            some => text!("enrolment-waiting", count = some),
         };
         let machines = |agents: Vec<operator::Agent>| agents.into_iter().map(Machine::of).collect();
         Self { lead, may_admit, may_send_away, waiting: machines(waiting), all: machines(all) }
@@ -70,7 +70,7 @@ impl Machine {
             machine_id,
             state,
             why,
-            connected: if connected { "yes" } else { "no" },
+            connected: if connected { text!("common-yes") } else { text!("common-no") },
             since: moment(changed_at),
             until: day(not_after),
         }
@@ -92,12 +92,12 @@ pub(super) async fn token(State(web): State<Web>, who: Who, Sent(Invited { serve
         Ok(made) => {
             let made = made.into_inner();
             let until = moment(made.expires_at);
-            TokenPage { server, token: made.token, until }.render().map_err(Trouble::from)
+            TokenPage::of(server, made.token, &until).render().map_err(Trouble::from)
         }
         Err(status) => Err(status.into()),
     };
     match shown {
-        Ok(main) => web.whole(&Shown { title: "A token".to_owned(), main }, Some(&who), "/enrolment", false),
+        Ok(main) => web.whole(&Shown { title: text!("common-a-token"), main }, Some(&who), "/enrolment", false),
         Err(trouble) => web.trouble(trouble, Some(&who), "/enrolment"),
     }
 }
@@ -105,9 +105,24 @@ pub(super) async fn token(State(web): State<Web>, who: Who, Sent(Invited { serve
 #[derive(Template)]
 #[template(path = "token.html")]
 struct TokenPage {
+    headline: String,
+    lead: String,
+    /// Where it is pasted.
+    there: String,
     server: String,
     token: String,
-    until: String,
+}
+
+impl TokenPage {
+    fn of(server: String, token: String, until: &str) -> Self {
+        Self {
+            headline: text!("token-headline", server = server.as_str()),
+            lead: text!("token-lead", server = server.as_str(), until = until),
+            there: text!("token-there", server = server.as_str()),
+            server,
+            token,
+        }
+    }
 }
 
 /// A machine, by its key: two may want one name.

@@ -10,6 +10,7 @@ use proto::operator::{self, GetStatusRequest, GetStatusResponse, ListServersRequ
 
 use super::access::Who;
 use super::plans::day;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web, class_of_severity};
 use crate::colour;
 use crate::operators::access::Right;
@@ -37,7 +38,7 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let stops = web.operators.list_stops(who.ask(ListStopsRequest { all: false })).await?.into_inner().stops;
     let main = Estate::of(status, servers, standings, stops.len(), web.parts.clock.now());
     let main = Estate { may_stop: who.may(Right::Stop), ..main }.render()?;
-    Ok(Shown { title: "Estate".to_owned(), main })
+    Ok(Shown { title: text!("page-estate"), main })
 }
 
 /// All servers, or the first so many as a page shows.
@@ -61,18 +62,19 @@ pub(super) async fn servers(web: &Web, who: &Who) -> Result<Vec<operator::Server
 struct Estate {
     headline: String,
     lead: String,
-    /// Emergency stops in force.
-    stops: usize,
+    /// That emergency stops are in force; empty when none is.
+    stopped: String,
     /// Whoever looks may stop the estate, by one press.
     may_stop: bool,
     /// What a new estate still lacks, in the order in which it is done.
     first: Vec<FirstStep>,
     troubled: Vec<TroubleLine>,
-    proposed: u32,
+    /// That plans wait for approvers; empty when none does.
+    proposed: String,
     groups: Vec<Group>,
 }
 
-/// A step of the first day.
+/// A step of the first day, by the names of its texts.
 struct FirstStep {
     title: &'static str,
     why: &'static str,
@@ -81,18 +83,18 @@ struct FirstStep {
 
 /// Who may approve comes before what is wanted, and that before anybody joins: a server that joins first is only observed.
 const TRUST: FirstStep = FirstStep {
-    title: "Say who may approve",
-    why: "On a workstation, not here: whoever has the root key makes and unmakes approvers, and no controller can.",
+    title: "estate-trust-title",
+    why: "estate-trust-why",
     commands: "backstay trust init --estate ESTATE --ca FINGERPRINT --approver NAME --out trust\nbackstay trust apply trust/trust.signed",
 };
 const POLICY: FirstStep = FirstStep {
-    title: "Say what is wanted",
-    why: "Until an approver has signed a policy, every server is only observed: nothing is proposed, nothing is done.",
+    title: "estate-policy-title",
+    why: "estate-policy-why",
     commands: "backstay policy check policy.toml\nbackstay policy apply policy.toml --key KEYFILE",
 };
 const SERVER: FirstStep = FirstStep {
-    title: "Let the first server in",
-    why: "With a token that is good once. The page Enrolment makes one, with the lines to paste on the server.",
+    title: "estate-server-title",
+    why: "estate-server-why",
     commands: "backstay token create --server EX1 --out EX1.token",
 };
 
@@ -136,25 +138,24 @@ impl Estate {
         let troubled: Vec<TroubleLine> = status.troubled.into_iter().map(TroubleLine::of).collect();
         let (count, silent) = (status.servers, status.silent.len());
         let headline = match (count, troubled.len(), silent) {
-            (0, _, _) => "No server has joined yet".to_owned(),
-            (1, 0, 0) => "The one server is well".to_owned(),
-            (count, 0, 0) => format!("All {count} servers are well"),
-            (count, 0, silent) => format!("{silent} of {count} servers not heard"),
-            (count, some, _) => format!("{some} of {count} servers {} somebody", if some == 1 { "wants" } else { "want" }),
+            (0, _, _) => text!("estate-none"),
+            (count, 0, 0) => text!("estate-all-well", count = count),
+            (count, 0, silent) => text!("estate-not-heard", silent = silent, count = count),
+            (count, some, _) => text!("estate-troubled", some = some, count = count),
         };
         let mut lead = match &status.first_end {
-            Some(first) => format!("The first certificate to end is that of {}, on {}.", first.server, day(first.at)),
+            Some(first) => text!("estate-first-end", server = first.server.as_str(), day = day(first.at)),
             None if count == 0 => String::new(),
-            None => "Of no certificate is the end known.".to_owned(),
+            None => text!("estate-no-end"),
         };
         if status.policy_version == 0 && count > 0 {
-            lead.push_str(" No policy is in force: every server is only observed.");
+            lead = [lead, text!("estate-no-policy")].join(" ");
         }
         let mut groups: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
         for server in servers {
             let group = match (server.dag.as_str(), server.site.as_str()) {
-                ("", "") => "Of no known group".to_owned(),
-                ("", site) => format!("Site {site}"),
+                ("", "") => text!("estate-no-group"),
+                ("", site) => text!("estate-site", site = site),
                 (dag, _) => dag.to_owned(),
             };
             let since = untouched.get(&server.name).copied();
@@ -171,11 +172,14 @@ impl Estate {
         Self {
             headline,
             lead,
-            stops,
+            stopped: if stops == 0 { String::new() } else { text!("estate-stopped", count = stops) },
             may_stop: false,
             first,
             troubled,
-            proposed: status.plans.get("proposed").copied().unwrap_or_default(),
+            proposed: match status.plans.get("proposed").copied().unwrap_or_default() {
+                0 => String::new(),
+                waiting => text!("estate-proposed", count = waiting),
+            },
             groups,
         }
     }
@@ -184,8 +188,10 @@ impl Estate {
 impl TroubleLine {
     fn of(operator::Trouble { server, verdict, findings }: operator::Trouble) -> Self {
         let class = findings.first().map_or("grey", |finding| class_of_severity(&finding.severity));
-        let more = if findings.len() > 1 { format!(", and {} more", findings.len() - 1) } else { String::new() };
-        let text = findings.first().map_or(verdict, |first| format!("{} ({}){more}", first.title, first.code));
+        let more = findings.len().saturating_sub(1);
+        let text = findings.first().map_or(verdict, |first| {
+            text!("estate-trouble", title = first.title.as_str(), code = first.code.as_str(), more = more)
+        });
         Self { server, class, text }
     }
 }
@@ -195,22 +201,22 @@ impl Cell {
         let days = |from: i64, to: i64| (to - from).div_euclid(86_400_000_000);
         let now = micros(now);
         let (seen, seen_class) = seen_by_peers(&server);
-        let verdict = if server.verdict.is_empty() { "no report yet".to_owned() } else { server.verdict.clone() };
+        let verdict = if server.verdict.is_empty() { text!("common-no-report-yet") } else { server.verdict.clone() };
         Self {
             class: colour::of_word(&server.verdict),
             verdict_class: colour::of_word(&server.verdict),
             ends: server.not_after.map_or_else(
-                || "no certificate that can be used".to_owned(),
+                || text!("estate-no-certificate"),
                 |end| match days(now, end) {
-                    left if left < 0 => format!("ended on {}", day(end)),
-                    left => format!("{left} days left, until {}", day(end)),
+                    left if left < 0 => text!("estate-ended", day = day(end)),
+                    left => text!("estate-days-left", days = left, day = day(end)),
                 },
             ),
             untouched: untouched_since
-                .map_or_else(String::new, |since| format!("untouched for {} days, since {}", days(since, now), day(since))),
+                .map_or_else(String::new, |since| text!("estate-untouched", days = days(since, now), day = day(since))),
             seen,
             seen_class,
-            silent: if server.connected { String::new() } else { "not heard: this is what it said last".to_owned() },
+            silent: if server.connected { String::new() } else { text!("estate-silent") },
             verdict: verdict.replace('_', " "),
             server: server.name,
         }
@@ -222,15 +228,13 @@ fn seen_by_peers(server: &operator::Server) -> (String, &'static str) {
     let operator::Server { peers_agree: agree, peers_differ: differ, peers_unknown: unknown, .. } = server;
     let agree = match (agree, unknown) {
         (0, 0) => String::new(),
-        (0, _) => "no peer has said what it is shown".to_owned(),
-        (1, 0) => "its peer agrees".to_owned(),
-        (all, 0) => format!("its {all} peers agree"),
-        (some, unknown) => format!("{some} of {} peers agree", some + unknown),
+        (0, _) => text!("estate-peers-unknown"),
+        (all, 0) => text!("estate-peers-agree", all = *all),
+        (some, unknown) => text!("estate-some-peers-agree", some = *some, all = some + unknown),
     };
     match differ.as_slice() {
         [] => (agree, "grey"),
-        [one] => (format!("{one} sees it otherwise"), "bad"),
-        several => (format!("{} see it otherwise", several.join(" and ")), "bad"),
+        several => (text!("estate-peers-differ", count = several.len(), peers = several.join(", ")), "bad"),
     }
 }
 

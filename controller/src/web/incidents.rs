@@ -9,6 +9,7 @@ use proto::operator::{self, AcknowledgeIncidentRequest, ListChannelsRequest, Lis
 
 use super::access::Who;
 use super::plans::moment;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web, class_of_severity};
 use crate::operators::access::Right;
 
@@ -23,7 +24,7 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     past.retain(|incident| incident.resolved_at != 0);
     let channels = web.operators.list_channels(who.ask(ListChannelsRequest {})).await?.into_inner().channels;
     let main = Incidents::of(open, past, channels, who.may(Right::Answer)).render()?;
-    Ok(Shown { title: "Incidents".to_owned(), main })
+    Ok(Shown { title: text!("page-incidents"), main })
 }
 
 #[derive(Template)]
@@ -48,6 +49,8 @@ struct Line {
     since: String,
     until: String,
     by: String,
+    /// Since when, and who is at it.
+    stands: String,
 }
 
 struct ChannelLine {
@@ -70,15 +73,15 @@ impl Incidents {
     ) -> Self {
         let nobody = open.iter().filter(|incident| incident.acknowledged_by.is_empty()).count();
         let headline = match (open.len(), nobody) {
-            (0, _) => "Nothing wants anybody".to_owned(),
-            (open, 0) => format!("{open} open, and somebody is at each of them"),
-            (open, nobody) => format!("{open} open, and nobody is at {nobody} of them"),
+            (0, _) => text!("incidents-none"),
+            (open, 0) => text!("incidents-all-answered", open = open),
+            (open, nobody) => text!("incidents-unanswered", open = open, nobody = nobody),
         };
         let mut open: Vec<Line> = open.into_iter().map(Line::of).collect();
         open.sort_by_key(|line| line.class != "bad");
         let channels = channels.into_iter().map(|channel| {
             let operator::Channel { name, by, says, waiting, given_up, sent_at, failure, host: _ } = channel;
-            let sent_at = if sent_at == 0 { "never".to_owned() } else { moment(sent_at) };
+            let sent_at = if sent_at == 0 { text!("common-never") } else { moment(sent_at) };
             ChannelLine { name, by, says: says.join(", "), waiting, given_up, sent_at, failure }
         });
         Self { headline, may_answer, open, past: past.into_iter().map(Line::of).collect(), channels: channels.collect() }
@@ -107,6 +110,11 @@ impl Line {
             class: class_of_severity(&severity),
             title,
             detail,
+            stands: if acknowledged_by.is_empty() {
+                text!("incidents-since-and-nobody", since = moment(opened_at))
+            } else {
+                text!("incidents-since-and-somebody", since = moment(opened_at), person = acknowledged_by.as_str())
+            },
             since: moment(opened_at),
             until: moment(resolved_at),
             by: acknowledged_by,

@@ -5,6 +5,7 @@ use proto::operator::operator_service_server::OperatorService as _;
 use proto::operator::{PreflightRequest, ServerPreflight};
 
 use super::access::Who;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web};
 
 /// Asked for at once.
@@ -24,14 +25,14 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
             break;
         }
     }
-    Ok(Shown { title: "Patch night".to_owned(), main: PatchNight::of(servers).render()? })
+    Ok(Shown { title: text!("page-patch-night"), main: PatchNight::of(servers).render()? })
 }
 
 #[derive(Template)]
 #[template(path = "patch_night.html")]
 struct PatchNight {
     headline: String,
-    lead: &'static str,
+    lead: String,
     against: Vec<ServerLine>,
     ready: Vec<String>,
 }
@@ -41,7 +42,7 @@ struct ServerLine {
     server: String,
     class: &'static str,
     silent: bool,
-    lines: Vec<(&'static str, String)>,
+    lines: Vec<(String, String)>,
 }
 
 impl PatchNight {
@@ -60,9 +61,14 @@ impl PatchNight {
             } else {
                 "soon"
             };
-            let kinds = [("at the next restart", restart), ("stops an update", update), ("unknown", unknown), ("frozen", frozen)];
-            let lines: Vec<(&'static str, String)> =
-                kinds.into_iter().flat_map(|(kind, lines)| lines.into_iter().map(move |line| (kind, line))).collect();
+            let kinds = [
+                (text!("patch-night-restart"), restart),
+                (text!("patch-night-update"), update),
+                (text!("patch-night-unknown"), unknown),
+                (text!("patch-night-frozen"), frozen),
+            ];
+            let lines: Vec<(String, String)> =
+                kinds.into_iter().flat_map(|(kind, lines)| lines.into_iter().map(move |line| (kind.clone(), line))).collect();
             if lines.is_empty() && connected {
                 ready.push(server);
             } else {
@@ -71,11 +77,11 @@ impl PatchNight {
         }
         against.sort_by_key(|line| (line.class != "bad", line.class != "soon"));
         let headline = match (count, stops) {
-            (0, _) => "No server has reported yet".to_owned(),
-            (_, 0) => "Nothing is known that would stop tonight".to_owned(),
-            (count, stops) => format!("{stops} of {count} servers must not be restarted or updated as they are"),
+            (0, _) => text!("patch-night-none"),
+            (_, 0) => text!("patch-night-nothing-known"),
+            (count, stops) => text!("patch-night-stops", stops = stops, count = count),
         };
-        let lead = "Asked of what every server said last. What a restart brings to light stands here before it.";
+        let lead = text!("patch-night-lead");
         Self { headline, lead, against, ready }
     }
 }

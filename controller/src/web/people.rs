@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::access::Who;
 use super::acts::Sent;
 use super::plans::{day, moment};
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web};
 use crate::operators::access::Right;
 
@@ -24,7 +25,7 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let trust = trust_in_force(web, who).await?;
     let ways = web.operators.list_access(who.ask(ListAccessRequest {})).await?.into_inner();
     let main = [People::of(trust.as_ref()).render()?, Ways::of(ways, who).render()?].concat();
-    Ok(Shown { title: "Access".to_owned(), main })
+    Ok(Shown { title: text!("people-access"), main })
 }
 
 #[derive(Template)]
@@ -58,28 +59,44 @@ impl Ways {
         let ListAccessResponse { browsers, passwords, tokens } = found;
         let mut rows = Vec::new();
         for operator::SignedIn { person, role, via, began_at, expires_at } in browsers {
-            let (what, since, until) = (format!("browser, by {via}"), moment(began_at), moment(expires_at));
+            let (what, since, until) = (text!("ways-in-browser", via = via), moment(began_at), moment(expires_at));
             rows.push(Way { what, person, role, scope: String::new(), since, until, used: String::new() });
         }
         for operator::PasswordSet { person, role, set_at } in passwords {
             let (since, until) = (moment(set_at), String::new());
-            rows.push(Way { what: "password".to_owned(), person, role, scope: String::new(), since, until, used: String::new() });
+            rows.push(Way {
+                what: text!("ways-in-password-set"),
+                person,
+                role,
+                scope: String::new(),
+                since,
+                until,
+                used: String::new(),
+            });
         }
         let mut names = Vec::new();
         for operator::ApiToken { name, person, role, scope, created_at, expires_at, used_at } in tokens {
-            let used = used_at.map_or_else(|| "never".to_owned(), moment);
+            let used = used_at.map_or_else(|| text!("common-never"), moment);
             let (since, until) = (moment(created_at), day(expires_at));
-            rows.push(Way { what: format!("token {name}"), person, role, scope: scope.join(", "), since, until, used });
+            rows.push(Way {
+                what: text!("ways-in-token-named", name = name.as_str()),
+                person,
+                role,
+                scope: scope.join(", "),
+                since,
+                until,
+                used,
+            });
             names.push(name);
         }
         let scopes = [
-            ("read", Right::Read, "look at everything"),
-            ("answer", Right::Answer, "say that one is at an incident"),
-            ("submit", Right::Submit, "hand in what somebody signed"),
-            ("reject", Right::Reject, "say no to plans"),
-            ("stop", Right::Stop, "make emergency stops"),
-            ("send-away", Right::SendAway, "send machines away"),
-            ("enrol", Right::Token, "make join tokens, admit machines"),
+            ("read", Right::Read, "ways-in-may-read"),
+            ("answer", Right::Answer, "ways-in-may-answer"),
+            ("submit", Right::Submit, "ways-in-may-submit"),
+            ("reject", Right::Reject, "ways-in-may-reject"),
+            ("stop", Right::Stop, "ways-in-may-stop"),
+            ("send-away", Right::SendAway, "ways-in-may-send-away"),
+            ("enrol", Right::Token, "ways-in-may-enrol"),
         ];
         let scopes = scopes.into_iter().filter(|(_, right, _)| who.may(*right)).map(|(word, _, means)| (word, means)).collect();
         Self {
@@ -94,10 +111,7 @@ impl Ways {
 }
 
 fn vouched_only() -> Trouble {
-    tonic::Status::permission_denied(
-        "A provider vouches for you: a password or a token would still be good when it has changed its mind. Nothing was changed.",
-    )
-    .into()
+    tonic::Status::permission_denied(text!("ways-in-vouched-only")).into()
 }
 
 /// A password, twice.
@@ -117,7 +131,7 @@ pub(super) async fn set_password(
         return web.trouble(vouched_only(), Some(&who), "/access");
     }
     if *password != *Zeroizing::new(again) {
-        let status = tonic::Status::invalid_argument("The two passwords are not the same: nothing was changed.");
+        let status = tonic::Status::invalid_argument(text!("ways-in-not-the-same"));
         return web.trouble(status.into(), Some(&who), "/access");
     }
     led_back(&web, &who, web.operators.set_password(who.ask(SetPasswordRequest { password: password.to_string() })).await)
@@ -146,12 +160,12 @@ pub(super) async fn create_token(
     let shown = match web.operators.create_api_token(who.ask(request)).await {
         Ok(made) => {
             let made = made.into_inner();
-            TokenMade { name, token: made.token, until: moment(made.expires_at) }.render().map_err(Trouble::from)
+            TokenMade::of(&name, made.token, &moment(made.expires_at)).render().map_err(Trouble::from)
         }
         Err(status) => Err(status.into()),
     };
     match shown {
-        Ok(main) => web.whole(&Shown { title: "A token".to_owned(), main }, Some(&who), "/access", false),
+        Ok(main) => web.whole(&Shown { title: text!("common-a-token"), main }, Some(&who), "/access", false),
         Err(trouble) => web.trouble(trouble, Some(&who), "/access"),
     }
 }
@@ -159,9 +173,15 @@ pub(super) async fn create_token(
 #[derive(Template)]
 #[template(path = "api_token.html")]
 struct TokenMade {
-    name: String,
+    headline: String,
+    lead: String,
     token: String,
-    until: String,
+}
+
+impl TokenMade {
+    fn of(name: &str, token: String, until: &str) -> Self {
+        Self { headline: text!("api-token-headline", name = name), lead: text!("api-token-lead", until = until), token }
+    }
 }
 
 /// A token, by its name.
@@ -204,7 +224,7 @@ pub(super) async fn trust_in_force(web: &Web, who: &Who) -> Result<Option<Verifi
 #[template(path = "people.html")]
 struct People {
     lead: String,
-    about: Vec<(&'static str, String)>,
+    about: Vec<(String, String)>,
     persons: Vec<Row>,
     needs: Vec<Need>,
     /// The keys of browsers that stand in the document, as `person:key`.
@@ -229,9 +249,7 @@ impl People {
     fn of(trust: Option<&Verified<TrustDocument>>) -> Self {
         let Some(Verified { value: trust, id, signers: _ }) = trust else {
             return Self {
-                lead: "No trust document is in force: nobody may approve anything. Make one on a workstation with backstay trust init, and put it in \
-                       force with backstay trust apply."
-                    .to_owned(),
+                lead: text!("people-no-trust"),
                 about: Vec::new(),
                 persons: Vec::new(),
                 needs: Vec::new(),
@@ -245,11 +263,12 @@ impl People {
             keys: keys
                 .iter()
                 .map(|PersonKey { key, kind, until }| {
+                    let until = until.strftime("%F").to_string();
                     let kind = match kind {
-                        KeyKind::File => "in a file",
-                        KeyKind::Browser => "in a browser",
+                        KeyKind::File => text!("people-key-in-a-file", until = until),
+                        KeyKind::Browser => text!("people-key-in-a-browser", until = until),
                     };
-                    format!("{}… {kind}, until {}", &key.to_string()[..8], until.strftime("%F"))
+                    format!("{}… {kind}", &key.to_string()[..8])
                 })
                 .collect(),
         });
@@ -257,31 +276,30 @@ impl People {
             class: class.as_str(),
             persons: trust.need(class),
             in_browsers: if trust.browser.contains(&class) {
-                format!("{} of them may sign in a browser", trust.need(class) - 1)
+                text!("people-in-browsers", count = trust.need(class) - 1)
             } else {
-                "with keys in files".to_owned()
+                text!("people-in-files")
             },
         });
         let browsers: Vec<&str> = trust.browser.iter().map(|class| class.as_str()).collect();
         Self {
-            lead: format!(
-                "Trust version {}, signed by the root, says who may approve. No controller can change that.",
-                trust.version
-            ),
+            lead: text!("people-lead", version = trust.version),
             about: vec![
-                ("document", id.to_string()),
-                ("root", root_fingerprint(&trust.root).to_string()),
-                ("root keys", format!("{} of {} sign the next document", trust.root.threshold, trust.root.keys.len())),
-                ("controllers", format!("those of {} CA", trust.ca.len())),
+                (text!("people-document"), id.to_string()),
+                (text!("people-root"), root_fingerprint(&trust.root).to_string()),
+                (
+                    text!("people-root-keys"),
+                    text!("people-root-keys-sign", threshold = trust.root.threshold, keys = trust.root.keys.len()),
+                ),
+                (text!("people-controllers"), text!("people-of-ca", count = trust.ca.len())),
             ],
             persons: persons.collect(),
             needs: needs.into(),
             keys: browser_keys(trust),
             browsers: if browsers.is_empty() {
-                "The trust document lets keys of browsers count for nothing here. The root changes that: backstay trust next --browser renew."
-                    .to_owned()
+                text!("people-browsers-count-for-nothing")
             } else {
-                format!("Keys of browsers count for: {}; for all persons needed but one.", browsers.join(", "))
+                text!("people-browsers-count-for", classes = browsers.join(", "))
             },
         }
     }

@@ -13,6 +13,7 @@ use proto::operator::operator_service_server::OperatorService as _;
 use proto::operator::{self, GetPlanRequest, GetPlanResponse, ListPlansRequest};
 
 use super::access::Who;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web, people};
 use crate::by_hand;
 use crate::diff::Diff;
@@ -27,13 +28,11 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let plans: Vec<PlanLine> = answer.plans.into_iter().map(PlanLine::of).collect();
     let waiting = plans.iter().filter(|plan| plan.open).count();
     let lead = match (waiting, plans.len()) {
-        (_, 0) => "Nothing was ever planned here: every server is left alone.".to_owned(),
-        (0, _) => "None waits for approvers.".to_owned(),
-        (waiting, _) => {
-            format!("{waiting} for approvers to decide. A plan is approved on the approver's own workstation, with the own key.")
-        }
+        (_, 0) => text!("plans-none"),
+        (0, _) => text!("plans-none-waits"),
+        (waiting, _) => text!("plans-wait", count = waiting),
     };
-    Ok(Shown { title: "Plans".to_owned(), main: Plans { lead, plans }.render()? })
+    Ok(Shown { title: text!("common-plans"), main: Plans { lead, plans }.render()? })
 }
 
 #[derive(Template)]
@@ -47,7 +46,7 @@ pub(super) async fn show_one(web: &Web, who: &Who, id: &str) -> Result<Shown, Tr
     let answer = web.operators.get_plan(who.ask(GetPlanRequest { id: id.to_owned() })).await?.into_inner();
     let trust = people::trust_in_force(web, who).await?;
     let page = PlanPage::of(answer, trust.as_ref().map(|trust| &trust.value), |right| who.may(right))?;
-    Ok(Shown { title: format!("{} on {}", page.purpose, page.server), main: page.render()? })
+    Ok(Shown { title: text!("plan-title", purpose = page.purpose.as_str(), server = page.server.as_str()), main: page.render()? })
 }
 
 #[derive(Template)]
@@ -60,8 +59,8 @@ struct PlanPage {
     life: String,
     waits_for: String,
     opens: String,
-    approvals: u32,
-    needed: u32,
+    approved: String,
+    expects: String,
     open: bool,
     /// Which state of it was shown.
     etag: String,
@@ -85,24 +84,21 @@ impl PlanPage {
         let GetPlanResponse { plan, body, approvals, receipt } = answer;
         let plan = present("GetPlanResponse.plan", plan)?;
         let etag = plan.etag.clone();
-        let PlanLine { short, server, purpose, life, approvals: counted, needed, opens, waits_for, open } = PlanLine::of(plan);
+        let needed = plan.needed;
+        let PlanLine { short, server, purpose, life, approved, opens, waits_for, open } = PlanLine::of(plan);
         let stands = Life::from_word(&life);
         let body = Plan::from_bytes(&body).map_err(|error| tonic::Status::internal(error.to_string()))?;
         let said = approvals.into_iter().map(|approval| {
             let operator::ApprovalSummary { person, reason, change, not_before: _, not_after } = approval;
             let change = if change.is_empty() { String::new() } else { format!(" ({change})") };
-            format!("{person}: {reason}{change}, until {}", day(not_after))
+            text!("plan-said", person = person, reason = reason, change = change, day = day(not_after))
         });
         let receipt = receipt.map(Receipt::try_from).transpose()?;
-        let class = class(&body);
+        let (class, diff) = (class(&body), Diff::of(&body));
         let keys = trust.filter(|trust| trust.browser.contains(&class)).map(people::browser_keys);
         let browsers = match &keys {
-            Some(_) => format!(
-                "Of the {needed} persons who must sign, {} may do so in a browser, where what is read comes from the controller; at least one signs \
-                 on a workstation.",
-                needed.saturating_sub(1)
-            ),
-            None => format!("Keys of browsers do not count for this: the trust document does not name {}.", class.as_str()),
+            Some(_) => text!("plan-browsers-count", needed = needed, browsers = needed.saturating_sub(1)),
+            None => text!("plan-browsers-do-not-count", class = class.as_str()),
         };
         Ok(Self {
             may_reject: may(Right::Reject) && stands.is_some_and(|life| !life.ended()),
@@ -117,10 +113,10 @@ impl PlanPage {
             life,
             waits_for,
             opens,
-            approvals: counted,
-            needed,
+            approved,
+            expects: text!("plan-expects-facts", count = diff.expects),
             open,
-            diff: Diff::of(&body),
+            diff,
             by_hand: by_hand::lines(&body).join("\n"),
             said: said.collect(),
             receipt: receipt.map(|receipt| told(&receipt)).unwrap_or_default(),
@@ -130,16 +126,20 @@ impl PlanPage {
 
 /// What became of it on its host, in order.
 fn told(receipt: &Receipt) -> Vec<String> {
-    let mut lines = vec![format!("{} on {}", receipt.outcome.as_str(), receipt.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ"))];
+    let mut lines = vec![text!(
+        "plan-ended",
+        outcome = receipt.outcome.as_str(),
+        at = receipt.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    )];
     if let Some(policy) = &receipt.standing {
-        lines.push(format!("by standing approval of policy {}", policy.short()));
+        lines.push(text!("plan-standing", policy = policy.short()));
     }
     if receipt.gap_micros > 0 {
-        lines.push(format!("444 had no record for {} microseconds", receipt.gap_micros));
+        lines.push(text!("plan-gap", micros = receipt.gap_micros));
     }
     lines.extend(receipt.notes.iter().cloned());
     lines.extend(receipt.objections.iter().map(ToString::to_string));
-    lines.extend(receipt.foreign.iter().map(|fact| format!("changed elsewhere meanwhile: {fact}")));
+    lines.extend(receipt.foreign.iter().map(|fact| text!("plan-foreign", fact = fact.to_string())));
     lines
 }
 
@@ -149,8 +149,7 @@ pub(super) struct PlanLine {
     pub(super) server: String,
     pub(super) purpose: String,
     pub(super) life: String,
-    pub(super) approvals: u32,
-    pub(super) needed: u32,
+    pub(super) approved: String,
     pub(super) opens: String,
     pub(super) waits_for: String,
     /// An approver's word is wanted.
@@ -178,8 +177,7 @@ impl PlanLine {
             server,
             purpose: purpose.replace('_', " "),
             life,
-            approvals,
-            needed,
+            approved: text!("plan-approved-of", approvals = approvals, needed = needed),
             opens: day(opens_at),
             waits_for,
             open,

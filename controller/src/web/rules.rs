@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::access::Who;
 use super::acts::Sent;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web, calendar, people};
 use crate::policies::{Day, Difference, Differences, InEffect};
 use crate::status::chain;
@@ -25,7 +26,7 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     let held = in_force(web, who).await?;
     let trust = people::trust_in_force(web, who).await?;
     let page = PolicyPage::of(held.as_ref(), trust.as_ref().map(|trust| &trust.value), web.parts.clock.now());
-    Ok(Shown { title: "Policy".to_owned(), main: page.render()? })
+    Ok(Shown { title: text!("common-policy"), main: page.render()? })
 }
 
 /// The policy in force with who signed it, and its own bytes.
@@ -58,7 +59,7 @@ impl PolicyPage {
     fn of(held: Option<&(Verified<Policy>, String)>, trust: Option<&TrustDocument>, now: Timestamp) -> Self {
         let Some((Verified { value: policy, id, signers }, text)) = held else {
             return Self {
-                lead: "No policy is in force: every server is only observed.".to_owned(),
+                lead: text!("estate-no-policy"),
                 doubts: Vec::new(),
                 values: Vec::new(),
                 text: String::new(),
@@ -67,9 +68,9 @@ impl PolicyPage {
         };
         let persons: Vec<String> =
             trust.map(|trust| trust.approvers(signers, now)).unwrap_or_default().iter().map(ToString::to_string).collect();
-        let by = if persons.is_empty() { "people who approve no longer".to_owned() } else { persons.join(", ") };
+        let by = if persons.is_empty() { text!("policy-nobody-any-more") } else { persons.join(", ") };
         Self {
-            lead: format!("Version {} is in force, signed by {by}. Agents obey no other.", policy.version),
+            lead: text!("policy-in-force", version = policy.version, by = by),
             doubts: policy.doubts(now),
             values: values(policy),
             text: text.clone(),
@@ -116,10 +117,11 @@ async fn tried(web: &Web, who: &Who, text: String) -> Result<(StatusCode, Shown)
             let mut days = calendar::foreseen(web, who, policy).await?;
             let more = days.len().saturating_sub(FORESEEN);
             days.truncate(FORESEEN);
+            let more = if more == 0 { String::new() } else { text!("policy-tried-more", count = more) };
             (StatusCode::OK, TriedPage { wrong: String::new(), changes, doubts, days, more, text })
         }
     };
-    Ok((status, Shown { title: "A policy is tried".to_owned(), main: page.render()? }))
+    Ok((status, Shown { title: text!("policy-tried-a-policy-is-tried"), main: page.render()? }))
 }
 
 #[derive(Template, Default)]
@@ -129,6 +131,7 @@ struct TriedPage {
     changes: Vec<Difference>,
     doubts: Vec<String>,
     days: Vec<Day>,
-    more: usize,
+    /// That time brings more; empty when it does not.
+    more: String,
     text: String,
 }

@@ -9,6 +9,7 @@ use proto::operator::{self, ExplainServerRequest, ExplainServerResponse, GetServ
 
 use super::access::Who;
 use super::plans::{PlanLine, day, moment};
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web, class_of_severity};
 use crate::colour;
 
@@ -39,7 +40,7 @@ struct ServerPage {
     would_change: Vec<String>,
     plans: Vec<PlanLine>,
     timeline: Vec<Happened>,
-    about: Vec<(&'static str, String)>,
+    about: Vec<(String, String)>,
     facts: Vec<String>,
 }
 
@@ -55,7 +56,7 @@ struct Happened {
 
 /// One end of the server.
 struct Site {
-    title: &'static str,
+    title: String,
     links: Vec<Link>,
 }
 
@@ -87,7 +88,7 @@ impl ServerPage {
                 "differs" => "bad",
                 _ => "grey",
             },
-            who: format!("seen from {peer}"),
+            who: text!("server-seen-from", peer = peer),
             text,
         });
         if let Some(back_end) = sites.last_mut() {
@@ -97,14 +98,14 @@ impl ServerPage {
         let ExplainServerResponse { verdict: _, facts, rule, decision, why, would_change, next_look: _ } = why;
         let lead = match (server.connected, server.last_seen) {
             (true, _) => why,
-            (false, 0) => "It was never heard.".to_owned(),
-            (false, at) => format!("Its agent is not heard since {}: this is what it said last. {why}", day(at)),
+            (false, 0) => text!("server-never-heard"),
+            (false, at) => text!("server-silent", day = day(at), why = why),
         };
         let mut plans: Vec<PlanLine> = plans.into_iter().map(PlanLine::of).collect();
         plans.truncate(PLANS);
         Ok(Self {
             class: colour::of_word(&server.verdict),
-            verdict: if server.verdict.is_empty() { "no report yet".to_owned() } else { server.verdict.replace('_', " ") },
+            verdict: if server.verdict.is_empty() { text!("common-no-report-yet") } else { server.verdict.replace('_', " ") },
             lead,
             sites,
             findings: findings
@@ -122,12 +123,12 @@ impl ServerPage {
             plans,
             timeline,
             about: vec![
-                ("mode", or_dash(server.mode)),
-                ("DAG", or_dash(server.dag)),
-                ("AD site", or_dash(server.site)),
-                ("Exchange", or_dash(server.exchange)),
-                ("agent", or_dash(server.agent_version)),
-                ("would a renewal succeed", or_dash(server.renewal)),
+                (text!("server-mode"), or_dash(server.mode)),
+                (text!("common-dag"), or_dash(server.dag)),
+                (text!("common-ad-site"), or_dash(server.site)),
+                (text!("server-exchange"), or_dash(server.exchange)),
+                (text!("server-agent"), or_dash(server.agent_version)),
+                (text!("server-renewal"), or_dash(server.renewal)),
             ],
             facts,
             name: server.name,
@@ -143,8 +144,11 @@ fn timeline(history: Vec<operator::Stood>, plans: &[operator::Plan]) -> Vec<Happ
         let found = if findings.is_empty() { String::new() } else { format!(": {}", findings.join(", ")) };
         let rebound = match before.next() {
             Some(before) if before != thumbprint => {
-                let named = if thumbprint.is_empty() { "nothing" } else { thumbprint.as_str() };
-                format!("; 444 names {named} from here on")
+                if thumbprint.is_empty() {
+                    text!("server-names-nothing")
+                } else {
+                    text!("server-names", thumbprint = thumbprint)
+                }
             }
             Some(_) | None => String::new(),
         };
@@ -174,14 +178,14 @@ fn timeline(history: Vec<operator::Stood>, plans: &[operator::Plan]) -> Vec<Happ
 /// Both ends, the front end first: what clients come upon first.
 fn ends(report: &Report) -> [Site; 2] {
     [
-        Site { title: "Front end, port 443", links: chain(report, FRONT_END_PORT) },
-        Site { title: "Back end, port 444", links: chain(report, BACK_END_PORT) },
+        Site { title: text!("server-front-end"), links: chain(report, FRONT_END_PORT) },
+        Site { title: text!("server-back-end"), links: chain(report, BACK_END_PORT) },
     ]
 }
 
 fn chain(report: &Report, port: u16) -> Vec<Link> {
     let mut links = Vec::new();
-    let grey = |who: &str, why: &str| Link { class: "grey", who: who.to_owned(), text: format!("unknown: {why}") };
+    let grey = |who: &str, why: &str| Link { class: "grey", who: who.to_owned(), text: text!("server-unknown", why = why) };
     let mut bound = None;
     match &report.records {
         Fact::Unknown(why) => links.push(grey("http.sys", why)),
@@ -189,46 +193,45 @@ fn chain(report: &Report, port: u16) -> Vec<Link> {
             let here: Vec<&SslRecord> = records.iter().filter(|record| record.port() == Some(port)).collect();
             bound = here.iter().find(|record| record.is_back_end() || record.is_front_end()).or(here.first()).copied();
             if here.is_empty() {
-                links.push(Link { class: "bad", who: "http.sys".to_owned(), text: "no record".to_owned() });
+                links.push(Link { class: "bad", who: "http.sys".to_owned(), text: text!("server-no-record") });
             }
             for record in here {
-                let names = record.thumbprint.map_or_else(|| "no certificate".to_owned(), |found| found.to_string());
+                let names = record.thumbprint.map_or_else(|| text!("server-no-certificate"), |found| found.to_string());
                 let class = if record.thumbprint.is_some() { "well" } else { "bad" };
-                let text = format!("{} names {names} in {}", record.endpoint, record.store());
+                let (endpoint, store) = (record.endpoint.to_string(), record.store().to_string());
+                let text = text!("server-record", endpoint = endpoint, names = names, store = store);
                 links.push(Link { class, who: "http.sys".to_owned(), text });
             }
         }
     }
     let mut holds = None;
     if let Some((record, thumbprint)) = bound.and_then(|record| Some((record, record.thumbprint?))) {
-        let who = format!("store {}", record.store());
+        let who = text!("server-store", store = record.store().to_string());
         match report.entry(&record.store(), thumbprint) {
             Fact::Unknown(why) => links.push(grey(&who, &why)),
-            Fact::Known(None) => links.push(Link { class: "bad", who, text: "the certificate is not there".to_owned() }),
+            Fact::Known(None) => links.push(Link { class: "bad", who, text: text!("server-not-there") }),
             Fact::Known(Some(entry)) => {
                 holds = Some(entry.certificate);
-                let archived = if entry.archived { ", archived" } else { "" };
+                let there = if entry.archived { text!("server-there-archived") } else { text!("server-there") };
                 let (class, key) = match &entry.key_state {
-                    Fact::Known(KeyState::Usable) => ("well", "its key works".to_owned()),
-                    Fact::Known(state) => ("bad", format!("its key cannot be used: {state}")),
-                    Fact::Unknown(why) => ("grey", format!("whether its key works is unknown: {why}")),
+                    Fact::Known(KeyState::Usable) => ("well", text!("server-key-works")),
+                    Fact::Known(state) => ("bad", text!("server-key-unusable", state = state.to_string())),
+                    Fact::Unknown(why) => ("grey", text!("server-key-unknown", why = why.as_str())),
                 };
-                links.push(Link { class, who, text: format!("the certificate is there{archived}, {key}") });
+                links.push(Link { class, who, text: format!("{there}, {key}") });
             }
         }
     }
     for probe in report.probes.iter().filter(|probe| probe.port == port) {
         let (class, text) = match &probe.outcome {
-            ProbeOutcome::Presented { certificate } if Some(*certificate) == holds => {
-                ("well", "serves that certificate".to_owned())
-            }
-            ProbeOutcome::Presented { .. } => ("soon", "serves another certificate".to_owned()),
-            ProbeOutcome::Refused => ("bad", "nobody listens".to_owned()),
-            ProbeOutcome::NoHandshake(why) => ("bad", format!("no handshake: {why}")),
-            ProbeOutcome::Unreachable(why) => ("grey", format!("not reached: {why}")),
-            ProbeOutcome::Elsewhere(why) => ("grey", format!("the name leads elsewhere: {why}")),
+            ProbeOutcome::Presented { certificate } if Some(*certificate) == holds => ("well", text!("server-serves-it")),
+            ProbeOutcome::Presented { .. } => ("soon", text!("server-serves-another")),
+            ProbeOutcome::Refused => ("bad", text!("server-nobody-listens")),
+            ProbeOutcome::NoHandshake(why) => ("bad", text!("server-no-handshake", why = why.as_str())),
+            ProbeOutcome::Unreachable(why) => ("grey", text!("server-not-reached", why = why.as_str())),
+            ProbeOutcome::Elsewhere(why) => ("grey", text!("server-elsewhere", why = why.to_string())),
         };
-        links.push(Link { class, who: format!("handshake over {}", probe.path), text });
+        links.push(Link { class, who: text!("server-handshake", path = probe.path.to_string()), text });
     }
     links
 }

@@ -6,6 +6,7 @@ use proto::operator::{GetSettingsRequest, GetSettingsResponse, Setting};
 
 use super::access::Who;
 use super::plans::day;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web};
 use crate::operators::access::Right;
 
@@ -16,14 +17,14 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
     } else {
         Settings { may_see, ..Settings::default() }
     };
-    Ok(Shown { title: "Settings".to_owned(), main: main.render()? })
+    Ok(Shown { title: text!("common-settings"), main: main.render()? })
 }
 
 #[derive(Template, Default)]
 #[template(path = "settings.html")]
 struct Settings {
     may_see: bool,
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<(String, String)>,
     /// The tables of the file, with their values.
     parts: Vec<(String, Vec<Line>)>,
 }
@@ -38,12 +39,12 @@ struct Line {
 impl Settings {
     /// Pure: the same answer makes the same page.
     fn of(GetSettingsResponse { settings, version, store_bytes, ca_ends, pages_certificate_ends }: GetSettingsResponse) -> Self {
-        let until = |end: Option<i64>, none: &str| end.map_or_else(|| none.to_owned(), |end| format!("good until {}", day(end)));
+        let until = |end: Option<i64>, none: String| end.map_or(none, |end| text!("settings-good-until", day = day(end)));
         let facts = vec![
-            ("version", version),
-            ("store", format!("{:.1} MB", store_bytes as f64 / 1e6)),
-            ("certificate of the CA", until(ca_ends, "does not read")),
-            ("certificate of the pages", until(pages_certificate_ends, "none: they are shown on this machine only")),
+            (text!("settings-version"), version),
+            (text!("settings-store"), format!("{:.1} MB", store_bytes as f64 / 1e6)),
+            (text!("settings-ca"), until(ca_ends, text!("settings-does-not-read"))),
+            (text!("settings-pages"), until(pages_certificate_ends, text!("settings-pages-here-only"))),
         ];
         let mut parts: Vec<(String, Vec<Line>)> = Vec::new();
         for Setting { key, value, is_default, meaning } in settings {

@@ -9,6 +9,7 @@ use proto::operator::{self, ListStopsRequest};
 
 use super::access::Who;
 use super::plans::moment;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web, estate};
 use crate::operators::access::Right;
 use crate::operators::names;
@@ -24,7 +25,7 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
         }
     }
     let main = main.render()?;
-    Ok(Shown { title: "Emergency stop".to_owned(), main })
+    Ok(Shown { title: text!("common-emergency-stop"), main })
 }
 
 #[derive(Template)]
@@ -39,6 +40,7 @@ struct Stops {
 
 struct StopLine {
     short: String,
+    headline: String,
     covers: String,
     reason: String,
     person: String,
@@ -59,17 +61,16 @@ impl Stops {
             list.push(StopLine::of(stop)?);
         }
         let lead = match in_force.len() {
-            0 => "None is in force. A stop ends all work of the agents, also what they would repair by themselves; 444 stays as it is.".to_owned(),
-            1 => "One is in force: where it holds, nothing is done until approvers say so.".to_owned(),
-            many => format!("{many} are in force: where they hold, nothing is done until approvers say so."),
+            0 => text!("stops-none"),
+            some => text!("stops-in-force", count = some),
         };
-        let groups = |word: &str, title: &str, name: fn(&operator::Server) -> &str| {
+        let groups = |word: &str, title: String, name: fn(&operator::Server) -> &str| {
             let names: BTreeSet<&str> = servers.iter().map(name).filter(|name| !name.is_empty()).collect();
             names.into_iter().map(|name| (format!("{word}:{name}"), format!("{title} {name}"))).collect::<Vec<_>>()
         };
-        let mut scopes = groups("dag", "DAG", |server| &server.dag);
-        scopes.extend(groups("site", "AD site", |server| &server.site));
-        scopes.extend(groups("server", "server", |server| &server.name));
+        let mut scopes = groups("dag", text!("common-dag"), |server| &server.dag);
+        scopes.extend(groups("site", text!("common-ad-site"), |server| &server.site));
+        scopes.extend(groups("server", text!("stops-server"), |server| &server.name));
         Ok(Self { lead, may_stop, scopes, in_force, lifted })
     }
 }
@@ -83,24 +84,29 @@ impl StopLine {
             let more = if count as usize > names.len() { ", …" } else { "" };
             if count == 0 { String::new() } else { format!("{count}: {}{more}", names.join(", ")) }
         };
-        Ok(Self {
+        let mut line = Self {
             short: id.iter().take(4).map(|byte| format!("{byte:02x}")).collect(),
+            headline: String::new(),
             covers: body.servers.map_or_else(
-                || "the whole estate, and whoever joins".to_owned(),
+                || text!("stops-the-whole-estate-and-whoever"),
                 |servers| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             ),
             reason: body.reason,
             person: body.person.to_string(),
             at: body.at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
             lifted_at: if lifted_at == 0 { String::new() } else { moment(lifted_at) },
-            confirmed: format!("{confirmed} of {covered}"),
+            confirmed: text!("stops-confirmed-by", confirmed = confirmed, covered = covered),
             waiting: named(waiting_count, &waiting),
-            away: named(away_count, &away),
-            yes: format!(
-                "{} of {need}{}",
-                yes.len(),
-                if yes.is_empty() { String::new() } else { format!(": {}", yes.join(", ")) }
-            ),
-        })
+            away: match named(away_count, &away) {
+                none if none.is_empty() => none,
+                away => text!("stops-away", away = away),
+            },
+            yes: match yes.as_slice() {
+                [] => text!("stops-wanted-by-none", need = need),
+                some => text!("stops-wanted-by", count = some.len(), need = need, persons = some.join(", ")),
+            },
+        };
+        line.headline = text!("stops-in-force-where", covers = line.covers.as_str());
+        Ok(line)
     }
 }

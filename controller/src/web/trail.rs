@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::Who;
 use super::plans::moment;
+use super::texts::{filters, text};
 use super::{Shown, Trouble, Web};
 use crate::audit::{Entry, Head, verify};
 
@@ -45,7 +46,7 @@ pub(super) async fn list(State(web): State<Web>, who: Who, Query(Wanted { words,
         Err(status) => Err(status.into()),
     };
     match shown {
-        Ok(main) => web.whole(&Shown { title: "Audit".to_owned(), main }, Some(&who), "/audit", false),
+        Ok(main) => web.whole(&Shown { title: text!("common-audit"), main }, Some(&who), "/audit", false),
         Err(trouble) => web.trouble(trouble, Some(&who), "/audit"),
     }
 }
@@ -90,7 +91,7 @@ pub(super) async fn verified(State(web): State<Web>, who: Who) -> Response {
         Err(trouble) => Err(trouble),
     };
     match shown {
-        Ok(main) => web.whole(&Shown { title: "The trail verified".to_owned(), main }, Some(&who), "/audit", false),
+        Ok(main) => web.whole(&Shown { title: text!("trail-verified-title"), main }, Some(&who), "/audit", false),
         Err(trouble) => web.trouble(trouble, Some(&who), "/audit"),
     }
 }
@@ -98,9 +99,24 @@ pub(super) async fn verified(State(web): State<Web>, who: Who) -> Response {
 #[derive(Template)]
 #[template(path = "trail_verified.html")]
 struct Checked {
-    broken: String,
+    headline: String,
+    lead: String,
+    broken: bool,
     entries: u64,
     head: String,
+}
+
+impl Checked {
+    /// `broken`: what is wrong behind the last entry that holds.
+    fn of(broken: Option<String>, end: Head) -> Self {
+        let (headline, lead) = match &broken {
+            None => (text!("trail-verified-unbroken"), text!("trail-verified-entries", count = end.sequence)),
+            Some(broken) => {
+                (text!("trail-verified-broken"), text!("trail-verified-up-to", broken = broken.as_str(), count = end.sequence))
+            }
+        };
+        Self { headline, lead, broken: broken.is_some(), entries: end.sequence, head: end.hash.to_string() }
+    }
 }
 
 async fn checked(web: &Web, who: &Who) -> Result<Checked, Trouble> {
@@ -113,12 +129,11 @@ async fn checked(web: &Web, who: &Who) -> Result<Checked, Trouble> {
         }
         match verify(end, &entries) {
             Ok(head) => end = head,
-            Err(broken) => return Ok(Checked { broken: broken.to_string(), entries: end.sequence, head: end.hash.to_string() }),
+            Err(broken) => return Ok(Checked::of(Some(broken.to_string()), end)),
         }
     }
-    let cut = format!("expected entry {promised}, found the end at {}", end.sequence);
-    let broken = if end.sequence < promised { cut } else { String::new() };
-    Ok(Checked { broken, entries: end.sequence, head: end.hash.to_string() })
+    let cut = || text!("trail-verified-cut", promised = promised, end = end.sequence);
+    Ok(Checked::of((end.sequence < promised).then(cut), end))
 }
 
 async fn read(web: &Web, who: &Who, after: u64) -> Result<Vec<Entry>, Trouble> {

@@ -100,14 +100,9 @@ impl Operators {
         if validate_only { Parts { store: parts.store.trial(), nudge: Nudge::default(), ..parts } } else { parts }
     }
 
-    /// What is answered, with the names of persons for whom these are.
-    fn naming<T, N: Named>(&self, request: &Request<T>) -> impl Fn(&mut [N]) + use<T, N> {
-        let shown = names::shown(self.parts.config.privacy.names, access::role(request.extensions().get()));
-        move |named| {
-            if !shown {
-                named.iter_mut().for_each(Named::unname);
-            }
-        }
+    /// Whether whoever asks is shown the names of persons.
+    fn shows_names<T>(&self, request: &Request<T>) -> bool {
+        names::shown(self.parts.config.privacy.names, access::role(request.extensions().get()))
     }
 
     /// Who asks, and as what, if it is a person and no program.
@@ -249,7 +244,9 @@ impl OperatorService for Operators {
             .map_err(|error| Status::internal(format!("the report of {name} does not write as JSON: {error}")))?;
         let history = store.history(&name, HISTORY).await.map_err(failed)?;
         let mut plans: Vec<_> = scene.plans.into_iter().map(|seen| wire::plan(&seen.row)).collect();
-        self.naming(&request)(&mut plans);
+        if !self.shows_names(&request) {
+            plans.iter_mut().for_each(Named::unname);
+        }
         Ok(Response::new(GetServerResponse {
             history: history.into_iter().map(wire::stood).collect(),
             server: shown(scene.server, Some(&lookers)),
@@ -276,7 +273,7 @@ impl OperatorService for Operators {
 
     async fn list_plans(&self, request: Request<ListPlansRequest>) -> Answer<ListPlansResponse> {
         self.caller(&request, Right::Read)?;
-        let name = self.naming(&request);
+        let named = self.shows_names(&request);
         let ListPlansRequest { page_size, page_token, open_only, server } = request.into_inner();
         let limit = pages::size(page_size)?;
         let server = if server.is_empty() { None } else { Some(invalid::id("ListPlansRequest.server", &server)?) };
@@ -285,7 +282,9 @@ impl OperatorService for Operators {
         let rows = self.parts.store.plans(&filter, after, limit).await.map_err(failed)?;
         let next_page_token = pages::next(&rows, limit, |row| pages::of_plan(row, &filter));
         let mut plans: Vec<_> = rows.iter().map(wire::plan).collect();
-        name(&mut plans);
+        if !named {
+            plans.iter_mut().for_each(Named::unname);
+        }
         Ok(Response::new(ListPlansResponse { plans, next_page_token }))
     }
 
@@ -297,11 +296,12 @@ impl OperatorService for Operators {
         for stored in store.approvals(&row.id).await.map_err(failed)? {
             approvals.push(wire::approval(stored.verified().map_err(failed)?.value));
         }
-        self.naming(&request)(&mut approvals);
         let receipt = store.receipt(&row.id).await.map_err(failed)?.map(Into::into);
-        let mut plan = [wire::plan(&row)];
-        self.naming(&request)(&mut plan);
-        let [plan] = plan;
+        let mut plan = wire::plan(&row);
+        if !self.shows_names(&request) {
+            plan.unname();
+            approvals.iter_mut().for_each(Named::unname);
+        }
         Ok(Response::new(GetPlanResponse { plan: Some(plan), body: row.body, approvals, receipt }))
     }
 
@@ -494,20 +494,24 @@ impl OperatorService for Operators {
 
     async fn list_stops(&self, request: Request<ListStopsRequest>) -> Answer<ListStopsResponse> {
         self.caller(&request, Right::Read)?;
-        let name = self.naming(&request);
+        let named = self.shows_names(&request);
         let rows = self.parts.store.stops(request.into_inner().all).await.map_err(failed)?;
         let mut stops = stop::told(&self.parts, rows).await?;
-        name(&mut stops);
+        if !named {
+            stops.iter_mut().for_each(Named::unname);
+        }
         Ok(Response::new(ListStopsResponse { stops }))
     }
 
     async fn submit_resume(&self, request: Request<SubmitResumeRequest>) -> Answer<SubmitResumeResponse> {
         let by = self.caller(&request, Right::Submit)?;
-        let name = self.naming(&request);
+        let named = self.shows_names(&request);
         let SubmitResumeRequest { resume, validate_only } = request.into_inner();
         let signed = signed("SubmitResumeRequest.resume", resume)?;
         let mut stops = stop::resume(&self.parts(validate_only), signed, by).await?;
-        name(&mut stops);
+        if !named {
+            stops.iter_mut().for_each(Named::unname);
+        }
         Ok(Response::new(SubmitResumeResponse { stops }))
     }
 
@@ -575,17 +579,21 @@ impl OperatorService for Operators {
 
     async fn list_changes(&self, request: Request<ListChangesRequest>) -> Answer<ListChangesResponse> {
         self.caller(&request, Right::Read)?;
-        let name = self.naming(&request);
+        let named = self.shows_names(&request);
         let mut response = report::changes(&self.parts, request.into_inner()).await?;
-        name(&mut response.changes);
+        if !named {
+            response.changes.iter_mut().for_each(Named::unname);
+        }
         Ok(Response::new(response))
     }
 
     async fn list_incidents(&self, request: Request<ListIncidentsRequest>) -> Answer<ListIncidentsResponse> {
         self.caller(&request, Right::Read)?;
-        let name = self.naming(&request);
+        let named = self.shows_names(&request);
         let mut response = incidents::list(&self.parts, request.into_inner()).await?;
-        name(&mut response.incidents);
+        if !named {
+            response.incidents.iter_mut().for_each(Named::unname);
+        }
         Ok(Response::new(response))
     }
 
@@ -609,7 +617,7 @@ impl OperatorService for Operators {
 
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
         self.caller(&request, Right::Read)?;
-        if !names::shown(self.parts.config.privacy.names, access::role(request.extensions().get())) {
+        if !self.shows_names(&request) {
             return Err(names::trail());
         }
         let ListAuditRequest { page_size, page_token, after, contains, newest_first } = request.into_inner();

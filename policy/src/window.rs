@@ -140,7 +140,8 @@ impl fmt::Display for Window {
     }
 }
 
-fn short(day: Weekday) -> &'static str {
+/// A day as it stands in documents: its first three letters.
+pub fn short(day: Weekday) -> &'static str {
     match day {
         Weekday::Monday => "mon",
         Weekday::Tuesday => "tue",
@@ -152,7 +153,11 @@ fn short(day: Weekday) -> &'static str {
     }
 }
 
-fn weekday(name: &str) -> Result<Weekday, InvalidWindow> {
+/// The day of these three letters, in either case.
+///
+/// # Errors
+/// [`InvalidWindow::Day`].
+pub fn weekday(name: &str) -> Result<Weekday, InvalidWindow> {
     match name.to_ascii_lowercase().as_str() {
         "mon" => Ok(Weekday::Monday),
         "tue" => Ok(Weekday::Tuesday),

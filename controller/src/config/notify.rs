@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{ToSpan as _, Zoned};
 use policy::Timestamp;
 use policy::duration::Span;
+use policy::window;
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -61,16 +62,7 @@ pub struct Weekly {
 
 impl fmt::Display for Weekly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let day = match self.day {
-            Weekday::Monday => "mon",
-            Weekday::Tuesday => "tue",
-            Weekday::Wednesday => "wed",
-            Weekday::Thursday => "thu",
-            Weekday::Friday => "fri",
-            Weekday::Saturday => "sat",
-            Weekday::Sunday => "sun",
-        };
-        write!(f, "{day} {}", self.time.strftime("%H:%M"))
+        write!(f, "{} {}", window::short(self.day), self.time.strftime("%H:%M"))
     }
 }
 
@@ -303,17 +295,7 @@ fn at(day: &Zoned, time: Time) -> Option<Zoned> {
 
 fn weekly(text: &str) -> Option<Weekly> {
     let (day, time) = text.split_once(' ')?;
-    let day = match day {
-        "mon" => Weekday::Monday,
-        "tue" => Weekday::Tuesday,
-        "wed" => Weekday::Wednesday,
-        "thu" => Weekday::Thursday,
-        "fri" => Weekday::Friday,
-        "sat" => Weekday::Saturday,
-        "sun" => Weekday::Sunday,
-        _ => return None,
-    };
-    Some(Weekly { day, time: clock(time)? })
+    Some(Weekly { day: window::weekday(day).ok()?, time: clock(time)? })
 }
 
 fn quiet_hours(text: &str) -> Option<Quiet> {

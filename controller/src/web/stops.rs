@@ -84,13 +84,14 @@ impl StopLine {
             let more = if count as usize > names.len() { ", …" } else { "" };
             if count == 0 { String::new() } else { format!("{count}: {}{more}", names.join(", ")) }
         };
-        let mut line = Self {
+        let covers = body.servers.map_or_else(
+            || text!("stops-the-whole-estate-and-whoever"),
+            |servers| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        );
+        Ok(Self {
             short: id.iter().take(4).map(|byte| format!("{byte:02x}")).collect(),
-            headline: String::new(),
-            covers: body.servers.map_or_else(
-                || text!("stops-the-whole-estate-and-whoever"),
-                |servers| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            ),
+            headline: text!("stops-in-force-where", covers = covers.as_str()),
+            covers,
             reason: body.reason,
             person: body.person.to_string(),
             at: body.at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
@@ -105,8 +106,6 @@ impl StopLine {
                 [] => text!("stops-wanted-by-none", need = need),
                 some => text!("stops-wanted-by", count = some.len(), need = need, persons = some.join(", ")),
             },
-        };
-        line.headline = text!("stops-in-force-where", covers = line.covers.as_str());
-        Ok(line)
+        })
     }
 }

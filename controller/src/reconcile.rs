@@ -228,12 +228,13 @@ impl Shared {
             .first()
             .map(|row| format!("emergency stop {} by {}: going on takes approvers", row.id.short(), row.stop.line()));
         let now = clock.now();
+        let connected = connections.is_connected(server);
         let terms = Terms {
             policy: &documents.policy,
             trust: documents.trust.as_ref(),
             in_force: documents.held,
             stopped: stopped.as_deref(),
-            connected: connections.is_connected(server),
+            connected,
             now,
         };
         let conclusion = Arc::new(look(&scene, &terms));
@@ -262,6 +263,10 @@ impl Shared {
                     }
                 }
             }
+        }
+        // Who came or went meanwhile asked what waits before this was written, and does not ask again.
+        if connections.is_connected(server) != connected {
+            nudge.look(server);
         }
         Ok(next)
     }

@@ -18,8 +18,8 @@ use tests::lab::Damage;
 use tests::outside::{Client, Shown};
 use tests::wait::{self, when};
 
-/// For whatever must happen in the end.
-const LIMIT: Duration = Duration::from_secs(60);
+/// For whatever must happen in the end: an agent that found nobody again and again comes back within a minute.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// For whoever is to notice silence: an answer that does not come is given up after 30 s, a ping after 45 s.
 const NOTICED: Duration = Duration::from_secs(90);

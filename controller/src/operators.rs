@@ -180,8 +180,11 @@ impl OperatorService for Operators {
         let (mut checkups, mut lookers) = (BTreeMap::new(), BTreeMap::new());
         if let (Some(first), Some(last)) = (rows.first(), rows.last()) {
             let count = approval::policy_in_force(store).await?.peers.count;
-            checkups = store.checkups_between(&first.name, &last.name).await.map_err(failed)?;
-            lookers = store.peers_between(&first.name, &last.name, count).await.map_err(failed)?;
+            let read = tokio::try_join!(
+                store.checkups_between(&first.name, &last.name),
+                store.peers_between(&first.name, &last.name, count)
+            );
+            (checkups, lookers) = read.map_err(failed)?;
         }
         let (never, now) = (Checkups::default(), clock.now());
         let servers = rows.into_iter().map(|row| {

@@ -71,6 +71,9 @@ fn everything_stands_still_until_enough_approvers_say_yes_whatever_is_restarted(
     assert!(resume(&estate, &id[..8], "anna").contains("1 of 2"));
     assert!(resume(&estate, &id[..8], "anna").contains("1 of 2"), "a person counts once");
     wait::throughout(WHILE, || as_it_was(&host, &lost)).expect("one approver is not enough");
+    let key = estate.desk().key_file("ben").display().to_string();
+    estate.desk().ok(&["resume", &id, "--key", &key, "--reason", "is it enough", "--yes", "--dry-run"]).expect("judged");
+    assert_eq!(stops(&estate).len(), 1, "a yes that was only tried lets nothing go");
     assert!(resume(&estate, &id[..8], "ben").contains("let go"));
     estate.wait_verdict("EX1", "healthy", LIMIT).expect("put back");
     assert_eq!(Client::find().look(back_end).expect("shown"), good);

@@ -127,6 +127,9 @@ fn outside_relay_and_receiver_that_were_down_have_every_message_once() {
         let open = estate.desk().json(&["incident", "list"]).expect("a list");
         let dead = open.as_array().expect("a list").iter().find(|one| one["code"] == "BST102").expect("one").clone();
         let id = dead["id"].as_str().expect("an id");
+        estate.desk().ok(&["incident", "acknowledge", id, "--dry-run"]).expect("judged");
+        let open = estate.desk().json(&["incident", "list"]).expect("a list");
+        assert!(open.as_array().expect("a list").iter().all(|one| one["acknowledged_at"].is_null()), "{open}");
         let seen = estate.desk().json(&["incident", "acknowledge", id]).expect("noted");
         assert_eq!(seen[0]["acknowledged_by"], "admin");
 

@@ -203,6 +203,10 @@ fn a_program_has_what_its_token_names_and_no_more() {
     let listed = desk.json(&["access", "list"]).expect("ways in");
     assert_eq!((&listed["tokens"][0]["name"], &listed["tokens"][0]["scope"][0]), (&"nagios".into(), &"read".into()));
     assert!(listed["tokens"][0]["used_at"].is_string(), "{listed}");
+    for tried in [&["access", "token", "revoke", "nagios"][..], &["access", "end", "admin", "--reason", "who knows"]] {
+        desk.ok(&[tried, &["--dry-run"]].concat()).expect("judged");
+    }
+    assert_eq!(by(&name, &["status"]).0, 0, "what was only tried ended nothing");
     desk.ok(&["access", "token", "revoke", "nagios"]).expect("revoked");
     let (code, said) = by(&name, &["status"]);
     assert!(code == 4 && said.contains("or not any more"), "{code} {said}");

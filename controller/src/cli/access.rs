@@ -15,6 +15,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::connection::{answer, authorities, token_line};
+use super::dry_run::DryRun;
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, line, moment as at, table};
 use super::{Context, files};
@@ -83,14 +84,18 @@ pub struct End {
     /// Why.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl End {
     async fn run(self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
-        let Self { person, reason } = self;
-        let request = EndAccessRequest { person: person.to_string(), reason, validate_only: false };
+        let Self { person, reason, dry_run } = self;
+        let request = EndAccessRequest { person: person.to_string(), reason, validate_only: dry_run.validate_only() };
         let ended = answer(&format!("ending the access of {person}"), client.end_access(request)).await?.ended;
+        dry_run.say(context, &format!("{person} has no way in here any more but a certificate"));
         context.output.show(&Ended { person, ended })?;
         Ok(Exit::Ok)
     }
@@ -178,14 +183,18 @@ impl CreateToken {
 pub struct Revoke {
     /// Which.
     name: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Revoke {
     async fn run(self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = format!("revoking token {}", self.name);
-        answer(&doing, client.revoke_api_token(RevokeApiTokenRequest { name: self.name.clone(), validate_only: false })).await?;
-        context.output.say(&format!("token {} is good for nothing any more", self.name));
+        let request = RevokeApiTokenRequest { name: self.name.clone(), validate_only: self.dry_run.validate_only() };
+        answer(&doing, client.revoke_api_token(request)).await?;
+        self.dry_run.say(context, &format!("token {} is good for nothing any more", self.name));
         Ok(Exit::Ok)
     }
 }
@@ -198,7 +207,7 @@ struct Ended {
 
 impl View for Ended {
     fn text(&self) -> String {
-        format!("{} has no way in any more but a certificate; ended: {}\n", self.person, self.ended)
+        format!("ways in of {} that end: {}\n", self.person, self.ended)
     }
 }
 

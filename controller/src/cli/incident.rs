@@ -7,6 +7,7 @@ use proto::operator::{self, AcknowledgeIncidentRequest, ListChannelsRequest, Lis
 use serde::Serialize;
 
 use super::connection::{Client, answer};
+use super::dry_run::DryRun;
 use super::failure::{Doing, Exit, Failure};
 use super::output::{View, dash, line, moment as at, moment_if_any, table};
 use super::{Context, pages};
@@ -76,16 +77,19 @@ pub struct Acknowledge {
     /// The incident, as `backstay incident list` names it.
     #[arg(value_name = "ID")]
     id: String,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Acknowledge {
     async fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
         let mut client = context.connection.connect().await?;
         let doing = format!("acknowledging incident {}", self.id);
-        let response =
-            answer(&doing, client.acknowledge_incident(AcknowledgeIncidentRequest { id: self.id.clone(), validate_only: false }))
-                .await?;
+        let request = AcknowledgeIncidentRequest { id: self.id.clone(), validate_only: self.dry_run.validate_only() };
+        let response = answer(&doing, client.acknowledge_incident(request)).await?;
         let row = present("AcknowledgeIncidentResponse.incident", response.incident).and_then(Row::try_from).doing(|| doing)?;
+        self.dry_run.say(context, &format!("you are at incident {}", self.id));
         context.output.show(&Rows(vec![row]))?;
         Ok(Exit::Ok)
     }

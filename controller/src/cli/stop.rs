@@ -202,6 +202,9 @@ pub struct Resume {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl Resume {
@@ -226,17 +229,19 @@ impl Resume {
             },
         )?;
         let doing = "handing the yes in";
-        let response = answer(
-            doing,
-            client.submit_resume(SubmitResumeRequest { resume: Some(signed.into()), ..SubmitResumeRequest::default() }),
-        )
-        .await?;
+        let request = SubmitResumeRequest { resume: Some(signed.into()), validate_only: self.dry_run.validate_only() };
+        let response = answer(doing, client.submit_resume(request)).await?;
         let rows = rows(response.stops).doing(|| doing.to_owned())?;
         for row in &rows {
-            context.output.say(&match row.lifted_at {
-                Some(_) => format!("emergency stop {} is let go: its agents are told", row.id.short()),
-                None => format!("emergency stop {} stays: {} of {} approvers said yes", row.id.short(), row.yes.len(), row.need),
-            });
+            self.dry_run.say(
+                context,
+                &match row.lifted_at {
+                    Some(_) => format!("emergency stop {} is let go: its agents are told", row.id.short()),
+                    None => {
+                        format!("emergency stop {} stays: {} of {} approvers said yes", row.id.short(), row.yes.len(), row.need)
+                    }
+                },
+            );
         }
         context.output.show(&StopList(rows))?;
         Ok(Exit::Ok)
@@ -417,7 +422,7 @@ mod tests {
 
     fn resume(ids: &[&str], all: bool) -> Resume {
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        Resume { ids, all, key: PathBuf::new(), reason: "found".to_owned(), yes: true }
+        Resume { ids, all, key: PathBuf::new(), reason: "found".to_owned(), yes: true, dry_run: DryRun::default() }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the same for all.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use policy::id::{PlanId, ServerName, Sha256, Thumbprint};
 use policy::peers::{MAX_PEERS, Peer, Seen, Target, Word, question};
@@ -119,8 +120,13 @@ impl Store {
         let mut found: BTreeMap<ServerName, Lookers> = BTreeMap::new();
         for row in &rows {
             let columns = Columns(row);
-            let question = question(columns.parsed_if_any("thumbprint")?, columns.parsed_if_any("done")?);
-            let lookers = found.entry(columns.parsed("server")?).or_insert_with(|| Lookers { peers: Vec::new(), question });
+            let lookers = match found.entry(columns.parsed("server")?) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(first) => {
+                    let question = question(columns.parsed_if_any("thumbprint")?, columns.parsed_if_any("done")?);
+                    first.insert(Lookers { peers: Vec::new(), question })
+                }
+            };
             lookers.peers.push(peer(row)?);
         }
         Ok(found)

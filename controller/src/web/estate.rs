@@ -22,8 +22,19 @@ const PAGE: i32 = 1_000;
 const SHOWN: usize = 5_000;
 
 pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
-    let status = web.operators.get_status(who.ask(GetStatusRequest {})).await?.into_inner();
-    let servers = servers(web, who).await?;
+    let about = async {
+        let status = web.operators.get_status(who.ask(GetStatusRequest {})).await?.into_inner();
+        let stops = web.operators.list_stops(who.ask(ListStopsRequest { all: false })).await?.into_inner().stops;
+        Ok::<_, Trouble>((status, stops))
+    };
+    // Each is read by a connection of its own, and most of the time goes there.
+    let ((status, stops), servers, standings) = tokio::try_join!(about, servers(web, who), standings(web, who))?;
+    let main = Estate::of(status, servers, standings, stops.len(), web.parts.clock.now());
+    let main = Estate { may_stop: who.may(Right::Stop), ..main }.render()?;
+    Ok(Shown { title: text!("page-estate"), main })
+}
+
+async fn standings(web: &Web, who: &Who) -> Result<Vec<operator::Standing>, Trouble> {
     let mut standings = Vec::new();
     let (mut page_token, mut at) = (String::new(), 0);
     while standings.len() < SHOWN {
@@ -35,10 +46,7 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
             break;
         }
     }
-    let stops = web.operators.list_stops(who.ask(ListStopsRequest { all: false })).await?.into_inner().stops;
-    let main = Estate::of(status, servers, standings, stops.len(), web.parts.clock.now());
-    let main = Estate { may_stop: who.may(Right::Stop), ..main }.render()?;
-    Ok(Shown { title: text!("page-estate"), main })
+    Ok(standings)
 }
 
 /// All servers, or the first so many as a page shows.

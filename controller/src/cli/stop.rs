@@ -232,17 +232,11 @@ impl Resume {
         let request = SubmitResumeRequest { resume: Some(signed.into()), validate_only: self.dry_run.validate_only() };
         let response = answer(doing, client.submit_resume(request)).await?;
         let rows = rows(response.stops).doing(|| doing.to_owned())?;
-        for row in &rows {
-            self.dry_run.say(
-                context,
-                &match row.lifted_at {
-                    Some(_) => format!("emergency stop {} is let go: its agents are told", row.id.short()),
-                    None => {
-                        format!("emergency stop {} stays: {} of {} approvers said yes", row.id.short(), row.yes.len(), row.need)
-                    }
-                },
-            );
-        }
+        let done = rows.iter().map(|row| match row.lifted_at {
+            Some(_) => format!("emergency stop {} is let go: its agents are told", row.id.short()),
+            None => format!("emergency stop {} stays: {} of {} approvers said yes", row.id.short(), row.yes.len(), row.need),
+        });
+        self.dry_run.say(context, &done.collect::<Vec<_>>().join("\n"));
         context.output.show(&StopList(rows))?;
         Ok(Exit::Ok)
     }

@@ -64,14 +64,6 @@ struct Kept {
     main: Arc<str>,
 }
 
-impl Kept {
-    /// Nothing happened since, or it is not worth making another yet.
-    fn will_do(&self, now: Happened) -> bool {
-        let age = self.made_at.elapsed();
-        (self.as_of == now && age < OLD) || age < (self.took * EASE).min(EASE_AT_MOST)
-    }
-}
-
 /// Stays the same as long as no row is written, and nobody comes and nobody goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Happened {
@@ -93,18 +85,16 @@ impl Board {
         // Read before the rows are: what happens meanwhile makes it old.
         let now = Happened::until_now(web);
         let key = seen(place, who);
-        if let Some(kept) = pages.get(&key).filter(|kept| kept.will_do(now)) {
-            return Ok((kept.as_of, Arc::clone(&kept.main)));
+        if let Some(Kept { as_of, made_at, took, main }) = pages.get(&key) {
+            let age = made_at.elapsed();
+            if (*as_of == now && age < OLD) || age < (*took * EASE).min(EASE_AT_MOST) {
+                return Ok((*as_of, Arc::clone(main)));
+            }
         }
         let began = Instant::now();
         let main: Arc<str> = web.show(place, who).await?.main.into();
         keep(&mut pages, key, Kept { as_of: now, made_at: Instant::now(), took: began.elapsed(), main: Arc::clone(&main) });
         Ok((now, main))
-    }
-
-    /// Whoever was shown this page as of then would be shown it again.
-    async fn rests(&self, key: &Seen, as_of: Happened, now: Happened) -> bool {
-        self.pages.lock().await.get(key).is_some_and(|kept| kept.as_of == as_of && kept.will_do(now))
     }
 
     /// The page for whoever asks for it: as of now, and kept, so that what is sent to it first is not older than itself.
@@ -163,18 +153,10 @@ fn only_away(trouble: &Trouble) -> Response {
     Sse::new(tokio_stream::once(Ok::<_, Infallible>(away(trouble)))).into_response()
 }
 
-/// What was sent last.
-struct Sent {
-    key: Seen,
-    as_of: Happened,
-    at: Instant,
-    main: Arc<str>,
-}
-
 /// Sends the page whenever it reads otherwise, until whoever looks goes, or must.
 async fn tell(web: &Web, place: &Place, headers: &HeaderMap, events: &mpsc::Sender<Result<Event, Infallible>>) {
     let mut beat = tokio::time::interval(BEAT);
-    let mut sent: Option<Sent> = None;
+    let mut seen: Option<(Happened, Instant, Arc<str>)> = None;
     loop {
         tokio::select! {
             () = web.stop.cancelled() => return,
@@ -182,22 +164,18 @@ async fn tell(web: &Web, place: &Place, headers: &HeaderMap, events: &mpsc::Send
             _ = beat.tick() => {}
         }
         let now = Happened::until_now(web);
-        if let Some(Sent { key, as_of, at, .. }) = &sent
-            && at.elapsed() < OLD
-            // While rows are written all the time a hundred who look would else each ask who they are, for nothing.
-            && (*as_of == now || web.board.rests(key, *as_of, now).await)
-        {
+        if seen.as_ref().is_some_and(|(as_of, at, _)| *as_of == now && at.elapsed() < OLD) {
             continue;
         }
         let made = match web.who(headers).await {
-            Ok(Some(who)) => web.board.show(web, place, &who).await.map(|(as_of, main)| Some((seen(place, &who), as_of, main))),
+            Ok(Some(who)) => web.board.show(web, place, &who).await.map(Some),
             Ok(None) => Ok(None),
             Err(trouble) => Err(trouble),
         };
         let (event, last) = match made {
-            Ok(Some((key, as_of, main))) => {
-                let same = sent.as_ref().is_some_and(|before| before.main == main);
-                sent = Some(Sent { key, as_of, at: Instant::now(), main: Arc::clone(&main) });
+            Ok(Some((as_of, main))) => {
+                let same = seen.as_ref().is_some_and(|(_, _, before)| *before == main);
+                seen = Some((as_of, Instant::now(), Arc::clone(&main)));
                 if same {
                     continue;
                 }

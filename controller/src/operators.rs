@@ -41,7 +41,7 @@ use crate::event;
 use crate::parts::Parts;
 use crate::reconcile::Nudge;
 use crate::status::failed;
-use crate::store::{Checkups, Judged, Lookers, MAX_PAGE, PlanFilter, PlanRow, ServerRow, TrailFilter};
+use crate::store::{Checkups, Judged, Lookers, MAX_PAGE, PlanFilter, PlanRow, TrailFilter};
 
 pub mod access;
 mod agents;
@@ -188,7 +188,7 @@ impl OperatorService for Operators {
         }
         let (never, now) = (Checkups::default(), clock.now());
         let servers = rows.into_iter().map(|row| {
-            let prospect = checkups.get(&row.name).unwrap_or(&never).prospect(&row, now);
+            let prospect = checkups.get(&row.name).unwrap_or(&never).prospect(row.exchange.as_deref(), now);
             let lookers = lookers.get(&row.name);
             wire::server(row, connections, &prospect, lookers)
         });
@@ -224,17 +224,14 @@ impl OperatorService for Operators {
         self.caller(&request, Right::Read)?;
         let name = invalid::id("GetServerRequest.name", &request.get_ref().name)?;
         let Parts { store, connections, clock, .. } = &self.parts;
+        let row = store.listed(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
         let checkups = store.checkups(&name).await.map_err(failed)?;
-        let shown = |row: ServerRow, lookers: Option<&Lookers>| {
-            let prospect = checkups.prospect(&row, clock.now());
-            Some(wire::server(row, connections, &prospect, lookers))
-        };
+        let prospect = checkups.prospect(row.exchange.as_deref(), clock.now());
         let told = || checkups.clone().into_all().into_iter().map(Into::into).collect();
         let Some(mut scene) = store.scene(&name).await.map_err(failed)? else {
             // Let in, and silent so far.
-            let row = store.server(&name).await.map_err(failed)?.ok_or_else(|| refusal::no_server(&name))?;
             return Ok(Response::new(GetServerResponse {
-                server: shown(row, None),
+                server: Some(wire::server(row, connections, &prospect, None)),
                 checkups: told(),
                 ..GetServerResponse::default()
             }));
@@ -252,7 +249,7 @@ impl OperatorService for Operators {
         }
         Ok(Response::new(GetServerResponse {
             history: history.into_iter().map(wire::stood).collect(),
-            server: shown(scene.server, Some(&lookers)),
+            server: Some(wire::server(row, connections, &prospect, Some(&lookers))),
             findings: scene.assessment.into_iter().flat_map(|assessment| assessment.findings).map(wire::finding).collect(),
             report_json,
             plans,

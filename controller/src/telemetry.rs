@@ -27,7 +27,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config;
 use crate::parts::Parts;
-use crate::store::{MAX_PAGE, ServerRow, StoreError};
+use crate::store::{Listed, MAX_PAGE, StoreError};
 
 mod x509;
 
@@ -350,7 +350,7 @@ impl Metrics {
         }
     }
 
-    fn host(&self, server: &ServerRow, parts: &Parts) {
+    fn host(&self, server: &Listed, parts: &Parts) {
         let Inner { connected, last_report, skew, not_after, healthy, .. } = &*self.inner;
         let (host, served) = (Host { host: server.name.as_str().to_owned() }, Served::back_end(&server.name));
         connected.get_or_create(&host).set(i64::from(parts.connections.is_connected(&server.name)));

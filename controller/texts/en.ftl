@@ -377,6 +377,7 @@ server-mode = mode
 server-exchange = Exchange
 server-agent = agent
 server-renewal = would a renewal succeed
+server-untouched = untouched since
 server-names-nothing = ; 444 names nothing from here on
 server-names = ; 444 names { $thumbprint } from here on
 server-front-end = Front end, port 443

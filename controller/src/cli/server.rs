@@ -122,6 +122,8 @@ pub struct ServerRow {
     peers_agree: u32,
     peers_differ: Vec<String>,
     peers_unknown: u32,
+    /// Since when nobody changed what stands on its 444, as far as anybody can tell; absent before the first look.
+    untouched_since: Option<Timestamp>,
 }
 
 impl TryFrom<operator::Server> for ServerRow {
@@ -149,6 +151,7 @@ impl TryFrom<operator::Server> for ServerRow {
             peers_agree,
             peers_differ,
             peers_unknown,
+            untouched_since,
         } = server;
         let generation = generation.unwrap_or_default();
         Ok(Self {
@@ -157,7 +160,7 @@ impl TryFrom<operator::Server> for ServerRow {
             connected,
             last_seen: wire::moment_or_never("Server.last_seen", last_seen)?,
             thumbprint,
-            not_after: not_after.map(|micros| proto::invalid::moment("Server.not_after", micros)).transpose()?,
+            not_after: not_after.map(|micros| at("Server.not_after", micros)).transpose()?,
             decision,
             mode,
             dag,
@@ -173,6 +176,7 @@ impl TryFrom<operator::Server> for ServerRow {
             peers_agree,
             peers_differ,
             peers_unknown,
+            untouched_since: untouched_since.map(|micros| at("Server.untouched_since", micros)).transpose()?,
         })
     }
 }
@@ -317,6 +321,7 @@ impl View for ServerView {
             ("mode", dash(&line(&server.mode))),
             ("certificate", line(server.thumbprint.as_deref().unwrap_or("-"))),
             ("ends", moment_if_any(server.not_after)),
+            ("untouched", moment_if_any(server.untouched_since)),
             ("link", format!("{}, last seen {}", if server.connected { "up" } else { "down" }, moment_if_any(server.last_seen))),
             ("dag", dash(&line(&server.dag))),
             ("AD site", dash(&line(&server.ad_site))),
@@ -410,6 +415,7 @@ mod tests {
             peers_agree: 2,
             peers_differ: vec!["EX3".to_owned()],
             peers_unknown: 0,
+            untouched_since: Some(1_647_500_000_000_000),
         }
     }
 
@@ -476,6 +482,7 @@ mod tests {
         let view = ServerView::try_from(response).expect("reads");
         let text = view.text();
         assert!(text.contains("BST102 the certificate on 444 was deleted (page)\n    the record 0.0.0.0:444"), "{text}");
+        assert!(text.contains("\nuntouched    2022-03-17T06:53:20Z\n"), "{text}");
         let seen = "\nseen from outside:\n    EX2 is shown the certificate of EX1 on 444; its agent is not connected\n\nrenewal";
         assert!(text.contains(seen), "{text}");
         let renews = "\nrenewal would succeed here: yes, rehearsed 2026-11-20\n    look 2026-11-24T10:00:00Z: events failed: access denied\n\nBST102";

@@ -11,7 +11,7 @@ use tonic::Status;
 use super::{pages, wire};
 use crate::parts::Parts;
 use crate::status::failed;
-use crate::store::{Change, Done, HeldAt, Standing, StoreError};
+use crate::store::{Alone, Change, Done, HeldAt, Standing, StoreError};
 
 /// The moment that is meant: 0 is now, and what has not come yet cannot be told.
 fn meant(field: &'static str, at: i64, now: Timestamp) -> Result<Timestamp, Status> {
@@ -59,36 +59,11 @@ pub(super) async fn changes(parts: &Parts, request: ListChangesRequest) -> Resul
     Ok(ListChangesResponse { changes, next_page_token, until: micros(until) })
 }
 
-/// Since when nobody changed what stands on 444, as far as anybody can tell: not before the certificate was made, not before a change that was
-/// seen, and not before a plan of ours that wrote anything there.
-fn untouched_since(standing: &Standing, certificate: Option<&Certificate>) -> Timestamp {
-    let Standing { bound_since, watched_since, touched_at, .. } = standing;
-    let bound = match certificate {
-        Some(certificate) if bound_since == watched_since => certificate.not_before().min(*bound_since),
-        Some(_) | None => *bound_since,
-    };
-    touched_at.map_or(bound, |touched_at| touched_at.max(bound))
-}
-
 fn standing(row: Standing) -> operator::Standing {
     // It came with a report, where it was parsed before.
     let certificate = row.certificate.as_deref().and_then(|der| Certificate::from_der(der).ok());
-    let untouched_since = untouched_since(&row, certificate.as_ref());
-    let Standing {
-        server,
-        since,
-        verdict,
-        findings,
-        mode,
-        dag,
-        ad_site,
-        exchange,
-        thumbprint,
-        certificate: _,
-        bound_since,
-        watched_since,
-        touched_at,
-    } = row;
+    let Standing { server, since, verdict, findings, mode, dag, ad_site, exchange, thumbprint, certificate: _, alone } = row;
+    let Alone { bound_since, watched_since, not_before: _, touched_at } = alone;
     operator::Standing {
         server: server.to_string(),
         verdict: verdict.as_str().to_owned(),
@@ -108,7 +83,7 @@ fn standing(row: Standing) -> operator::Standing {
         bound_since: micros(bound_since),
         watched_since: micros(watched_since),
         touched_at: touched_at.map(micros),
-        untouched_since: micros(untouched_since),
+        untouched_since: micros(alone.since()),
     }
 }
 
@@ -129,39 +104,4 @@ fn change(row: Change) -> Result<operator::Change, StoreError> {
         }
     }
     Ok(change)
-}
-
-#[cfg(test)]
-mod tests {
-    use policy::finding::Verdict;
-
-    use super::*;
-    use crate::stage::{certificate, later, noon, server};
-
-    #[test]
-    fn a_server_is_untouched_since_its_certificate_was_made_or_since_the_last_change_that_is_known() {
-        let stands = Standing {
-            server: server("EX1"),
-            since: later(500),
-            verdict: Verdict::Healthy,
-            findings: Vec::new(),
-            mode: None,
-            dag: None,
-            ad_site: None,
-            exchange: None,
-            thumbprint: None,
-            certificate: None,
-            bound_since: noon(),
-            watched_since: noon(),
-            touched_at: None,
-        };
-        let made = certificate("EX1", (2031, 12, 1));
-        assert!(made.not_before() < noon());
-        assert_eq!(untouched_since(&stands, Some(&made)), made.not_before(), "it stood there when we came");
-        assert_eq!(untouched_since(&stands, None), noon(), "what is not at hand says nothing");
-        let rebound = Standing { bound_since: later(100), ..stands.clone() };
-        assert_eq!(untouched_since(&rebound, Some(&made)), later(100), "somebody put it there, we saw it");
-        let restored = Standing { touched_at: Some(later(50)), ..stands };
-        assert_eq!(untouched_since(&restored, Some(&made)), later(50), "we put it back");
-    }
 }

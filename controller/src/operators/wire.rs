@@ -13,7 +13,7 @@ use proto::{operator, types};
 use crate::audit::Entry;
 use crate::config::Setting;
 use crate::connections::Connections;
-use crate::store::{Held, Lookers, PlanRow, Scene, ServerRow, Stood, Troubled};
+use crate::store::{Listed, Lookers, PlanRow, Scene, Stood, Troubled};
 
 /// A number that a list cannot exceed in practice.
 pub(super) fn count(number: u64) -> u32 {
@@ -26,34 +26,24 @@ pub(super) fn verdict(word: String) -> String {
 }
 
 /// `prospect`: whether a renewal would succeed there; `lookers`: who looks at its 444, if anybody does.
-pub(super) fn server(
-    row: ServerRow,
-    connections: &Connections,
-    prospect: &Prospect,
-    lookers: Option<&Lookers>,
-) -> operator::Server {
-    let ServerRow {
+pub(super) fn server(row: Listed, connections: &Connections, prospect: &Prospect, lookers: Option<&Lookers>) -> operator::Server {
+    let Listed {
         name,
         generation,
-        digest: _,
         recorded_at,
-        // The agent's clock may be wrong; when it was heard is told by ours.
-        seen_at: _,
-        said: _,
         verdict,
         decision,
-        why: _,
         mode,
-        group: _,
         dag,
         ad_site,
         exchange,
         thumbprint,
+        certificate,
         not_after,
         agent_version,
-        held: Held { trust: _, trust_version, policy: _, policy_version },
-        next_look: _,
-        certificate,
+        trust_version,
+        policy_version,
+        alone,
     } = row;
     let heard_at = connections.heard_at(&name);
     let (mut peers_agree, mut peers_differ, mut peers_unknown) = (0, Vec::new(), 0);
@@ -92,6 +82,7 @@ pub(super) fn server(
         peers_agree,
         peers_differ,
         peers_unknown,
+        untouched_since: alone.map(|alone| micros(alone.since())),
         name: name.to_string(),
     }
 }

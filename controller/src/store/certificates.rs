@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::Timestamp;
+use policy::certificate::Certificate;
 use policy::id::{CertificateId, Sha256};
 
-use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 
 use super::Store;
 use super::error::{Doing, StoreError};
@@ -14,6 +15,9 @@ use super::row::{Columns, micros};
 
 /// Certificates asked for at once: far fewer parameters than any database refuses.
 const AT_ONCE: usize = 500;
+
+/// Certificates dated in one transaction.
+const DATED: i64 = 500;
 
 impl Store {
     /// Those of `ids` whose bytes are not here.
@@ -38,11 +42,12 @@ impl Store {
                 Box::pin(async move {
                     for der in certificates {
                         sqlx::query(
-                            "INSERT INTO certificates (id, der, recorded_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
+                            "INSERT INTO certificates (id, der, recorded_at, not_before) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
                         )
                         .bind(Sha256::of(&der).to_string())
-                        .bind(der)
+                        .bind(der.as_slice())
                         .bind(micros(now))
+                        .bind(micros(begins(&der, now)))
                         .execute(&mut *connection)
                         .await
                         .doing("keeping a certificate")?;
@@ -78,5 +83,36 @@ impl Store {
             rows.extend(query.fetch_all(self.readers()).await.doing("reading certificates")?);
         }
         Ok(rows)
+    }
+}
+
+/// Of one that does not read nothing is known from before it was kept.
+fn begins(der: &[u8], recorded_at: Timestamp) -> Timestamp {
+    Certificate::from_der(der).map_or(recorded_at, |certificate| certificate.not_before())
+}
+
+/// Dates those that a version kept which did not.
+pub(super) async fn date(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    const DOING: &str = "noting when certificates begin";
+    loop {
+        let mut together = connection.begin().await.doing(DOING)?;
+        let rows = sqlx::query("SELECT id, der, recorded_at FROM certificates WHERE not_before IS NULL LIMIT $1")
+            .bind(DATED)
+            .fetch_all(&mut *together)
+            .await
+            .doing(DOING)?;
+        for row in &rows {
+            let row = Columns(row);
+            sqlx::query("UPDATE certificates SET not_before = $2 WHERE id = $1")
+                .bind(row.text("id")?)
+                .bind(micros(begins(&row.bytes("der")?, row.time("recorded_at")?)))
+                .execute(&mut *together)
+                .await
+                .doing(DOING)?;
+        }
+        together.commit().await.doing(DOING)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
     }
 }

@@ -10,10 +10,10 @@ use serde_json::json;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::Store;
 use super::error::{Doing, StoreError};
 use super::row::{Columns, json as to_json, micros};
 use super::trail::tell;
-use super::{ServerRow, Store};
 use crate::audit::Actor;
 
 /// The last checkups of one host.
@@ -21,11 +21,11 @@ use crate::audit::Actor;
 pub struct Checkups(Vec<Named>);
 
 impl Checkups {
-    /// Whether a renewal would succeed on this server, by its checkups, at `now`.
-    pub fn prospect(&self, server: &ServerRow, now: Timestamp) -> Prospect {
+    /// Whether a renewal would succeed on the server with this version of Exchange, by its checkups, at `now`.
+    pub fn prospect(&self, exchange: Option<&str>, now: Timestamp) -> Prospect {
         let last = |kind| self.0.iter().map(|named| &named.checkup).find(|checkup| checkup.kind == kind);
         let kept = Kept { look: last(Kind::Look), rehearsal: last(Kind::Rehearsal) };
-        prospect(kept, server.exchange.as_deref(), now)
+        prospect(kept, exchange, now)
     }
 
     /// Each of them.

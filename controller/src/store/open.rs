@@ -12,6 +12,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Row};
 
+use super::certificates;
 use super::error::{Doing, StoreError};
 use super::row::micros;
 
@@ -69,6 +70,7 @@ pub(super) async fn connect(path: &Path, estate: &EstateName, now: Timestamp) ->
         }
         StoreError::Migrate { path: path.to_owned(), source }
     })?;
+    certificates::date(&mut writer).await?;
     belong(path, &mut writer, estate, now).await?;
     Ok((writer, readers))
 }

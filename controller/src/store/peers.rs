@@ -5,7 +5,6 @@
 //! the same for all.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use policy::id::{PlanId, ServerName, Sha256, Thumbprint};
 use policy::peers::{MAX_PEERS, Peer, Seen, Target, Word, question};
@@ -14,10 +13,14 @@ use sqlx::any::AnyRow;
 
 use super::Store;
 use super::error::{Doing, StoreError};
-use super::row::{Columns, json};
+use super::row::{Columns, damaged, from_json, json, parse};
 
 /// As many as fit into SQL.
 const PEERS: i64 = MAX_PEERS as i64;
+
+/// Between the parts of a looker, and behind each of several, where they are put together: in no name, no digest and no JSON of ours.
+const BETWEEN: &str = "\t";
+const BEHIND: &str = "\n";
 
 /// Those who look at a server, and what they are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,39 +100,32 @@ impl Store {
         last: &ServerName,
         count: u32,
     ) -> Result<BTreeMap<ServerName, Lookers>, StoreError> {
+        // A row for each that is looked at, not for each that looks: with a thousand servers, what a row costs is what is felt.
         let rows = sqlx::query(
             "WITH ring AS (
                SELECT name, grp, thumbprint, ROW_NUMBER() OVER (PARTITION BY grp ORDER BY name) - 1 AS place,
                  COUNT(*) OVER (PARTITION BY grp) AS members FROM servers),
              steps AS (SELECT 1 AS step UNION ALL SELECT 2 UNION ALL SELECT 3)
-             SELECT looked.name AS server, looked.thumbprint AS thumbprint, looker.name AS name, question, outcome, before,
+             SELECT looked.name AS server, looked.thumbprint AS thumbprint,
+               string_agg(looker.name || $4 || COALESCE(question || $4 || outcome || $4 || COALESCE(before, ''), ''), $5 ORDER BY steps.step) AS lookers,
                (SELECT id FROM plans WHERE plans.server = looked.name AND life IN ('restored', 'confirmed') ORDER BY changed_at DESC, id LIMIT 1) AS done
              FROM ring AS looked
              JOIN steps ON steps.step < looked.members AND steps.step <= $3
              JOIN ring AS looker ON looker.grp = looked.grp AND looker.place = (looked.place + steps.step) % looked.members
              LEFT JOIN peer_checks ON peer_checks.server = looked.name AND peer_checks.peer = looker.name
              WHERE looked.name >= $1 AND looked.name <= $2
-             ORDER BY looked.name, steps.step",
+             GROUP BY looked.name, looked.thumbprint
+             ORDER BY looked.name",
         )
         .bind(first.as_str())
         .bind(last.as_str())
         .bind(i64::from(count))
+        .bind(BETWEEN)
+        .bind(BEHIND)
         .fetch_all(self.readers())
         .await
         .doing("reading who looks at whom")?;
-        let mut found: BTreeMap<ServerName, Lookers> = BTreeMap::new();
-        for row in &rows {
-            let columns = Columns(row);
-            let lookers = match found.entry(columns.parsed("server")?) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(first) => {
-                    let question = question(columns.parsed_if_any("thumbprint")?, columns.parsed_if_any("done")?);
-                    first.insert(Lookers { peers: Vec::new(), question })
-                }
-            };
-            lookers.peers.push(peer(row)?);
-        }
-        Ok(found)
+        rows.iter().map(lookers).collect()
     }
 
     /// Writes down what `peer` was shown. The same again changes nothing.
@@ -166,6 +162,28 @@ fn target(row: &AnyRow) -> Result<Option<Target>, StoreError> {
     let Some(fqdn) = row.text_if_any("fqdn")? else { return Ok(None) };
     let (thumbprint, done): (Option<Thumbprint>, Option<PlanId>) = (row.parsed_if_any("thumbprint")?, row.parsed_if_any("done")?);
     Ok(Some(Target { server: row.parsed("name")?, fqdn, question: question(thumbprint, done) }))
+}
+
+fn lookers(row: &AnyRow) -> Result<(ServerName, Lookers), StoreError> {
+    let row = Columns(row);
+    let peers = row.text("lookers")?.split(BEHIND).map(looker).collect::<Result<_, _>>()?;
+    let question = question(row.parsed_if_any("thumbprint")?, row.parsed_if_any("done")?);
+    Ok((row.parsed("server")?, Lookers { peers, question }))
+}
+
+/// As `peers_between` has them put together: a name, and behind it the word, if there is one.
+fn looker(text: &str) -> Result<Peer, StoreError> {
+    let parts: Vec<&str> = text.split(BETWEEN).collect();
+    let (name, word) = match parts.as_slice() {
+        [name, ""] => (name, None),
+        [name, question, outcome, before] => {
+            let before = if before.is_empty() { None } else { Some(from_json("before", before)?) };
+            let word = Word { question: parse("question", question)?, outcome: from_json("outcome", outcome)?, before };
+            (name, Some(word))
+        }
+        _ => return Err(damaged("lookers", "a name and a word", text)),
+    };
+    Ok(Peer { server: parse("name", name)?, word, heard: false })
 }
 
 fn peer(row: &AnyRow) -> Result<Peer, StoreError> {

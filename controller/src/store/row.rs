@@ -100,10 +100,10 @@ fn moment(column: &'static str, micros: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(micros).map_err(|_| damaged(column, "microseconds since 1970", &micros.to_string()))
 }
 
-fn parse<T: FromStr>(column: &'static str, text: &str) -> Result<T, StoreError> {
+pub(super) fn parse<T: FromStr>(column: &'static str, text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| damaged(column, "a name or digest", text))
 }
 
-fn from_json<T: DeserializeOwned>(column: &'static str, text: &str) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(column: &'static str, text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| damaged(column, "a document of this version", text))
 }

@@ -8,12 +8,22 @@ use policy::id::{CertificateId, Generation, PolicyId, ServerName, Sha256, Thumbp
 use policy::last::LastKnown;
 use policy::report::Report;
 use policy::turn::{UNKNOWN_GROUP, group_of};
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::error::{Doing, StoreError};
 use super::row::{Columns, count, json, micros};
-use super::{Store, checkups, page};
+use super::{Alone, Store, checkups, page, standings};
+
+/// What is read of each server for lists.
+const LISTED: &str = "SELECT servers.name AS name, epoch, counter, servers.recorded_at AS recorded_at, servers.verdict AS verdict, decision,
+   servers.mode AS mode, servers.dag AS dag, servers.ad_site AS ad_site, servers.exchange AS exchange, servers.thumbprint AS thumbprint,
+   servers.certificate AS certificate, not_after, agent_version, trust_version, policy_version, bound_since, watched_since, not_before,
+   (SELECT max(settled_at) FROM receipts WHERE receipts.server = servers.name AND outcome <> 'refused') AS touched_at
+ FROM servers
+ LEFT JOIN standings AS stood ON stood.server = servers.name AND stood.gone = 0
+   AND stood.since = (SELECT max(since) FROM standings WHERE standings.server = servers.name)
+ LEFT JOIN certificates ON certificates.id = stood.certificate";
 
 /// Changes that are kept of one server.
 const HISTORY: i64 = 1000;
@@ -57,7 +67,44 @@ pub struct Held {
     pub policy_version: u64,
 }
 
-/// A server in a list.
+/// A server in a list: a page of a thousand carries of each only what lists show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: ServerName,
+    /// Of the newest report.
+    pub generation: Generation,
+    /// When the newest report was written down, by the controller's clock.
+    pub recorded_at: Option<Timestamp>,
+    /// `None` before the first look.
+    pub verdict: Option<Verdict>,
+    /// The decision in a word; `None` before the first look.
+    pub decision: Option<String>,
+    /// The mode in which it stands, by the policy.
+    pub mode: Option<String>,
+    /// Database availability group, when it is known and there is one.
+    pub dag: Option<String>,
+    /// AD site, when it is known.
+    pub ad_site: Option<String>,
+    /// Version of Exchange, when it is known.
+    pub exchange: Option<String>,
+    /// Of the certificate that the record on 444 names.
+    pub thumbprint: Option<Thumbprint>,
+    /// That certificate, when it is at hand.
+    pub certificate: Option<CertificateId>,
+    /// Its end.
+    pub not_after: Option<Timestamp>,
+    /// Version of the agent, as it said.
+    pub agent_version: String,
+    /// Version of the trust document that the agent holds.
+    pub trust_version: u64,
+    /// Version of the policy that the agent holds.
+    pub policy_version: u64,
+    /// How long its 444 was left alone; `None` before the first look.
+    pub alone: Option<Alone>,
+}
+
+/// All that is known of a server, but for its report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerRow {
     /// Its name.
@@ -162,14 +209,27 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn servers(&self, after: Option<&ServerName>, limit: u32) -> Result<Vec<ServerRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM servers WHERE name > $1 ORDER BY name LIMIT $2")
+    pub async fn servers(&self, after: Option<&ServerName>, limit: u32) -> Result<Vec<Listed>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(format!("{LISTED} WHERE servers.name > $1 ORDER BY servers.name LIMIT $2")))
             .bind(after.map_or("", ServerName::as_str))
             .bind(page(limit))
             .fetch_all(self.readers())
             .await
             .doing("reading servers")?;
-        rows.iter().map(server).collect()
+        rows.iter().map(listed).collect()
+    }
+
+    /// One server, as lists show it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn listed(&self, name: &ServerName) -> Result<Option<Listed>, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!("{LISTED} WHERE servers.name = $1")))
+            .bind(name.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .doing("reading a server")?;
+        row.as_ref().map(listed).transpose()
     }
 
     /// Servers as they were judged last, a page of them in one query; those that never reported are left out.
@@ -396,12 +456,40 @@ async fn replace(
     Ok(())
 }
 
-pub(super) fn server(row: &AnyRow) -> Result<ServerRow, StoreError> {
+fn listed(row: &AnyRow) -> Result<Listed, StoreError> {
     let row = Columns(row);
-    let verdict = match row.text_if_any("verdict")? {
+    Ok(Listed {
+        name: row.parsed("name")?,
+        generation: Generation { epoch: row.number("epoch")?, counter: row.number("counter")? },
+        recorded_at: row.time_if_any("recorded_at")?,
+        verdict: verdict(&row)?,
+        decision: row.text_if_any("decision")?,
+        mode: row.text_if_any("mode")?,
+        dag: row.text_if_any("dag")?,
+        ad_site: row.text_if_any("ad_site")?,
+        exchange: row.text_if_any("exchange")?,
+        thumbprint: row.parsed_if_any("thumbprint")?,
+        certificate: row.parsed_if_any("certificate")?,
+        not_after: row.time_if_any("not_after")?,
+        agent_version: row.text("agent_version")?,
+        trust_version: row.number("trust_version")?,
+        policy_version: row.number("policy_version")?,
+        alone: match row.time_if_any("bound_since")? {
+            Some(_) => Some(standings::alone(&row)?),
+            None => None,
+        },
+    })
+}
+
+fn verdict(row: &Columns<'_>) -> Result<Option<Verdict>, StoreError> {
+    Ok(match row.text_if_any("verdict")? {
         None => None,
         Some(_) => Some(row.word("verdict", |word| serde_json::from_value(serde_json::Value::from(word)).ok())?),
-    };
+    })
+}
+
+pub(super) fn server(row: &AnyRow) -> Result<ServerRow, StoreError> {
+    let row = Columns(row);
     Ok(ServerRow {
         name: row.parsed("name")?,
         generation: Generation { epoch: row.number("epoch")?, counter: row.number("counter")? },
@@ -409,7 +497,7 @@ pub(super) fn server(row: &AnyRow) -> Result<ServerRow, StoreError> {
         recorded_at: row.time_if_any("recorded_at")?,
         seen_at: row.time_if_any("seen_at")?,
         said: row.text("said")?,
-        verdict,
+        verdict: verdict(&row)?,
         decision: row.text_if_any("decision")?,
         why: row.text("why")?,
         mode: row.text_if_any("mode")?,

@@ -46,12 +46,34 @@ pub struct Standing {
     pub thumbprint: Option<Thumbprint>,
     /// That certificate in DER, when it was at hand.
     pub certificate: Option<Vec<u8>>,
-    /// Since when the record named it, as far as was seen.
+    /// How long that was left alone.
+    pub alone: Alone,
+}
+
+/// By what it is known how long 444 was left alone (docs/decisions/0030-how-long-it-was-left-alone.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alone {
+    /// Since when the record names that certificate, as far as was seen.
     pub bound_since: Timestamp,
     /// When the server was heard for the first time.
     pub watched_since: Timestamp,
+    /// When that certificate begins; `None` when it is not at hand.
+    pub not_before: Option<Timestamp>,
     /// When a plan last changed anything there.
     pub touched_at: Option<Timestamp>,
+}
+
+impl Alone {
+    /// Since when nobody changed what stands on 444, as far as anybody can tell: not before the certificate was made, not before a change
+    /// that was seen, and not before a plan of ours that wrote anything there.
+    pub fn since(&self) -> Timestamp {
+        let Self { bound_since, watched_since, not_before, touched_at } = *self;
+        let bound = match not_before {
+            Some(not_before) if bound_since == watched_since => not_before.min(bound_since),
+            Some(_) | None => bound_since,
+        };
+        touched_at.map_or(bound, |touched_at| touched_at.max(bound))
+    }
 }
 
 /// How a server stood from a moment on, in short.
@@ -125,7 +147,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn standings(&self, at: Timestamp, after: Option<&ServerName>, limit: u32) -> Result<Vec<Standing>, StoreError> {
         let rows = sqlx::query(
-            "SELECT stood.*, certificates.der AS der,
+            "SELECT stood.*, certificates.der AS der, certificates.not_before AS not_before,
                (SELECT max(settled_at) FROM receipts WHERE receipts.server = stood.server AND outcome <> 'refused' AND settled_at <= $1) AS touched_at
              FROM standings AS stood LEFT JOIN certificates ON certificates.id = stood.certificate
              WHERE stood.since <= $1 AND stood.gone = 0 AND stood.server > $2
@@ -335,8 +357,15 @@ fn standing(row: &AnyRow) -> Result<Standing, StoreError> {
         exchange: row.text_if_any("exchange")?,
         thumbprint: row.parsed_if_any("thumbprint")?,
         certificate: row.bytes_if_any("der")?,
+        alone: alone(&row)?,
+    })
+}
+
+pub(super) fn alone(row: &Columns<'_>) -> Result<Alone, StoreError> {
+    Ok(Alone {
         bound_since: row.time("bound_since")?,
         watched_since: row.time("watched_since")?,
+        not_before: row.time_if_any("not_before")?,
         touched_at: row.time_if_any("touched_at")?,
     })
 }

@@ -6,7 +6,7 @@ use askama::Template;
 use policy::Timestamp;
 use proto::invalid::micros;
 use proto::operator::operator_service_server::OperatorService as _;
-use proto::operator::{self, GetStatusRequest, GetStatusResponse, ListServersRequest, ListStandingsRequest, ListStopsRequest};
+use proto::operator::{self, GetStatusRequest, GetStatusResponse, ListServersRequest, ListStopsRequest};
 
 use super::access::Who;
 use super::plans::day;
@@ -28,25 +28,10 @@ pub(super) async fn show(web: &Web, who: &Who) -> Result<Shown, Trouble> {
         Ok::<_, Trouble>((status, stops))
     };
     // Each is read by a connection of its own, and most of the time goes there.
-    let ((status, stops), servers, standings) = tokio::try_join!(about, servers(web, who), standings(web, who))?;
-    let main = Estate::of(status, servers, standings, stops.len(), web.parts.clock.now());
+    let ((status, stops), servers) = tokio::try_join!(about, servers(web, who))?;
+    let main = Estate::of(status, servers, stops.len(), web.parts.clock.now());
     let main = Estate { may_stop: who.may(Right::Stop), ..main }.render()?;
     Ok(Shown { title: text!("page-estate"), main })
-}
-
-async fn standings(web: &Web, who: &Who) -> Result<Vec<operator::Standing>, Trouble> {
-    let mut standings = Vec::new();
-    let (mut page_token, mut at) = (String::new(), 0);
-    while standings.len() < SHOWN {
-        let request = ListStandingsRequest { page_size: PAGE, page_token, at };
-        let page = web.operators.list_standings(who.ask(request)).await?.into_inner();
-        standings.extend(page.standings);
-        (page_token, at) = (page.next_page_token, page.at);
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    Ok(standings)
 }
 
 /// All servers, or the first so many as a page shows.
@@ -134,15 +119,7 @@ struct Cell {
 
 impl Estate {
     /// Pure: the same answers make the same page.
-    fn of(
-        status: GetStatusResponse,
-        servers: Vec<operator::Server>,
-        standings: Vec<operator::Standing>,
-        stops: usize,
-        now: Timestamp,
-    ) -> Self {
-        let untouched: BTreeMap<String, i64> =
-            standings.into_iter().map(|standing| (standing.server, standing.untouched_since)).collect();
+    fn of(status: GetStatusResponse, servers: Vec<operator::Server>, stops: usize, now: Timestamp) -> Self {
         let troubled: Vec<TroubleLine> = status.troubled.into_iter().map(TroubleLine::of).collect();
         let (count, silent) = (status.servers, status.silent.len());
         let headline = match (count, troubled.len(), silent) {
@@ -166,8 +143,7 @@ impl Estate {
                 ("", site) => text!("estate-site", site = site),
                 (dag, _) => dag.to_owned(),
             };
-            let since = untouched.get(&server.name).copied();
-            let mut cell = Cell::of(server, since, now);
+            let mut cell = Cell::of(server, now);
             // A healthy back end beside a front end that was taken over wants somebody all the same.
             if let Some(trouble) = troubled.iter().find(|trouble| trouble.server == cell.server) {
                 cell.class = trouble.class;
@@ -205,7 +181,7 @@ impl TroubleLine {
 }
 
 impl Cell {
-    fn of(server: operator::Server, untouched_since: Option<i64>, now: Timestamp) -> Self {
+    fn of(server: operator::Server, now: Timestamp) -> Self {
         let days = |from: i64, to: i64| (to - from).div_euclid(86_400_000_000);
         let now = micros(now);
         let (seen, seen_class) = seen_by_peers(&server);
@@ -220,7 +196,8 @@ impl Cell {
                     left => text!("estate-days-left", days = left, day = day(end)),
                 },
             ),
-            untouched: untouched_since
+            untouched: server
+                .untouched_since
                 .map_or_else(String::new, |since| text!("estate-untouched", days = days(since, now), day = day(since))),
             seen,
             seen_class,
@@ -260,6 +237,7 @@ mod tests {
             verdict: verdict.to_owned(),
             connected: name != "EX3",
             not_after: Some(micros(now) + 86_400_000_000 * 30),
+            untouched_since: (name == "EX1").then(|| micros(now) - 86_400_000_000 * 1_412),
             peers_agree: if name == "EX3" { 0 } else { 2 },
             peers_differ: if name == "EX2" { vec!["EX1".to_owned()] } else { Vec::new() },
             ..operator::Server::default()
@@ -282,12 +260,7 @@ mod tests {
             ..GetStatusResponse::default()
         };
         let servers = vec![server("EX1", evil, "healthy"), server("EX2", evil, "deleted"), server("EX3", "", "key_lost")];
-        let standing = operator::Standing {
-            server: "EX1".to_owned(),
-            untouched_since: micros(now) - 86_400_000_000 * 1_412,
-            ..operator::Standing::default()
-        };
-        let page = Estate::of(status, servers, vec![standing], 1, now).render().expect("a page");
+        let page = Estate::of(status, servers, 1, now).render().expect("a page");
         assert!(page.starts_with("<h1>1 of 3 servers wants somebody</h1>"), "{page}");
         assert!(page.find("Wants somebody").expect("there") < page.find("server-EX1").expect("there"), "{page}");
         for words in [
@@ -303,7 +276,7 @@ mod tests {
         }
         assert!(!page.contains("<script"), "{page}");
         assert!(!page.contains("Stop the whole estate"), "who may not stop sees no button for it");
-        let empty = Estate::of(GetStatusResponse::default(), Vec::new(), Vec::new(), 0, now).render().expect("a page");
+        let empty = Estate::of(GetStatusResponse::default(), Vec::new(), 0, now).render().expect("a page");
         assert!(page.contains("An emergency stop is in force") && !page.contains("The first day"), "{page}");
         let order =
             ["Say who may approve", "Say what is wanted", "Let the first server in"].map(|step| empty.find(step).expect(step));

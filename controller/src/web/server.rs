@@ -129,6 +129,7 @@ impl ServerPage {
                 (text!("server-exchange"), or_dash(server.exchange)),
                 (text!("server-agent"), or_dash(server.agent_version)),
                 (text!("server-renewal"), or_dash(server.renewal)),
+                (text!("server-untouched"), server.untouched_since.map_or_else(|| or_dash(String::new()), day)),
             ],
             facts,
             name: server.name,

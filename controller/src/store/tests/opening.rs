@@ -2,9 +2,9 @@ use std::path::Path;
 use std::str::FromStr;
 
 use sqlx::any::AnyConnectOptions;
-use sqlx::{AnyConnection, Connection};
+use sqlx::{AnyConnection, Connection, Row as _};
 
-use crate::stage::{enrol, estate, noon, server, store};
+use crate::stage::{certificate, enrol, estate, noon, server, store};
 use crate::store::{Store, StoreError};
 
 async fn sql(path: &Path, statement: &'static str) {
@@ -69,6 +69,22 @@ async fn a_newer_database_and_another_estates_are_refused() {
     sql(&path, "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'future', TRUE, x'00', 0)").await;
     let error = Store::open(&path, &estate(), noon()).await.expect_err("newer");
     assert!(matches!(error, StoreError::Newer { found: 9999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn certificates_that_an_older_version_kept_are_dated_when_it_opens() {
+    let (folder, first) = store().await;
+    let good = certificate("EX1", (2031, 12, 1));
+    first.store_certificates(vec![good.der().to_vec(), b"no certificate".to_vec()], noon()).await.expect("kept");
+    first.close().await;
+    drop(first);
+    let path = folder.path().join("backstay.db");
+    sql(&path, "UPDATE certificates SET not_before = NULL").await;
+    let again = Store::open(&path, &estate(), noon()).await.expect("opens");
+    let rows =
+        sqlx::query("SELECT not_before FROM certificates ORDER BY not_before").fetch_all(again.readers()).await.expect("reads");
+    let dates: Vec<i64> = rows.iter().map(|row| row.get("not_before")).collect();
+    assert_eq!(dates, [good.not_before(), noon()].map(|at| at.as_microsecond()), "what does not read, since it is here");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::stage::look_as;
 use crate::stage::{
     PROPOSE, People, certificate, enrol, key, knock, later, noon, person, receipt, report, server, sight, store, verified,
 };
-use crate::store::{Change, Conclude, Knock, PlanFilter, Standing, Store};
+use crate::store::{Alone, Change, Conclude, Knock, PlanFilter, Standing, Store};
 
 async fn look_at(store: &Store, when: policy::Timestamp) {
     assert_eq!(look_as(store, &server("EX1"), when).await.expect("written"), Conclude::Kept);
@@ -44,10 +44,44 @@ async fn a_server_that_is_left_alone_takes_one_row_however_often_it_is_looked_at
     }
     assert_eq!(store.standings(policy::Timestamp::UNIX_EPOCH, None, 10).await.expect("reads"), [], "it had not joined");
     let stands = stood(&store, 3_000).await.expect("it stands");
-    assert_eq!((stands.since, stands.bound_since, stands.watched_since), (noon(), noon(), noon()));
+    assert_eq!((stands.since, stands.alone.bound_since, stands.alone.watched_since), (noon(), noon(), noon()));
     assert_eq!((stands.verdict, stands.thumbprint), (Verdict::Healthy, Some(good.thumbprint())));
     assert_eq!(stands.certificate.as_deref(), Some(good.der()));
     assert_eq!(changes(&store, 3_000).await, []);
+    assert_eq!(stands.alone.not_before, Some(good.not_before()));
+}
+
+#[test]
+fn a_server_is_untouched_since_its_certificate_was_made_or_since_the_last_change_that_is_known() {
+    let made = policy::Timestamp::UNIX_EPOCH;
+    let alone = Alone { bound_since: noon(), watched_since: noon(), not_before: Some(made), touched_at: None };
+    assert_eq!(alone.since(), made, "it stood there when we came");
+    assert_eq!(Alone { not_before: None, ..alone }.since(), noon(), "what is not at hand says nothing");
+    assert_eq!(Alone { bound_since: later(100), ..alone }.since(), later(100), "somebody put it there, we saw it");
+    assert_eq!(Alone { touched_at: Some(later(50)), ..alone }.since(), later(50), "we put it back");
+    let refused = Alone { bound_since: later(100), touched_at: Some(later(50)), ..alone };
+    assert_eq!(refused.since(), later(100), "and somebody put another one there");
+}
+
+#[tokio::test]
+async fn a_list_says_of_each_server_how_long_it_was_left_alone_as_a_report_of_now_does() {
+    let (_folder, store, good) = watched().await;
+    enrol(&store, "EX2").await;
+    let other = certificate("EX1", (2031, 12, 2));
+    let same = async |seconds: u32| {
+        let listed = store.servers(None, 10).await.expect("reads");
+        let alone: Vec<_> = listed.iter().map(|listed| (listed.name.as_str(), listed.alone)).collect();
+        let stands = stood(&store, seconds).await.map(|standing| standing.alone);
+        assert_eq!(alone, [("EX1", stands), ("EX2", None)]);
+        assert_eq!(store.listed(&server("EX1")).await.expect("reads").as_ref(), listed.first());
+        stands.map(|alone| alone.since())
+    };
+    assert_eq!(same(10).await, Some(good.not_before()));
+    report(&store, &sight("EX1", &other), 2, later(5_000)).await;
+    look_at(&store, later(5_000)).await;
+    assert_eq!(same(6_000).await, Some(later(5_000)));
+    store.retire(&server("EX1"), "replaced".to_owned(), Actor::Person(person("omar")), later(7_000)).await.expect("retired");
+    assert_eq!(store.listed(&server("EX1")).await.expect("reads"), None);
 }
 
 #[tokio::test]
@@ -61,8 +95,11 @@ async fn what_somebody_else_put_on_444_is_a_change_that_no_plan_made() {
     assert_eq!((*at, on, plan), (later(5_000), &server("EX1"), &None));
     assert_eq!(*rebound, Some((Some(good.thumbprint()), Some(other.thumbprint()))));
     let (before, after) = (stood(&store, 4_999).await.expect("stood"), stood(&store, 5_000).await.expect("stands"));
-    assert_eq!((before.thumbprint, before.bound_since), (Some(good.thumbprint()), noon()));
-    assert_eq!((after.thumbprint, after.bound_since, after.watched_since), (Some(other.thumbprint()), later(5_000), noon()));
+    assert_eq!((before.thumbprint, before.alone.bound_since), (Some(good.thumbprint()), noon()));
+    assert_eq!(
+        (after.thumbprint, after.alone.bound_since, after.alone.watched_since),
+        (Some(other.thumbprint()), later(5_000), noon())
+    );
     // The page behind it is empty.
     assert_eq!(store.changes((noon(), later(9_000)), Some(found[0].cursor()), 10).await.expect("reads"), []);
 }
@@ -90,8 +127,10 @@ async fn a_renewal_is_one_change_with_who_approved_it_and_what_it_put_there() {
     assert_eq!((done.row.id, done.receipt.outcome), (plan.id, Outcome::Restored));
     let [approval] = &done.approvals[..] else { panic!("expected one approval, found {:?}", done.approvals) };
     assert_eq!(approval.verified().expect("signed").value.person, person("anna"));
-    assert_eq!(stood(&store, 100).await.expect("stands").touched_at, Some(later(60)));
-    assert_eq!(stood(&store, 59).await.expect("stood").touched_at, None);
+    assert_eq!(stood(&store, 100).await.expect("stands").alone.touched_at, Some(later(60)));
+    assert_eq!(stood(&store, 59).await.expect("stood").alone.touched_at, None);
+    let listed = store.listed(&server("EX1")).await.expect("reads").expect("is there");
+    assert_eq!(listed.alone.expect("looked at"), stood(&store, 100).await.expect("stands").alone);
 }
 
 #[tokio::test]
@@ -106,7 +145,7 @@ async fn what_cannot_be_read_for_a_while_is_not_taken_for_a_change() {
     report(&store, &sight("EX1", &good), 3, later(200)).await;
     look_at(&store, later(200)).await;
     let again = stood(&store, 250).await.expect("stands");
-    assert_eq!((again.since, again.bound_since), (later(200), noon()));
+    assert_eq!((again.since, again.alone.bound_since), (later(200), noon()));
     assert_eq!(changes(&store, 300).await, []);
 }
 
@@ -123,7 +162,7 @@ async fn a_retired_server_stood_until_it_was_retired_and_one_of_its_name_begins_
     report(&store, &sight("EX1", &certificate("EX1", (2031, 12, 3))), 1, later(600)).await;
     look_at(&store, later(600)).await;
     let anew = stood(&store, 600).await.expect("stands");
-    assert_eq!((anew.bound_since, anew.watched_since), (later(600), later(600)));
+    assert_eq!((anew.alone.bound_since, anew.alone.watched_since), (later(600), later(600)));
     assert_eq!(changes(&store, 900).await, [], "it is another machine, nobody changed this one");
 }
 

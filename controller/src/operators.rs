@@ -171,7 +171,7 @@ impl OperatorService for Operators {
 
     async fn list_servers(&self, request: Request<ListServersRequest>) -> Answer<ListServersResponse> {
         self.caller(&request, Right::Read)?;
-        let ListServersRequest { page_size, page_token } = request.into_inner();
+        let ListServersRequest { page_size, page_token, brief } = request.into_inner();
         let limit = pages::size(page_size)?;
         let after = pages::server(&page_token)?;
         let rows = self.parts.store.servers(after.as_ref(), limit).await.map_err(failed)?;
@@ -180,17 +180,15 @@ impl OperatorService for Operators {
         let (mut checkups, mut lookers) = (BTreeMap::new(), BTreeMap::new());
         if let (Some(first), Some(last)) = (rows.first(), rows.last()) {
             let count = approval::policy_in_force(store).await?.peers.count;
-            let read = tokio::try_join!(
-                store.checkups_between(&first.name, &last.name),
-                store.peers_between(&first.name, &last.name, count)
-            );
+            let asked = async { if brief { Ok(BTreeMap::new()) } else { store.checkups_between(&first.name, &last.name).await } };
+            let read = tokio::try_join!(asked, store.peers_between(&first.name, &last.name, count));
             (checkups, lookers) = read.map_err(failed)?;
         }
         let (never, now) = (Checkups::default(), clock.now());
         let servers = rows.into_iter().map(|row| {
-            let prospect = checkups.get(&row.name).unwrap_or(&never).prospect(row.exchange.as_deref(), now);
+            let prospect = (!brief).then(|| checkups.get(&row.name).unwrap_or(&never).prospect(row.exchange.as_deref(), now));
             let lookers = lookers.get(&row.name);
-            wire::server(row, connections, &prospect, lookers)
+            wire::server(row, connections, prospect.as_ref(), lookers)
         });
         Ok(Response::new(ListServersResponse { servers: servers.collect(), next_page_token }))
     }
@@ -231,7 +229,7 @@ impl OperatorService for Operators {
         let Some(mut scene) = store.scene(&name).await.map_err(failed)? else {
             // Let in, and silent so far.
             return Ok(Response::new(GetServerResponse {
-                server: Some(wire::server(row, connections, &prospect, None)),
+                server: Some(wire::server(row, connections, Some(&prospect), None)),
                 checkups: told(),
                 ..GetServerResponse::default()
             }));
@@ -249,7 +247,7 @@ impl OperatorService for Operators {
         }
         Ok(Response::new(GetServerResponse {
             history: history.into_iter().map(wire::stood).collect(),
-            server: Some(wire::server(row, connections, &prospect, Some(&lookers))),
+            server: Some(wire::server(row, connections, Some(&prospect), Some(&lookers))),
             findings: scene.assessment.into_iter().flat_map(|assessment| assessment.findings).map(wire::finding).collect(),
             report_json,
             plans,

@@ -69,7 +69,7 @@ pub(super) async fn all(client: &Client) -> Result<Vec<ServerRow>, Failure> {
 }
 
 async fn page(mut client: Client, doing: &str, page_token: String) -> Result<(Vec<operator::Server>, String), Failure> {
-    let request = ListServersRequest { page_size: pages::PAGE, page_token };
+    let request = ListServersRequest { page_size: pages::PAGE, page_token, brief: false };
     let response = answer(doing, client.list_servers(request)).await?;
     Ok((response.servers, response.next_page_token))
 }

@@ -223,9 +223,10 @@ async fn lists_end_with_an_empty_token_and_only_then() {
     }
     let (mut names, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = ListServersRequest { page_size: 2, page_token };
+        let request = ListServersRequest { page_size: 2, page_token, brief: true };
         let page = desk.operators.list_servers(asked("viewer", request)).await.expect("a page").into_inner();
         assert!(page.servers.len() <= 2);
+        assert!(page.servers.iter().all(|server| server.renewal.is_empty()), "it was not asked");
         names.extend(page.servers.into_iter().map(|server| server.name));
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -233,6 +234,8 @@ async fn lists_end_with_an_empty_token_and_only_then() {
         }
     }
     assert_eq!(names, ["EX1", "EX2", "EX3", "EX4", "EX5"]);
+    let whole = desk.operators.list_servers(asked("viewer", ListServersRequest::default())).await.expect("a page").into_inner();
+    assert!(whole.servers.iter().all(|server| server.renewal == "unknown"), "nobody rehearsed");
     let behind = ListAuditRequest { page_size: 1000, after: 3, ..ListAuditRequest::default() };
     let entries = desk.operators.list_audit(asked("auditor", behind)).await.expect("a page").into_inner().entries;
     assert_eq!(entries.first().map(|entry| entry.sequence), Some(4));
@@ -257,7 +260,7 @@ async fn lists_end_with_an_empty_token_and_only_then() {
     }
     let long = ListAuditRequest { contains: "x".repeat(201), ..ListAuditRequest::default() };
     assert_eq!(code(desk.operators.list_audit(asked("viewer", long)).await), Code::InvalidArgument);
-    let negative = ListServersRequest { page_size: -1, page_token: String::new() };
+    let negative = ListServersRequest { page_size: -1, ..ListServersRequest::default() };
     assert_eq!(code(desk.operators.list_servers(asked("viewer", negative)).await), Code::InvalidArgument);
 }
 

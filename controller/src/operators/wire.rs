@@ -25,8 +25,13 @@ pub(super) fn verdict(word: String) -> String {
     if word == "none" { "no_report".to_owned() } else { word }
 }
 
-/// `prospect`: whether a renewal would succeed there; `lookers`: who looks at its 444, if anybody does.
-pub(super) fn server(row: Listed, connections: &Connections, prospect: &Prospect, lookers: Option<&Lookers>) -> operator::Server {
+/// `prospect`: whether a renewal would succeed there, if that was asked; `lookers`: who looks at its 444, if anybody does.
+pub(super) fn server(
+    row: Listed,
+    connections: &Connections,
+    prospect: Option<&Prospect>,
+    lookers: Option<&Lookers>,
+) -> operator::Server {
     let Listed {
         name,
         generation,
@@ -77,8 +82,8 @@ pub(super) fn server(row: Listed, connections: &Connections, prospect: &Prospect
         agent_version,
         trust_version,
         policy_version,
-        renewal: prospect.as_str().to_owned(),
-        renewal_why: prospect.why(),
+        renewal: prospect.map(|prospect| prospect.as_str().to_owned()).unwrap_or_default(),
+        renewal_why: prospect.map(Prospect::why).unwrap_or_default(),
         peers_agree,
         peers_differ,
         peers_unknown,

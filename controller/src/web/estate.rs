@@ -39,7 +39,7 @@ pub(super) async fn servers(web: &Web, who: &Who) -> Result<Vec<operator::Server
     let mut servers = Vec::new();
     let mut page_token = String::new();
     while servers.len() < SHOWN {
-        let request = ListServersRequest { page_size: PAGE, page_token };
+        let request = ListServersRequest { page_size: PAGE, page_token, brief: true };
         let page = web.operators.list_servers(who.ask(request)).await?.into_inner();
         servers.extend(page.servers);
         page_token = page.next_page_token;

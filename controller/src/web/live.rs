@@ -34,7 +34,7 @@ const OLD: Duration = Duration::from_secs(60);
 
 /// A page is made again at the earliest after this many times as long as it took to make: a large estate that is busy is not kept busier by
 /// who looks at it.
-const EASE: u32 = 40;
+const EASE: u32 = 100;
 
 /// But nobody looks at what is older than this.
 const EASE_AT_MOST: Duration = Duration::from_secs(5);
@@ -77,6 +77,13 @@ impl Happened {
     }
 }
 
+impl Kept {
+    /// Whether it is too soon to make it anew, whatever happened.
+    fn is_eased(&self) -> bool {
+        self.made_at.elapsed() < (self.took * EASE).min(EASE_AT_MOST)
+    }
+}
+
 impl Board {
     /// The page, and as of what; it may be a little old, and then says so.
     async fn show(&self, web: &Web, place: &Place, who: &Who) -> Result<(Happened, Arc<str>), Trouble> {
@@ -85,16 +92,23 @@ impl Board {
         // Read before the rows are: what happens meanwhile makes it old.
         let now = Happened::until_now(web);
         let key = seen(place, who);
-        if let Some(Kept { as_of, made_at, took, main }) = pages.get(&key) {
-            let age = made_at.elapsed();
-            if (*as_of == now && age < OLD) || age < (*took * EASE).min(EASE_AT_MOST) {
-                return Ok((*as_of, Arc::clone(main)));
-            }
+        let before = pages.get(&key);
+        if let Some(kept) = before.filter(|kept| (kept.as_of == now && kept.made_at.elapsed() < OLD) || kept.is_eased()) {
+            return Ok((kept.as_of, Arc::clone(&kept.main)));
         }
         let began = Instant::now();
-        let main: Arc<str> = web.show(place, who).await?.main.into();
+        let mut main: Arc<str> = web.show(place, who).await?.main.into();
+        // The very same, so that those who were sent it see at once that it reads as before.
+        if let Some(same) = before.map(|kept| &kept.main).filter(|before| **before == main) {
+            main = Arc::clone(same);
+        }
         keep(&mut pages, key, Kept { as_of: now, made_at: Instant::now(), took: began.elapsed(), main: Arc::clone(&main) });
         Ok((now, main))
+    }
+
+    /// Whether `show` would give the one as of then again.
+    async fn has_no_newer(&self, key: &Seen, as_of: Happened) -> bool {
+        self.pages.lock().await.get(key).is_some_and(|kept| kept.as_of == as_of && kept.is_eased())
     }
 
     /// The page for whoever asks for it: as of now, and kept, so that what is sent to it first is not older than itself.
@@ -153,29 +167,45 @@ fn only_away(trouble: &Trouble) -> Response {
     Sse::new(tokio_stream::once(Ok::<_, Infallible>(away(trouble)))).into_response()
 }
 
+/// What was sent last.
+struct Sent {
+    key: Seen,
+    as_of: Happened,
+    at: Instant,
+    main: Arc<str>,
+}
+
+impl Sent {
+    /// Whether nothing else would be sent now. Then nobody asks who looks, either.
+    async fn holds(&self, web: &Web) -> bool {
+        self.at.elapsed() < OLD && (self.as_of == Happened::until_now(web) || web.board.has_no_newer(&self.key, self.as_of).await)
+    }
+}
+
 /// Sends the page whenever it reads otherwise, until whoever looks goes, or must.
 async fn tell(web: &Web, place: &Place, headers: &HeaderMap, events: &mpsc::Sender<Result<Event, Infallible>>) {
     let mut beat = tokio::time::interval(BEAT);
-    let mut seen: Option<(Happened, Instant, Arc<str>)> = None;
+    let mut sent: Option<Sent> = None;
     loop {
         tokio::select! {
             () = web.stop.cancelled() => return,
             () = events.closed() => return,
             _ = beat.tick() => {}
         }
-        let now = Happened::until_now(web);
-        if seen.as_ref().is_some_and(|(as_of, at, _)| *as_of == now && at.elapsed() < OLD) {
+        if let Some(sent) = &sent
+            && sent.holds(web).await
+        {
             continue;
         }
         let made = match web.who(headers).await {
-            Ok(Some(who)) => web.board.show(web, place, &who).await.map(Some),
+            Ok(Some(who)) => web.board.show(web, place, &who).await.map(|page| Some((seen(place, &who), page))),
             Ok(None) => Ok(None),
             Err(trouble) => Err(trouble),
         };
         let (event, last) = match made {
-            Ok(Some((as_of, main))) => {
-                let same = seen.as_ref().is_some_and(|(_, _, before)| *before == main);
-                seen = Some((as_of, Instant::now(), Arc::clone(&main)));
+            Ok(Some((key, (as_of, main)))) => {
+                let same = sent.as_ref().is_some_and(|before| before.main == main);
+                sent = Some(Sent { key, as_of, at: Instant::now(), main: Arc::clone(&main) });
                 if same {
                     continue;
                 }

@@ -15,7 +15,7 @@ use controller::audit::Actor;
 use controller::store::Store;
 use jiff::Timestamp;
 use policy::id::Sha256;
-use policy::report::Report;
+use policy::report::{Fact, Report};
 use policy::trust::PersonRole;
 use prost::Message as _;
 use proto::agent::open_request::Message as Up;
@@ -209,7 +209,9 @@ pub(crate) fn measure(agents: u32) -> Result<()> {
     let mut estate = Estate::temporary(&setup)?;
     let report = estate.host("EX1")?.driver().observe().context("a look")?.report;
     estate.stop_agent("EX1")?;
-    let tokens = ceremony(&mut estate, agents)?;
+    // One more than the crowd: the one to which something happens.
+    let mut tokens = ceremony(&mut estate, agents + 1)?;
+    let restless = tokens.pop().context("a token")?;
     let process = estate.controller()?.id();
     let (empty, _) = memory(process)?;
     let title = |what: &str| format!("{agents} agents: {what}");
@@ -257,7 +259,14 @@ pub(crate) fn measure(agents: u32) -> Result<()> {
     line(&title("bytes for each agent and hour, all headers"), "-", &format!("{carried:.0} KiB"), "-", "-");
 
     if agents >= MANY {
-        pages::measure(&estate, process, &crowd, title)?;
+        let mut line = crowd.block_on(Line::join(folder.path(), &restless))?;
+        let mut open = crowd.block_on(line.open())?;
+        let (mut report, mut dags) = (report, ["DAG7", "DAG8"].into_iter().cycle());
+        let moved = || {
+            report.host.dag = Fact::Known(dags.next().map(str::to_owned));
+            crowd.block_on(open.report(report.clone())).map(drop)
+        };
+        pages::measure(&estate, process, &crowd, title, moved)?;
     }
 
     // One command to all.

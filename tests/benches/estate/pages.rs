@@ -3,6 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,7 +23,14 @@ const ASKED: usize = 30;
 /// So long they are watched.
 const WATCHED: Duration = Duration::from_secs(30);
 
-pub(crate) fn measure(estate: &Estate, process: u32, crowd: &Handle, title: impl Fn(&str) -> String) -> Result<()> {
+/// `change`: something on the page becomes another, and is on disk.
+pub(crate) fn measure(
+    estate: &Estate,
+    process: u32,
+    crowd: &Handle,
+    title: impl Fn(&str) -> String,
+    mut change: impl FnMut() -> Result<()>,
+) -> Result<()> {
     let web = estate.ports().web;
     let cookie = signed_in(estate, web)?;
     let mut took = Vec::new();
@@ -49,19 +58,31 @@ pub(crate) fn measure(estate: &Estate, process: u32, crowd: &Handle, title: impl
     let (raw, packed) = (page.len() as f64 / 1024.0, packed(&page)? as f64 / 1024.0);
     line(&title("Estate, packed by gzip -6"), "150 KiB", &format!("{packed:.0} KiB"), &format!("{raw:.0} KiB as it is"), "-");
 
-    let tasks: Vec<_> = (0..OPEN).map(|_| crowd.spawn(watch(web, cookie.clone()))).collect();
+    let sent = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..OPEN).map(|_| crowd.spawn(watch(web, cookie.clone(), sent.clone()))).collect();
     tests::wait::beat(Duration::from_secs(3));
-    let idle = spent(process, || Ok(()))?;
+    let idle = spent(process, &mut || Ok(()))?;
     line(&title("100 pages open, nothing happens"), "5 %", &format!("{:.2} % of a core", idle * 100.0), "-", "-");
-    let busy = spent(process, || estate.desk().ok(&["token", "create", "--server", "BUSY", "--ttl", "1m"]).map(drop).or(Ok(())))?;
-    line(&title("100 pages open, a row is written each second"), "5 %", &format!("{:.2} % of a core", busy * 100.0), "-", "-");
+    let before = sent.load(Ordering::Relaxed);
+    let busy = spent(process, &mut change)?;
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let whole = (sent.load(Ordering::Relaxed) - before) as f64 / (page.len() * OPEN) as f64;
+    line(&title("100 pages open, a server changes each second"), "5 %", &format!("{:.2} % of a core", busy * 100.0), "-", "-");
+    line(
+        &title("each of them was sent anew meanwhile, every"),
+        "-",
+        &format!("{:.1} s", WATCHED.as_secs_f64() / whole),
+        "-",
+        "-",
+    );
     ensure!(tasks.iter().all(|task| !task.is_finished()), "expected {OPEN} pages to stay open");
+    ensure!(whole > 2.0, "expected each page to be sent again and again, found {whole:.1} times");
     tasks.into_iter().for_each(|task| task.abort());
     Ok(())
 }
 
 /// The share of a core that the controller took while this was done each second.
-fn spent(process: u32, each_second: impl Fn() -> Result<()>) -> Result<f64> {
+fn spent(process: u32, each_second: &mut impl FnMut() -> Result<()>) -> Result<f64> {
     let (began, used) = (Instant::now(), charged(process)?);
     while began.elapsed() < WATCHED {
         each_second()?;
@@ -111,12 +132,16 @@ fn packed(text: &str) -> Result<usize> {
     Ok(output.stdout.len())
 }
 
-/// An open page: takes whatever is sent.
-async fn watch(web: SocketAddr, cookie: String) -> Result<()> {
+/// An open page: takes whatever is sent, and counts the bytes.
+async fn watch(web: SocketAddr, cookie: String, sent: Arc<AtomicU64>) -> Result<()> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(web).await?;
     stream.write_all(head(web, &cookie, "GET /live?page=/", "").as_bytes()).await?;
     let mut bytes = vec![0; 64 * 1024];
-    while stream.read(&mut bytes).await? > 0 {}
-    Ok(())
+    loop {
+        match stream.read(&mut bytes).await? {
+            0 => return Ok(()),
+            some => sent.fetch_add(some as u64, Ordering::Relaxed),
+        };
+    }
 }

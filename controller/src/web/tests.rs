@@ -1,5 +1,7 @@
 //! The pages on a real store, asked as a browser asks, and as somebody else does.
 
+use std::time::Duration;
+
 use axum::body::to_bytes;
 use axum::http::Request as HttpRequest;
 use policy::id::ServerName;
@@ -49,6 +51,14 @@ impl Pages {
         self.ask(own(Method::GET, path).header(header::COOKIE, cookie), "").await
     }
 
+    /// What is sent to that page as long as it is open.
+    async fn live(&self, page: &str, cookie: &str) -> Body {
+        let request = own(Method::GET, &format!("/live?page={page}")).header(header::COOKIE, cookie);
+        let response = self.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("answers");
+        assert_eq!(response.status(), StatusCode::OK, "{page}");
+        response.into_body()
+    }
+
     async fn link(&self, role: PersonRole) -> String {
         let (link, _) = crate::operators::sign_in::link(&self.parts, person("anna"), role, false).await.expect("a link");
         link.split_once("?link=").expect("a link").1.to_owned()
@@ -74,6 +84,14 @@ impl Pages {
         assert!(cookie.contains("HttpOnly; SameSite=Strict; Path=/"), "{cookie}");
         cookie.split(';').next().expect("a pair").to_owned()
     }
+}
+
+/// What is sent next.
+async fn sent(live: &mut Body) -> String {
+    let frame = std::future::poll_fn(|context| axum::body::HttpBody::poll_frame(std::pin::Pin::new(&mut *live), context));
+    let frame = tokio::time::timeout(Duration::from_secs(20), frame).await.expect("something is sent");
+    let bytes = frame.expect("it is open").expect("reads").into_data().expect("bytes");
+    String::from_utf8(bytes.to_vec()).expect("text")
 }
 
 /// Every page that has no name in its address.
@@ -490,6 +508,28 @@ async fn a_store_out_of_reach_is_said_with_what_goes_on_and_what_to_do_and_a_pag
     let live = pages.get("/live?page=/plans", &cookie).await;
     assert_eq!((live.status, live.headers[header::CONTENT_TYPE].as_bytes()), (StatusCode::OK, &b"text/event-stream"[..]));
     assert!(live.text.contains("event: away\ndata: the controller cannot reach its store\nretry: 5000\n"), "{}", live.text);
+}
+
+#[tokio::test]
+async fn a_page_that_is_open_is_sent_when_it_reads_otherwise_and_then_only_and_ends_when_whoever_looks_goes() {
+    let pages = Pages::new().await;
+    let cookie = pages.signed_in(PersonRole::Viewer).await;
+    let mut live = pages.live("/plans", &cookie).await;
+    let first = sent(&mut live).await;
+    assert!(first.starts_with("data: <h1>"), "{first}");
+    let plan = pages.with_plan(&People::new(), 1).await;
+    let told = sent(&mut live).await;
+    let told = if told.contains(&plan.short()) { told } else { sent(&mut live).await };
+    assert!(told.contains(&plan.short()), "{told}");
+    // What is written next is not on this page.
+    let secret = proto::token::Secret::generate().expect("random");
+    let ex2: ServerName = "EX2".parse().expect("a name");
+    pages.parts.store.create_token(&ex2, secret.hash(), 600, crate::audit::Actor::Console, noon()).await.expect("a token");
+    let nothing = tokio::time::timeout(Duration::from_millis(1_500), sent(&mut live)).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    let gone = pages.ask(form("/sign-out").header(header::COOKIE, &cookie), "").await;
+    assert_eq!(gone.status, StatusCode::SEE_OTHER, "{}", gone.text);
+    assert_eq!(sent(&mut live).await, "event: gone\ndata: signed out\n\n");
 }
 
 #[tokio::test]

@@ -200,13 +200,7 @@ async fn what_is_ones_own_is_shown_to_nobody_else() {
     for (cookie, own, others) in [(&cookie, "<td>anna</td>", "<td>bert</td>"), (&other, "<td>bert</td>", "<td>anna</td>")] {
         let page = pages.get("/access", cookie).await;
         assert!(page.text.contains(own) && !page.text.contains(others), "{}", page.text);
-        let request = HttpRequest::builder().uri("/live?page=/access").header(header::HOST, HOST).header(header::COOKIE, cookie);
-        let response = pages.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("answers");
-        let mut stream = response.into_body();
-        let frame =
-            std::future::poll_fn(|context| axum::body::HttpBody::poll_frame(std::pin::Pin::new(&mut stream), context)).await;
-        let text = frame.expect("a greeting").expect("reads").into_data().expect("bytes");
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = sent(&mut pages.live("/access", cookie).await).await;
         assert!(text.contains(own) && !text.contains(others), "{text}");
     }
 }

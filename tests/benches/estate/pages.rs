@@ -58,6 +58,7 @@ pub(crate) fn measure(
     let (raw, packed) = (page.len() as f64 / 1024.0, packed(&page)? as f64 / 1024.0);
     line(&title("Estate, packed by gzip -6"), "150 KiB", &format!("{packed:.0} KiB"), &format!("{raw:.0} KiB as it is"), "-");
 
+    let alone = spent(process, &mut change)?;
     let sent = Arc::new(AtomicU64::new(0));
     let tasks: Vec<_> = (0..OPEN).map(|_| crowd.spawn(watch(web, cookie.clone(), sent.clone()))).collect();
     tests::wait::beat(Duration::from_secs(3));
@@ -67,7 +68,13 @@ pub(crate) fn measure(
     let busy = spent(process, &mut change)?;
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let whole = (sent.load(Ordering::Relaxed) - before) as f64 / (page.len() * OPEN) as f64;
-    line(&title("100 pages open, a server changes each second"), "5 %", &format!("{:.2} % of a core", busy * 100.0), "-", "-");
+    line(
+        &title("100 pages open, a server changes each second"),
+        "5 %",
+        &format!("{:.2} % of a core", busy * 100.0),
+        &format!("{:.2} % none open", alone * 100.0),
+        &format!("{:.1}", busy / alone),
+    );
     line(
         &title("each of them was sent anew meanwhile, every"),
         "-",

@@ -1,6 +1,6 @@
 //! A controller with many agents: each enrols at the real port with a token of its own, and speaks the real protocol over its own mutual TLS.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use agent::driver::Driver as _;
+use agent::driver::lab::key::Key;
+use agent::driver::mint::Profile;
 use agent::identity::{Identity, enrol};
 use agent::tls::{self, PinnedCa};
 use anyhow::{Context, Result, anyhow, ensure};
 use controller::audit::Actor;
 use controller::store::Store;
 use jiff::Timestamp;
+use policy::certificate::Certificate;
 use policy::id::Sha256;
 use policy::report::{Fact, Report};
 use policy::trust::PersonRole;
@@ -51,9 +54,34 @@ const QUIET: Duration = Duration::from_secs(60);
 /// For whatever must happen in the end.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Tokens for so many servers, as `backstay token create` makes them, but all at once: into the store of a controller that stands still.
-/// It stands still on return only for that long.
-pub(crate) fn ceremony(estate: &mut Estate, agents: u32) -> Result<Vec<JoinToken>> {
+/// The `number`th of the crowd.
+fn name(number: u32) -> String {
+    format!("CROWD{number}")
+}
+
+/// What a server of this name would see that is like the one with this report and certificate, with a certificate of its own on 444; and that.
+fn like(report: &Report, old: &Certificate, name: &str, key: &Key) -> Result<(Report, Vec<u8>)> {
+    let (own, full) = (report.host.name.as_str(), report.host.fqdn.known().context("a full name")?);
+    let fqdn = full.replacen(&own.to_lowercase(), &name.to_lowercase(), 1);
+    let profile = Profile {
+        common_name: name.to_owned(),
+        names: vec![name.to_owned(), fqdn.clone()],
+        not_before: old.not_before(),
+        not_after: old.not_after(),
+    };
+    let der = profile.parameters()?.self_signed(key.pair())?.der().to_vec();
+    let new = Certificate::from_der(&der)?;
+    let text = serde_json::to_string(report)?
+        .replace(&old.id().to_string(), &new.id().to_string())
+        .replace(&old.thumbprint().to_string(), &new.thumbprint().to_string())
+        .replace(&format!("\"{full}\""), &format!("\"{fqdn}\""))
+        .replace(&format!("\"{own}\""), &format!("\"{name}\""));
+    Ok((serde_json::from_str(&text)?, der))
+}
+
+/// Tokens for so many servers, as `backstay token create` makes them, but all at once, and certificates: into the store of a controller
+/// that stands still. It stands still on return only for that long.
+pub(crate) fn ceremony(estate: &mut Estate, agents: u32, certificates: Vec<Vec<u8>>) -> Result<Vec<JoinToken>> {
     estate.desk().ok(&["token", "create", "--server", "CROWD", "--out", "crowd-token"])?;
     let text = fs::read_to_string(estate.desk().file("crowd-token"))?;
     let first = JoinToken::decode(text.trim())?;
@@ -64,9 +92,10 @@ pub(crate) fn ceremony(estate: &mut Estate, agents: u32) -> Result<Vec<JoinToken
     let tokens = runtime.block_on(async {
         let now = Timestamp::now();
         let store = Store::open(&estate.controller_state().join("backstay.db"), &ESTATE.parse()?, now).await?;
+        store.store_certificates(certificates, now).await?;
         let mut tokens = Vec::new();
         for number in 0..agents {
-            let token = JoinToken { server: format!("CROWD{number}").parse()?, secret: Secret::generate()?, ..first.clone() };
+            let token = JoinToken { server: name(number).parse()?, secret: Secret::generate()?, ..first.clone() };
             store.create_token(&token.server, token.secret.hash(), 86_400, Actor::Console, now).await?;
             tokens.push(token);
         }
@@ -148,8 +177,7 @@ impl Line {
 
 impl Open<'_> {
     /// Tells a report, and waits until it is on disk there. How long that took, and how large it was.
-    pub(crate) async fn report(&mut self, mut report: Report) -> Result<(Duration, usize)> {
-        report.host.name = self.line.identity.joined().server.clone();
+    pub(crate) async fn report(&mut self, report: Report) -> Result<(Duration, usize)> {
         self.line.counter += 1;
         let generation = Generation { epoch: self.epoch, counter: self.line.counter };
         let message = ReportMessage {
@@ -207,11 +235,17 @@ struct Tally {
 pub(crate) fn measure(agents: u32) -> Result<()> {
     let setup = Setup { servers: vec![("EX1", None)], policy: Some(policy("observe")), ..Setup::default() };
     let mut estate = Estate::temporary(&setup)?;
-    let report = estate.host("EX1")?.driver().observe().context("a look")?.report;
-    estate.stop_agent("EX1")?;
+    let host = estate.host("EX1")?;
+    let report = host.driver().observe().context("a look")?.report;
+    let certificate = host.back_end_certificate()?.context("a back end")?;
+    let key = Key::generate(2048, Key::default_access()).context("a key")?;
     // One more than the crowd: the one to which something happens.
-    let mut tokens = ceremony(&mut estate, agents + 1)?;
-    let restless = tokens.pop().context("a token")?;
+    let own = (0..=agents).map(|number| like(&report, &certificate, &name(number), &key)).collect::<Result<Vec<_>>>()?;
+    let (mut reports, certificates): (Vec<_>, Vec<_>) = own.into_iter().unzip();
+    let mut restless = reports.pop().context("a report")?;
+    estate.stop_agent("EX1")?;
+    let mut tokens = ceremony(&mut estate, agents + 1, certificates)?;
+    let last = tokens.pop().context("a token")?;
     let process = estate.controller()?.id();
     let (empty, _) = memory(process)?;
     let title = |what: &str| format!("{agents} agents: {what}");
@@ -228,8 +262,8 @@ pub(crate) fn measure(agents: u32) -> Result<()> {
     line(&title("enrolled, at most 200 at a time"), "-", &format!("{:.1} s", began.elapsed().as_secs_f64()), "-", "-");
     let (tally, gate) = (Arc::new(Tally::default()), Arc::new(Semaphore::new(AT_ONCE)));
     let mut tasks = JoinSet::new();
-    for line in lines {
-        let (tally, gate, report) = (tally.clone(), gate.clone(), report.clone());
+    for (line, report) in lines.into_iter().zip(reports) {
+        let (tally, gate) = (tally.clone(), gate.clone());
         tasks.spawn_on(live(line, tally, gate, report), &crowd);
     }
     all(&tally.open, agents, "connected")?;
@@ -259,12 +293,12 @@ pub(crate) fn measure(agents: u32) -> Result<()> {
     line(&title("bytes for each agent and hour, all headers"), "-", &format!("{carried:.0} KiB"), "-", "-");
 
     if agents >= MANY {
-        let mut line = crowd.block_on(Line::join(folder.path(), &restless))?;
+        let mut line = crowd.block_on(Line::join(folder.path(), &last))?;
         let mut open = crowd.block_on(line.open())?;
-        let (mut report, mut dags) = (report, ["DAG7", "DAG8"].into_iter().cycle());
+        let mut dags = ["DAG7", "DAG8", "DAG9"].into_iter().cycle();
         let moved = || {
-            report.host.dag = Fact::Known(dags.next().map(str::to_owned));
-            crowd.block_on(open.report(report.clone())).map(drop)
+            restless.host.dag = Fact::Known(dags.next().map(str::to_owned));
+            crowd.block_on(open.report(restless.clone())).map(drop)
         };
         pages::measure(&estate, process, &crowd, title, moved)?;
     }
@@ -316,18 +350,19 @@ pub(crate) fn measure(agents: u32) -> Result<()> {
 async fn join(folder: &Path, tokens: Vec<JoinToken>) -> Result<Vec<Line>> {
     let gate = Arc::new(Semaphore::new(AT_ONCE));
     let mut joining = JoinSet::new();
-    for token in tokens {
+    for (number, token) in tokens.into_iter().enumerate() {
         let (gate, folder) = (gate.clone(), folder.to_owned());
         joining.spawn(async move {
             let _place = gate.acquire().await?;
-            Line::join(&folder, &token).await
+            anyhow::Ok((number, Line::join(&folder, &token).await?))
         });
     }
-    let mut lines = Vec::new();
+    let mut lines = BTreeMap::new();
     while let Some(line) = joining.join_next().await {
-        lines.push(line??);
+        let (number, line) = line??;
+        lines.insert(number, line);
     }
-    Ok(lines)
+    Ok(lines.into_values().collect())
 }
 
 /// Connects, reports once, and stays; comes back when the stream ends.

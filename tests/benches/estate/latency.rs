@@ -106,7 +106,7 @@ fn restores(estate: &Estate) -> Result<()> {
 /// One agent reports and reports, each time something else.
 fn reports(estate: &mut Estate) -> Result<()> {
     let sight = estate.host("EX1")?.driver().observe().context("a look")?;
-    let tokens = ceremony(estate, 1)?;
+    let tokens = ceremony(estate, 1, Vec::new())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let folder = tempfile::tempdir_in(estate.folder())?;
     let (mut took, bytes) = runtime.block_on(async {
@@ -117,6 +117,7 @@ fn reports(estate: &mut Estate) -> Result<()> {
         let mut bytes = 0;
         for number in 0..REPORTS {
             let mut report = sight.report.clone();
+            report.host.name = token.server.clone();
             report.hold = Some(format!("number {number}"));
             let (time, length) = open.report(report).await?;
             took.push(millis(time));

@@ -11,7 +11,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -162,6 +163,18 @@ impl Estate {
     /// Where the controller listens.
     pub fn ports(&self) -> Ports {
         self.ports
+    }
+
+    /// What its metrics say, as `curl` gets them.
+    ///
+    /// # Errors
+    /// When the controller does not answer.
+    pub fn metrics(&self) -> Result<String> {
+        let mut stream = TcpStream::connect(self.ports.web)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// The controller's state folder, which a thief has.

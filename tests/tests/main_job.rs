@@ -1,11 +1,8 @@
 //! The main job's lines that the tour does not walk: several approvers, and a host that is alone.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use agent::driver::fault::{Call, Fault, Mode};
-use anyhow::Result;
 use policy::trust::{Approval, Kind};
 use proto::operator::SubmitApprovalRequest;
 use tests::desk::hex;
@@ -72,7 +69,7 @@ fn a_renewal_runs_when_as_many_persons_approved_as_the_estate_wants_and_not_befo
     estate.wait_plan(SERVER, "confirmed", LIMIT, done).expect("runs");
     estate.wait_verdict(SERVER, "healthy", LIMIT).expect("seen");
     // Counted: one plan that was approved by enough and came to its end.
-    let metrics = metrics(&estate).expect("metrics");
+    let metrics = estate.metrics().expect("metrics");
     for line in ["backstay_change_duration_seconds_count 1", "backstay_approval_wait_seconds_count 1"] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
     }
@@ -90,14 +87,6 @@ fn a_renewal_runs_when_as_many_persons_approved_as_the_estate_wants_and_not_befo
     estate.desk().ok(&["audit", "verify"]).expect("verifies");
     estate.stop().expect("stops");
     estate.check_logs(&[]).expect("quiet logs");
-}
-
-fn metrics(estate: &Estate) -> Result<String> {
-    let mut stream = TcpStream::connect(estate.ports().web)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 #[test]
@@ -152,7 +141,7 @@ fn a_machine_that_is_sent_away_loses_its_stream_at_once_and_learns_why() {
     // Once the server itself is gone, it is in no list; what was done there stays told.
     estate.desk().ok(&["agent", "retire", SERVER, "--reason", "gone, CHG-78"]).expect("retired");
     assert_eq!(estate.desk().json(&["server", "list"]).expect("a list"), serde_json::json!([]));
-    let shown = metrics(&estate).expect("metrics");
+    let shown = estate.metrics().expect("metrics");
     assert!(!shown.contains("host=\"EX1\""), "{shown}");
     let status = estate.desk().run(&["status", "--exit-code"]).expect("asked");
     assert_eq!(status.status.code(), Some(0), "{}", String::from_utf8_lossy(&status.stdout));

@@ -106,6 +106,12 @@ fn a_monitoring_system_reads_one_line_and_its_own_four_numbers() {
         tests::wait::until(&format!("check to end with {code}"), LIMIT, seen).expect("said");
     };
     wait_for(&estate, 0, "BACKSTAY OK - contoso: 1 of 1 server(s) healthy; the certificate of EX1 ends on ");
+    let shows = |estate: &Estate, lines: &[&str]| {
+        let metrics = estate.metrics().expect("metrics");
+        lines.iter().for_each(|line| assert!(metrics.lines().any(|found| found == *line), "{line} is missing in\n{metrics}"));
+    };
+    let compliant = |value: u8| format!("backstay_binding_compliant{{host=\"EX1\",role=\"back_end\",port=\"444\"}} {value}");
+    shows(&estate, &[&compliant(1), "backstay_servers{verdict=\"healthy\"} 1", "backstay_agent_connected{host=\"EX1\"} 1"]);
     assert_eq!(check(&estate, &["check", "EX1", "--warning", "36000d"]).0, 1, "it ends within a hundred years");
     let (code, text) = check(&estate, &["check", "EX9"]);
     assert!(code == 3 && text.starts_with("BACKSTAY UNKNOWN - ") && text.contains("EX9"), "{code}: {text}");
@@ -117,8 +123,10 @@ fn a_monitoring_system_reads_one_line_and_its_own_four_numbers() {
     let (code, text) = check(&estate, &["check", "EX1"]);
     assert!(code == 2 && text.starts_with("BACKSTAY CRITICAL - EX1: deleted; EX1 deleted: "), "{code}: {text}");
     assert!(estate.desk().ok(&["status"]).expect("a status").contains("trouble     EX1 deleted: "));
+    shows(&estate, &[&compliant(0), "backstay_servers{verdict=\"deleted\"} 1", "backstay_agent_connected{host=\"EX1\"} 1"]);
     estate.stop_agent("EX1").expect("stops");
     wait_for(&estate, 2, "EX1 is not heard");
+    shows(&estate, &[&compliant(0), "backstay_agent_connected{host=\"EX1\"} 0"]);
     estate.stop_controller().expect("stops");
     wait_for(&estate, 3, "BACKSTAY UNKNOWN - nobody can say; ");
     estate.stop().expect("stops");

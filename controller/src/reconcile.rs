@@ -18,6 +18,8 @@ use policy::peers::Peer;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -208,7 +210,8 @@ impl Shared {
 
     /// Looks at one server; when it is to be looked at again.
     async fn look(&self, server: &ServerName) -> Option<Timestamp> {
-        match self.try_look(server).await {
+        let span = tracing::debug_span!("look", %server, verdict = Empty, decision = Empty);
+        match self.try_look(server).instrument(span).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(%server, error = &error as &dyn std::error::Error, "a server could not be looked at");
@@ -238,6 +241,9 @@ impl Shared {
             now,
         };
         let conclusion = Arc::new(look(&scene, &terms));
+        tracing::Span::current()
+            .record("verdict", conclusion.assessment.verdict.as_str())
+            .record("decision", conclusion.decision.as_str());
         let question = scene.question();
         for peer in unanswered(&scene, question).filter(|peer| !connections.was_asked(peer, server, question)) {
             connections.wake(peer);

@@ -337,6 +337,8 @@ impl Ports {
         });
         let operators = OperatorServiceServer::new(Operators::new(parts.clone())).max_decoding_message_size(proto::MAX_MESSAGE);
         let routes = Routes::new(service).add_service(operators).add_service(reflection()).into_axum_router();
+        #[cfg(feature = "otlp")]
+        let routes = routes.layer(axum::middleware::from_fn(telemetry::traces::call));
         // Before a word of a request is read.
         let routes = routes.layer(from_fn_with_state(parts.clone(), bearer::admit));
         guard.listen("operators", self.operators, mutual_or_token, OTHERS, Server::builder(), routes.into());

@@ -2,6 +2,8 @@
 //!
 //! Labels are bounded: by the servers that are enrolled, by words of ours, never by what somebody sent.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
@@ -29,6 +31,8 @@ use crate::config;
 use crate::parts::Parts;
 use crate::store::{Listed, MAX_PAGE, StoreError};
 
+#[cfg(feature = "otlp")]
+pub mod traces;
 mod x509;
 
 /// How logs are written.
@@ -54,13 +58,67 @@ const APPROVAL_SECONDS: [f64; 9] = [60.0, 600.0, 3600.0, 14_400.0, 86_400.0, 259
 #[derive(Debug)]
 #[must_use = "events that wait are written when it is dropped"]
 pub struct Logs {
-    #[cfg(windows)]
-    _events: Option<native::event::Log>,
+    _events: Events,
+    #[cfg(feature = "otlp")]
+    traces: Option<traces::Traces>,
 }
 
-/// Writes logs to standard error from here on, and on Windows events to the event log. `filter` is a list of targets and levels, such as
-/// `info,controller=debug`; events pass it. A second call in one process changes nothing.
-pub fn init_logs(format: LogFormat, filter: &str) -> Logs {
+#[cfg(windows)]
+type Events = Option<native::event::Log>;
+#[cfg(not(windows))]
+type Events = ();
+
+/// A collector that is spoken with over gRPC in plain text; or nothing, which stands for none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collector(String);
+
+impl FromStr for Collector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host = text.strip_prefix("http://").is_some_and(|host| !host.trim_matches('/').is_empty());
+        if host && !cfg!(feature = "otlp") {
+            return Err("this backstay was built without its feature otlp, and sends no traces".to_owned());
+        }
+        if text.is_empty() || host {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("expected http://HOST:4317, a collector on this machine or on a network that is trusted".to_owned())
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why traces cannot go there.
+#[cfg(feature = "otlp")]
+pub type LogsError = opentelemetry_otlp::ExporterBuildError;
+/// There is no way there.
+#[cfg(not(feature = "otlp"))]
+pub type LogsError = std::convert::Infallible;
+
+impl Logs {
+    /// Writes and sends what waits. The runtime in which they were opened must go on meanwhile.
+    #[cfg_attr(not(feature = "otlp"), expect(clippy::unused_async, reason = "nothing waits"))]
+    pub async fn close(self) {
+        #[cfg(feature = "otlp")]
+        if let Some(traces) = self.traces {
+            traces.close().await;
+        }
+    }
+}
+
+/// Writes logs to standard error from here on, and on Windows events to the event log; sends traces, when there is a collector for them,
+/// by the runtime in which this is called. `filter` is a list of targets and levels, such as `info,controller=debug`; events pass it. A second
+/// call in one process changes nothing.
+///
+/// # Errors
+/// Why traces cannot go there.
+#[cfg_attr(not(feature = "otlp"), expect(unused_variables, reason = "nothing is sent anywhere"))]
+pub fn init_logs(format: LogFormat, filter: &str, collector: Option<&Collector>) -> Result<Logs, LogsError> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Colours are for people at a terminal; in a file they are noise.
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -69,19 +127,27 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Logs {
         LogFormat::Text => lines.with_ansi(colours).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    open_logs(tracing_subscriber::registry().with(lines.with_filter(filter)))
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    #[cfg(feature = "otlp")]
+    let traces = collector.map(traces::Traces::to).transpose()?.flatten();
+    #[cfg(feature = "otlp")]
+    let subscriber = subscriber.with(traces.as_ref().map(traces::Traces::layer));
+    Ok(Logs {
+        _events: open_events(subscriber),
+        #[cfg(feature = "otlp")]
+        traces,
+    })
 }
 
 #[cfg(not(windows))]
-fn open_logs(subscriber: impl Into<tracing::Dispatch>) -> Logs {
+fn open_events(subscriber: impl Into<tracing::Dispatch>) -> Events {
     if subscriber.try_init().is_err() {
         tracing::debug!("logs are written already");
     }
-    Logs {}
 }
 
 #[cfg(windows)]
-fn open_logs<S>(subscriber: S) -> Logs
+fn open_events<S>(subscriber: S) -> Events
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync,
 {
@@ -91,7 +157,7 @@ where
     let (events, layer) = opened.map_or_else(|error| (Err(error), None), |(events, layer)| (Ok(events), Some(layer)));
     if subscriber.with(layer).try_init().is_err() {
         tracing::debug!("logs are written already");
-        return Logs { _events: None };
+        return None;
     }
     match events {
         Ok(events) => {
@@ -104,11 +170,11 @@ where
                 last.flush();
                 usual(panic);
             }));
-            Logs { _events: Some(events) }
+            Some(events)
         }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "events go to the lines only");
-            Logs { _events: None }
+            None
         }
     }
 }
@@ -400,6 +466,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn what_is_no_collector_is_refused_and_nothing_stands_for_none() {
+        for wrong in ["https://collector.test:4317", "collector:4317", "http://", "http:///"] {
+            assert!(wrong.parse::<Collector>().is_err(), "{wrong}");
+        }
+        assert!("".parse::<Collector>().is_ok() && "http://127.0.0.1:4317".parse::<Collector>().is_ok());
+    }
 
     #[test]
     fn the_page_names_every_metric_and_no_other() {

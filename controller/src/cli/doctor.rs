@@ -154,7 +154,7 @@ async fn channels(client: &mut Client, checks: &mut Checks) -> Result<(), Failur
     let ask = |page_token| {
         let mut client = client.clone();
         async move {
-            let request = ListServersRequest { page_size: pages::PAGE, page_token, brief: false };
+            let request = ListServersRequest { page_size: pages::PAGE, page_token, brief: true };
             let response = answer(doing, client.list_servers(request)).await?;
             Ok((response.servers, response.next_page_token))
         }

@@ -12,7 +12,7 @@ use super::failure::{Doing, Exit, Failure};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::serve::{Addresses, asked_to_stop, serve, write_ready};
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, Collector, LogFormat};
 
 /// Runs the controller.
 #[derive(Debug, Clone, Args)]
@@ -36,6 +36,10 @@ pub struct Serve {
     /// How it is logged.
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
+
+    /// Send traces to this collector of OpenTelemetry, over gRPC in plain text: `http://HOST:4317`.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    traces: Option<Collector>,
 
     /// As the service that the service control manager starts: it says so in the service's command line.
     #[cfg(windows)]
@@ -81,12 +85,15 @@ impl Serve {
             Format::Text => LogFormat::Text,
             Format::Json => LogFormat::Json,
         };
-        let _logs = telemetry::init_logs(format, &self.log);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting the controller".to_owned())?;
+        let logs = {
+            let _inside = runtime.enter();
+            telemetry::init_logs(format, &self.log, self.traces.as_ref()).doing(|| "opening the logs".to_owned())?
+        };
         #[cfg(windows)]
         native::service::folder::private(&config.state_dir, super::MARKS)
             .doing(|| "keeping the state folder from others".to_owned())?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting the controller".to_owned())?;
         let ready = |addresses: &Addresses| {
             self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses))?;
             up();
@@ -98,6 +105,7 @@ impl Serve {
                 () = told => Ok(()),
             }
         });
+        runtime.block_on(logs.close());
         served.doing(|| "running the controller".to_owned())
     }
 }
@@ -106,7 +114,7 @@ impl Serve {
 impl Serve {
     /// What starts the service with the same: by full paths, for its folder will be another. What is the default stays unsaid.
     pub(super) fn arguments(&self) -> std::io::Result<Vec<std::ffi::OsString>> {
-        let Self { config, ready_file, log, log_format, service: _ } = self;
+        let Self { config, ready_file, log, log_format, traces, service: _ } = self;
         let mut words: Vec<std::ffi::OsString> = vec!["serve".into(), "--service".into()];
         if config != Path::new(super::CONFIG) {
             words.extend(["--config".into(), std::path::absolute(config)?.into()]);
@@ -120,6 +128,9 @@ impl Serve {
         match log_format {
             Format::Text => {}
             Format::Json => words.extend(["--log-format".into(), "json".into()]),
+        }
+        if let Some(collector) = traces {
+            words.extend(["--traces".into(), collector.to_string().into()]);
         }
         Ok(words)
     }

@@ -12,6 +12,7 @@ use sqlx::AnyConnection;
 use sqlx::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::error::{Doing, StoreError};
 
@@ -147,7 +148,8 @@ async fn run(
         {
             batch.push(job);
         }
-        let committed = transact(&mut connection, &mut batch).await;
+        let span = tracing::debug_span!("commit", writes = batch.len());
+        let committed = transact(&mut connection, &mut batch).instrument(span).await;
         commits.fetch_add(1, Ordering::Release);
         if let Err(why) = &committed {
             let error: &dyn std::error::Error = why.as_ref();

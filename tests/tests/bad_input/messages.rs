@@ -17,6 +17,10 @@ use super::{LIMIT, estate};
 /// An estate whose EX1 speaks by us, and the newest report that the controller has of it.
 fn impersonated() -> (Estate, Impostor, Known) {
     let mut estate = estate(&["EX1", "EX2"], &[]);
+    // Their certificates follow their first reports: until then nothing is known of them, and what is known changes by itself.
+    for server in ["EX1", "EX2"] {
+        estate.wait_verdict(server, "healthy", LIMIT).expect("seen");
+    }
     estate.stop_agent("EX1").expect("stops");
     let machine_id = estate.host("EX1").expect("a host").files().host().expect("host.json").machine_id;
     let impostor = Impostor::with(&estate.agent_folder("EX1").join("state"), &machine_id).expect("its identity");

@@ -48,8 +48,11 @@ fn approve(estate: &Estate, plan: &Plan) -> Result<()> {
 
 /// Waits until the controller knows how the plan ended on the host.
 fn settled(estate: &Estate, plan: &Plan) -> Result<Plan> {
-    let ended = |life: &str| matches!(life, "restored" | "confirmed" | "undone" | "failed" | "refused" | "superseded");
-    estate.wait_plan(SERVER, "ended", LIMIT, |found| found.id == plan.id && ended(&found.life))
+    estate.wait_plan(SERVER, "ended", LIMIT, |found| found.id == plan.id && ended(found))
+}
+
+fn ended(plan: &Plan) -> bool {
+    matches!(plan.life.as_str(), "restored" | "confirmed" | "undone" | "failed" | "refused" | "superseded")
 }
 
 /// What a host had before a renewal.

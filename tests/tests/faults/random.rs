@@ -6,10 +6,11 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use proto::operator::Plan;
 use tests::estate::Estate;
 use tests::wait;
 
-use super::{Before, SERVER, approve, estate, old_or_new, propose, settled};
+use super::{Before, LIMIT, SERVER, approve, ended, estate, old_or_new, propose, settled};
 
 /// Estates at once, each with one server; and kills in each.
 const ESTATES: u64 = 4;
@@ -60,6 +61,9 @@ fn long_a_renewal_killed_anywhere_ends_old_good_or_new_good() {
     assert!(tally.undone > 0, "no run turned back");
     assert!(tally.begun > 0, "no kill met a run at work");
 }
+
+/// Why somebody holds the host.
+const WHY_HELD: &str = "a person looks after it";
 
 /// How the kills ended.
 #[derive(Debug, Default)]
@@ -133,11 +137,21 @@ fn one(estate: &mut Estate, known: &mut BTreeSet<Vec<u8>>, tally: &mut Tally, bl
     let state = estate.agent_folder(SERVER).join("state");
     if matches!(victim, Victim::Agent | Victim::Both) {
         if held {
-            agent::hold::set(&state, "a person looks after it")?;
+            agent::hold::set(&state, WHY_HELD)?;
         }
         estate.start_agent(SERVER)?;
     }
 
+    if held {
+        // Held before the controller sent it on its way, it waits until nobody holds the host.
+        let waits = |found: &Plan| found.life == "waiting" && found.waits_for.contains(WHY_HELD);
+        let found = estate.wait_plan(SERVER, "ended or waiting for the hold", LIMIT, |found| {
+            found.id == plan.id && (ended(found) || waits(found))
+        })?;
+        if waits(&found) {
+            agent::hold::lift(&state)?;
+        }
+    }
     let end = settled(estate, &plan)?;
     // Held before it began, it is refused, and only then.
     ensure!(end.life != "refused" || held, "the plan is refused although nobody held the host: {}", end.waits_for);

@@ -23,6 +23,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::Collector;
 
+/// The spans that are sent. An agent's session is none of them: it lasts for weeks.
+const SPANS: [&str; 3] = ["call", "look", "commit"];
+
 /// For what waits when the controller ends.
 const AT_THE_END: Duration = Duration::from_secs(5);
 
@@ -58,8 +61,11 @@ impl Traces {
     where
         S: tracing::Subscriber + for<'a> LookupSpan<'a>,
     {
-        let own = filter_fn(|about| about.target().starts_with("controller") && about.fields().field("person").is_none())
-            .with_max_level_hint(LevelFilter::DEBUG);
+        let own = filter_fn(|about| {
+            let sent = about.is_event() || SPANS.contains(&about.name());
+            sent && about.target().starts_with("controller") && about.fields().field("person").is_none()
+        })
+        .with_max_level_hint(LevelFilter::DEBUG);
         tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer("backstay"))
             .with_location(false)
@@ -177,7 +183,8 @@ mod tests {
             tracing::info!(server = "EX1", "a plan is proposed");
             tracing::info!(person = "anna", "an emergency stop is in force");
             tracing::trace!("every turn of a loop");
-            tracing::debug_span!(target: "hyper", "not ours").in_scope(|| ());
+            tracing::info_span!("session", server = "EX1").in_scope(|| ());
+            tracing::debug_span!(target: "hyper", "call").in_scope(|| ());
             tonic::Status::permission_denied("not yours").into_http::<Body>()
         };
         let router = Router::new().route("/backstay.operator.v1.OperatorService/Stop", post(refuses)).layer(from_fn(call));

@@ -104,7 +104,7 @@ pub struct Listed {
     pub alone: Option<Alone>,
 }
 
-/// All that is known of a server, but for its report.
+/// What is known of a server where it is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerRow {
     /// Its name.
@@ -113,12 +113,8 @@ pub struct ServerRow {
     pub generation: Generation,
     /// Digest of the newest report; `None` before the first.
     pub digest: Option<Sha256>,
-    /// When the newest report was written down, by the controller's clock.
-    pub recorded_at: Option<Timestamp>,
     /// When it was seen, by the agent's clock.
     pub seen_at: Option<Timestamp>,
-    /// What the agent makes of it.
-    pub said: String,
     /// `None` before the first look.
     pub verdict: Option<Verdict>,
     /// The decision in a word; `None` before the first look.
@@ -129,12 +125,8 @@ pub struct ServerRow {
     pub mode: Option<String>,
     /// What is not worked on at once with it ([`group_of`]).
     pub group: String,
-    /// Database availability group, when it is known and there is one.
-    pub dag: Option<String>,
     /// AD site, when it is known.
     pub ad_site: Option<String>,
-    /// Version of Exchange, when it is known.
-    pub exchange: Option<String>,
     /// Of the certificate that the record on 444 names.
     pub thumbprint: Option<Thumbprint>,
     /// That certificate, when it is at hand.
@@ -494,17 +486,13 @@ pub(super) fn server(row: &AnyRow) -> Result<ServerRow, StoreError> {
         name: row.parsed("name")?,
         generation: Generation { epoch: row.number("epoch")?, counter: row.number("counter")? },
         digest: row.parsed_if_any("digest")?,
-        recorded_at: row.time_if_any("recorded_at")?,
         seen_at: row.time_if_any("seen_at")?,
-        said: row.text("said")?,
         verdict: verdict(&row)?,
         decision: row.text_if_any("decision")?,
         why: row.text("why")?,
         mode: row.text_if_any("mode")?,
         group: row.text("grp")?,
-        dag: row.text_if_any("dag")?,
         ad_site: row.text_if_any("ad_site")?,
-        exchange: row.text_if_any("exchange")?,
         thumbprint: row.parsed_if_any("thumbprint")?,
         certificate: row.parsed_if_any("certificate")?,
         not_after: row.time_if_any("not_after")?,

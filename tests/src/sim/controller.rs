@@ -271,7 +271,7 @@ impl Controller {
             Effect::Record(told) => {
                 let (generation, digest) = (told.generation, told.report.digest());
                 let memory = told.memory.map(|memory| *memory);
-                self.record(server, generation, told.report, told.seen_at, now);
+                self.record(server, generation, told.report, told.seen_at);
                 if let (Some(found), Some(memory)) = (self.rows.servers.get_mut(server), memory) {
                     found.last = memory;
                 }
@@ -331,7 +331,7 @@ impl Controller {
         self.sessions.get_mut(server).context("a session")
     }
 
-    fn record(&mut self, server: &ServerName, generation: Generation, report: Report, seen_at: Timestamp, now: Timestamp) {
+    fn record(&mut self, server: &ServerName, generation: Generation, report: Report, seen_at: Timestamp) {
         self.rows.entries += 1;
         let before = self.rows.servers.remove(server);
         let held = before.as_ref().map_or_else(Held::default, |before| before.row.held);
@@ -339,17 +339,13 @@ impl Controller {
             name: server.clone(),
             generation,
             digest: Some(report.digest()),
-            recorded_at: Some(now),
             seen_at: Some(seen_at),
-            said: String::new(),
             verdict: before.as_ref().and_then(|before| before.row.verdict),
             decision: None,
             why: String::new(),
             mode: None,
             group: group_of(&report.host),
-            dag: report.host.dag.known().cloned().flatten(),
             ad_site: report.host.ad_site.known().cloned(),
-            exchange: None,
             thumbprint: None,
             certificate: None,
             not_after: None,
